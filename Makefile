@@ -1,0 +1,52 @@
+# midwatch: `make demo` and `make test` set up what they need in .venv and run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+SEED ?= 7
+
+.PHONY: help install install-dev demo test check bench test-slow test-integration sim clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.base  ## make .venv with the base installation
+
+install-dev: $(VENV)/.dev  ## the same with the developers' tools
+
+demo: $(VENV)/.base  ## replay the embedded scenario and write its report
+	$(BIN)/midwatch replay --out out/demo
+
+test: $(VENV)/.dev  ## default tests, under a minute on two cores
+	$(PYTEST) -n 2 -m 'not slow and not integration' -q
+
+test-slow: $(VENV)/.dev  ## the tests marked slow
+	$(PYTEST) -n 2 -m 'slow and not integration' -q
+
+test-integration: $(VENV)/.dev  ## tests against promtool and headless Chromium
+	$(PYTEST) -m integration -q
+
+check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(PYTEST) -q tests/architecture
+
+sim: $(VENV)/.base  ## one seeded simulation with invariants checked: make sim SEED=11
+	$(BIN)/midwatch replay --seed $(SEED) --out out/sim-$(SEED) --check
+
+bench: $(VENV)/.dev  ## speed, memory and accuracy figures into tests/bench/results
+	for b in tests/bench/bench_*.py; do $(BIN)/python $$b || exit 1; done
+
+clean:  ## remove what runs wrote
+	rm -rf out .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,23 @@
+"""Errors of the application."""
+
+from __future__ import annotations
+
+
+class OpsError(Exception):
+    """Root of every error that `ops` raises on purpose."""
+
+
+class ScenarioError(OpsError):
+    """A scenario file that cannot be used; the message lists every fault with its path."""
+
+
+class BundleError(OpsError):
+    """An incident bundle that is incomplete or was changed."""
+
+
+class AlertError(OpsError):
+    """An Alertmanager body that cannot be read."""
+
+
+class JournalError(OpsError):
+    """A journal that cannot be written or read."""

@@ -1,0 +1,3 @@
+"""Root cause analysis: change scores, topology, Granger causality, ranking. Knows no world."""
+
+from __future__ import annotations

@@ -1,0 +1,11 @@
+"""Errors of the diagnosis library."""
+
+from __future__ import annotations
+
+
+class RcaError(Exception):
+    """Root of every error that `rca` raises on purpose."""
+
+
+class FrameError(RcaError):
+    """A metric frame whose parts do not fit together."""

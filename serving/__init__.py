@@ -1,0 +1,3 @@
+"""LLM serving: workloads, one serving instance without I/O, policies, simulator."""
+
+from __future__ import annotations
