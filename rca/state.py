@@ -266,7 +266,7 @@ class CausalArc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcaResult:
-    """Outcome of one diagnosis. The ranking is always produced; `abstained` says whether to trust it."""
+    """Outcome of one diagnosis. A ranking is always there; `abstained` says whether to trust it."""
 
     began_at_s: float
     causes: tuple[RankedCause, ...]
