@@ -1,0 +1,23 @@
+"""Workload: the requests table, readers of public traces, the BurstGPT generator, replay cuts."""
+
+from __future__ import annotations
+
+from serving.workload.burstiness import generate
+from serving.workload.formats import FORMATS, ReadReport, read_trace, write_csv
+from serving.workload.replay import cut, smear, to_rate
+from serving.workload.table import Kind, Origin, RequestTable, Status
+
+__all__ = [
+    "FORMATS",
+    "Kind",
+    "Origin",
+    "ReadReport",
+    "RequestTable",
+    "Status",
+    "cut",
+    "generate",
+    "read_trace",
+    "smear",
+    "to_rate",
+    "write_csv",
+]

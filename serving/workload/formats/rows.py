@@ -1,0 +1,229 @@
+"""What every reader needs: cells to numbers, bad rows, columns that grow, the format's own type."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Protocol
+
+import numpy as np
+
+from serving.errors import TraceFormatError
+from serving.workload.table import MODELS_MAX, NO_SESSION, Kind, Origin, RequestTable, Status
+
+TOKENS_MAX = 10_000_000  # beyond any context window: a larger count is a damaged cell
+SECONDS_MAX = 1e11
+NAME_CHARS_MAX = 64
+SHOWN_CHARS_MAX = 60
+
+
+class BadRow(Exception):  # noqa: N818
+    """One row that cannot be used; the driver turns it into an error or a count."""
+
+    def __init__(self, reason: str, *, column: str, value: object, expected: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.column = column
+        self.value = value
+        self.expected = expected
+
+
+class RowReader(Protocol):
+    """Takes the rows of one file and ends in a table."""
+
+    def row(self, line: str) -> None:
+        """Take one line whole, or raise BadRow and keep nothing of it."""
+
+    def table(self, trace_id: str) -> RequestTable:
+        """The rows taken so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFormat:
+    """One public format: how to know it by its first line, and its reader."""
+
+    name: str
+    has_header: bool
+    recognises: Callable[[str], bool]
+    reader: Callable[[str, str], RowReader]  # (file name, first line)
+
+
+@dataclass(slots=True)
+class Columns:
+    """Growing columns; one that stays empty is filled with its default at the end."""
+
+    arrival_s: array[float] = field(default_factory=lambda: array("d"))
+    prompt: array[int] = field(default_factory=lambda: array("i"))
+    output: array[int] = field(default_factory=lambda: array("i"))
+    kind: array[int] = field(default_factory=lambda: array("B"))
+    model: array[int] = field(default_factory=lambda: array("B"))
+    status: array[int] = field(default_factory=lambda: array("B"))
+    session: array[int] = field(default_factory=lambda: array("q"))
+    e2e_s: array[float] = field(default_factory=lambda: array("f"))
+    prefix_ids: array[int] = field(default_factory=lambda: array("q"))
+    prefix_ends: array[int] = field(default_factory=lambda: array("q"))
+
+    def table(
+        self,
+        trace_id: str,
+        *,
+        models: tuple[str, ...] = ("unknown",),
+        kind: Kind = Kind.CONVERSATION,
+        prefix_block_tokens: int = 0,
+        origin: Origin = Origin.REAL,
+    ) -> RequestTable:
+        """Freeze the columns; `kind` holds for all rows when no row gave its own."""
+        rows = len(self.arrival_s)
+
+        def column(cells: array[int] | array[float], default: float, dtype: type) -> np.ndarray:
+            if not cells:
+                return np.full(rows, default, dtype=dtype)
+            return np.array(cells, dtype=dtype)
+
+        has_prefix = prefix_block_tokens > 0
+        ends = np.array(self.prefix_ends, dtype=np.int64)
+        return RequestTable(
+            trace_id=trace_id,
+            arrival_s=column(self.arrival_s, 0.0, np.float64),
+            num_prompt_tokens=column(self.prompt, 0, np.int32),
+            num_output_tokens=column(self.output, 0, np.int32),
+            kind=column(self.kind, kind, np.uint8),
+            model=column(self.model, 0, np.uint8),
+            models=models,
+            status=column(self.status, Status.OK, np.uint8),
+            session_index=column(self.session, NO_SESSION, np.int64),
+            e2e_s=column(self.e2e_s, float("nan"), np.float32),
+            prefix_block_tokens=prefix_block_tokens,
+            prefix_ids=np.array(self.prefix_ids, dtype=np.int64),
+            prefix_offsets=np.concatenate(([0], ends)) if has_prefix else ends,
+            origin=origin,
+        )
+
+
+class Header:
+    """Positions of the named columns of one CSV file."""
+
+    __slots__ = ("_names", "_width")
+
+    def __init__(self, file_name: str, line: str, required: Sequence[str]) -> None:
+        self._names = column_names(line)
+        self._width = len(self._names)
+        missing = [name for name in required if name not in self._names]
+        twice = sorted({name for name in required if self._names.count(name) > 1})
+        if missing or twice:
+            fault = f"misses column {missing[0]!r}" if missing else f"has {twice[0]!r} twice"
+            raise TraceFormatError(
+                f"{file_name}:1: the header {fault}, columns seen are {shown(line)}; "
+                f"give a file with the columns {', '.join(required)}"
+            )
+
+    def at(self, name: str) -> int:
+        """Position of a column; -1 when the file does not have it."""
+        return self._names.index(name) if name in self._names else -1
+
+    def cells(self, line: str) -> list[str]:
+        """Cells of one row, exactly as many as the header has."""
+        cells = line.split(",")
+        if len(cells) != self._width:
+            short = len(cells) < self._width
+            raise BadRow(
+                "wrong number of fields",
+                column=self._names[len(cells)] if short else self._names[-1],
+                value=line,
+                expected=f"{self._width} fields, found {len(cells)}",
+            )
+        return cells
+
+
+class Names:
+    """Codes of a text column with few values, in order of first sight."""
+
+    __slots__ = ("_codes", "_column")
+
+    def __init__(self, column: str) -> None:
+        self._codes: dict[str, int] = {}
+        self._column = column
+
+    def code(self, text: str) -> int:
+        """Code of a name, a new one at first sight."""
+        code = self._codes.get(text)
+        if code is None:
+            parse_name(text, self._column)
+            if len(self._codes) >= MODELS_MAX:
+                raise BadRow(
+                    "too many values",
+                    column=self._column,
+                    value=text,
+                    expected=f"at most {MODELS_MAX} different names",
+                )
+            code = self._codes[text] = len(self._codes)
+        return code
+
+    def all(self) -> tuple[str, ...]:
+        """Every name seen, at the position of its code."""
+        return tuple(self._codes)
+
+
+def column_names(line: str) -> list[str]:
+    """Names in a CSV header, without byte-order mark and outer blanks."""
+    return [name.strip() for name in line.removeprefix("\ufeff").split(",")]
+
+
+def parse_name(text: str, column: str) -> str:
+    """A short printable name."""
+    if not text or len(text) > NAME_CHARS_MAX or not text.isprintable() or "\ufffd" in text:
+        raise BadRow(
+            "not a name",
+            column=column,
+            value=text,
+            expected=f"1 to {NAME_CHARS_MAX} printable characters",
+        )
+    return text
+
+
+def parse_count(text: str, column: str, *, limit: int = TOKENS_MAX) -> int:
+    """A whole number in 0..limit."""
+    # isdigit alone takes superscripts and other scripts' digits, int alone takes "1_0" and " 1".
+    if text.isdigit() and text.isascii():
+        if len(text) <= 18 and (count := int(text)) <= limit:
+            return count
+        reason = "too large"
+    else:
+        digits = text[1:]
+        negative = text[:1] == "-" and digits.isdigit() and digits.isascii()
+        reason = "negative" if negative else ("missing value" if not text else "not an integer")
+    raise BadRow(reason, column=column, value=text, expected=f"an integer in 0..{limit}")
+
+
+def parse_seconds(text: str, column: str) -> float:
+    """A finite number of seconds >= 0."""
+    try:
+        seconds = float(text) if "_" not in text else float("nan")
+    except ValueError:
+        seconds = float("nan")
+    if 0.0 <= seconds <= SECONDS_MAX:
+        return seconds
+    reason = "negative" if seconds < 0.0 else "too large"
+    if not isfinite(seconds):
+        reason = "not a number" if text else "missing value"
+    raise BadRow(
+        reason,
+        column=column,
+        value=text,
+        expected=f"a number of seconds in 0..{SECONDS_MAX:.0e}",
+    )
+
+
+def out_of_order(value: object, column: str) -> BadRow:
+    """The row's stamp lies before the last kept row's."""
+    return BadRow(
+        "out of order", column=column, value=value, expected="a stamp not before the row above"
+    )
+
+
+def shown(value: object) -> str:
+    """The value as an error shows it: quoted and cut."""
+    text = value if isinstance(value, str) else repr(value)
+    return repr(text) if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]!r}..."
