@@ -1,0 +1,136 @@
+"""Paged KV blocks: free list, reference counts, counted-ahead growth, blocks lost to a leak.
+
+Which sequence holds which block is the caller's table; this module knows blocks only.
+"""
+
+from __future__ import annotations
+
+from serving.errors import ServingError
+
+
+class BlockError(ServingError):
+    """Blocks taken, shared or given back against the rules."""
+
+
+class BlockPool:
+    """Fixed number of KV blocks.
+
+    Source: vLLM's PagedAttention block manager (Kwon et al., SOSP'23, section 4).
+    Differs: a block held once has no entry in the reference map, so taking and giving back runs
+    of unshared blocks is one list operation; growth of decoding sequences may be counted first
+    (`owe`) and turned into ids when somebody reads the table (`take_owed`).
+    """
+
+    __slots__ = ("_extra_refs", "_free", "num_blocks", "num_lost", "num_owed")
+
+    def __init__(self, num_blocks: int) -> None:
+        self.num_blocks = num_blocks
+        self.num_owed = 0  # counted as used, no id chosen yet
+        self.num_lost = 0  # taken by somebody outside (a memory leak); may exceed what is free
+        self._free = list(range(num_blocks - 1, -1, -1))
+        self._extra_refs: dict[int, int] = {}  # references beyond the first; only if any
+
+    @property
+    def num_free(self) -> int:
+        """Blocks that may still be used; negative while a leak overlaps blocks in use."""
+        return len(self._free) - self.num_owed - self.num_lost
+
+    @property
+    def num_used(self) -> int:
+        """Blocks in use by sequences, each counted once however often it is shared."""
+        return self.num_blocks - len(self._free) + self.num_owed
+
+    def take(self, num: int) -> list[int]:
+        """Take `num` blocks with one reference each.
+
+        Raises:
+            BlockError: fewer are free.
+        """
+        if num > self.num_free or num < 0:
+            raise BlockError(
+                f"{num} blocks asked for, {self.num_free} of {self.num_blocks} free; "
+                "preempt a sequence first"
+            )
+        return self._pop(num)
+
+    def owe(self, num: int) -> None:
+        """Count `num` more blocks as used, even if a leak makes `num_free` negative.
+
+        Raises:
+            BlockError: the pool has not that many ids left.
+        """
+        self.num_owed += num
+        if self.num_owed > len(self._free):
+            raise BlockError(
+                f"{self.num_owed} blocks owed but {len(self._free)} exist unassigned; "
+                "the plan ran more decode steps than blocks allow"
+            )
+
+    def take_owed(self, num: int) -> list[int]:
+        """Turn `num` owed blocks into ids."""
+        self.settle(num)
+        return self._pop(num)
+
+    def settle(self, num: int) -> None:
+        """Forget `num` owed blocks whose ids nobody will need.
+
+        Raises:
+            BlockError: fewer are owed.
+        """
+        if not 0 <= num <= self.num_owed:
+            raise BlockError(f"{num} owed blocks settled, {self.num_owed} are owed")
+        self.num_owed -= num
+
+    def share(self, block_ids: list[int]) -> None:
+        """Add one reference to each block, all of which must be in use."""
+        for block_id in block_ids:
+            self._extra_refs[block_id] = self._extra_refs.get(block_id, 0) + 1
+
+    def num_refs(self, block_id: int) -> int:
+        """References of a block in use."""
+        return 1 + self._extra_refs.get(block_id, 0)
+
+    def give_back(self, block_ids: list[int]) -> None:
+        """Drop one reference of each block; those without references become free."""
+        if not self._extra_refs:
+            self._free.extend(reversed(block_ids))
+            return
+        for block_id in reversed(block_ids):
+            extra = self._extra_refs.pop(block_id, 0)
+            if extra == 0:
+                self._free.append(block_id)
+            elif extra > 1:
+                self._extra_refs[block_id] = extra - 1
+
+    def lose(self, num: int) -> None:
+        """Set how many blocks somebody outside holds (absolute, not a change)."""
+        if not 0 <= num <= self.num_blocks:
+            raise BlockError(f"{num} blocks lost, expected 0 to {self.num_blocks}")
+        self.num_lost = num
+
+    def check_invariants(self, tables: list[list[int]]) -> None:
+        """Assert that `tables` hold every used block exactly as often as it is referenced."""
+        held: dict[int, int] = {}
+        for table in tables:
+            for block_id in table:
+                held[block_id] = held.get(block_id, 0) + 1
+        free = set(self._free)
+        assert len(free) == len(self._free), "a block is free twice"
+        assert not free & held.keys(), f"blocks both free and held: {sorted(free & held.keys())}"
+        assert len(free) + len(held) == self.num_blocks, (
+            f"{self.num_blocks - len(free) - len(held)} of {self.num_blocks} blocks leaked"
+        )
+        for block_id, num in held.items():
+            assert num == self.num_refs(block_id), (
+                f"block {block_id} held {num} times, {self.num_refs(block_id)} references"
+            )
+        assert self._extra_refs.keys() <= held.keys(), "references to blocks nobody holds"
+        assert 0 <= self.num_owed <= len(self._free), f"{self.num_owed} blocks owed"
+
+    def _pop(self, num: int) -> list[int]:
+        if num == 0:
+            return []
+        block_ids = self._free[-num:]
+        del self._free[-num:]
+        block_ids.reverse()
+        return block_ids

@@ -1,0 +1,121 @@
+"""What a policy may see of an instance, and the Protocols of the policies themselves.
+
+Views are live and read-only; none of them tells how many tokens a request will produce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from serving.state import BatchPlan, Phase
+
+
+class SequenceView(Protocol):
+    """One sequence as a policy sees it."""
+
+    @property
+    def request_id(self) -> int:
+        """Id of its request."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """Where it stands."""
+        ...
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        """Tokens to prefill in total: prompt plus what a recompute must repeat."""
+        ...
+
+    @property
+    def num_prefill_left(self) -> int:
+        """Tokens still to prefill."""
+        ...
+
+
+class InstanceView(Protocol):
+    """One instance as a batch policy sees it."""
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens per KV block."""
+        ...
+
+    @property
+    def sequences_max(self) -> int:
+        """Most sequences in the running list."""
+        ...
+
+    @property
+    def num_running(self) -> int:
+        """Sequences in the running list, prefilling and decoding."""
+        ...
+
+    @property
+    def num_decoding(self) -> int:
+        """Sequences in decode."""
+        ...
+
+    @property
+    def num_free_blocks(self) -> int:
+        """KV blocks free now; negative while a leak overlaps blocks in use."""
+        ...
+
+    @property
+    def num_decode_blocks_needed(self) -> int:
+        """New KV blocks that one token for every decoding sequence takes now."""
+        ...
+
+    @property
+    def waiting(self) -> Iterable[SequenceView]:
+        """Waiting sequences, first in line first."""
+        ...
+
+    @property
+    def prefilling(self) -> Iterable[SequenceView]:
+        """Partly prefilled running sequences, in order of admission."""
+        ...
+
+    def newest_first(self) -> Iterable[SequenceView]:
+        """Running sequences, last admitted first."""
+        ...
+
+    def num_held_blocks(self, sequence: SequenceView) -> int:
+        """KV blocks that a running sequence holds."""
+        ...
+
+    def needs_block(self, sequence: SequenceView) -> bool:
+        """Whether its next decode token takes a new block."""
+        ...
+
+
+class BatchPolicy(Protocol):
+    """Chooses what one instance runs next. Must not change `view`."""
+
+    def plan(self, view: InstanceView, *, now_s: float) -> BatchPlan:
+        """Plan of the next iteration; empty when nothing can run."""
+        ...
+
+
+class LoadView(Protocol):
+    """One instance as a dispatch policy sees it."""
+
+    @property
+    def instance_id(self) -> str:
+        """Its name; breaks ties."""
+        ...
+
+    @property
+    def load(self) -> int:
+        """Outstanding requests."""
+        ...
+
+
+class DispatchPolicy(Protocol):
+    """Chooses the instance of one request; may keep its own state (a cursor)."""
+
+    def choose(self, instances: Sequence[LoadView]) -> LoadView:
+        """One of `instances`, which are not empty and all accept requests."""
+        ...

@@ -1,0 +1,286 @@
+"""Time of one iteration from tokens, contexts and hardware; KV capacity; work done.
+
+Source: roofline with fitted efficiencies per kernel class, see `serving.sim.profiles`.
+Differs: the data behind it has no slow clocks; how a lowered clock slows kernels is an assumption,
+stated at `CostModel.at_clock`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving.errors import ConfigError
+from serving.sim.profiles import GPUS, MIXED_DECODE_FACTORS, MODELS, GpuProfile, ModelProfile
+
+HOST_S_PER_SEQUENCE = 10e-6  # fits vLLM 0.19's scheduler and sampler
+WORKSPACE_GIB = 2.0  # activations, CUDA graphs and context per GPU: an assumption
+ELEMENTWISE_KERNELS = 6  # per layer: norms, rotary embedding, activation, residual adds
+ELEMENTWISE_OVERHEAD_S = 3e-6
+ELEMENTWISE_BYTES_RATIO = 0.6
+CLOCK_RATIO_MIN = 0.01
+CLOCKS_MAX = 64  # cost models kept for other clocks; ramps would otherwise collect them for ever
+
+Chunk = tuple[int, int]  # (new tokens, tokens already in the KV)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Estimated work per GPU."""
+
+    flops: float
+    moved_bytes: float
+
+
+class CostModel:
+    """Iteration times of one (GPU, model, tensor split) at one clock."""
+
+    __slots__ = (
+        "_attention_base_s",
+        "_clocks",
+        "_context_s",
+        "_decode_s",
+        "_dense_s",
+        "_factors",
+        "_head_s",
+        "_prefill_flop_s",
+        "_sequence_s",
+        "clock_ratio",
+        "gpu",
+        "model",
+        "tp_degree",
+    )
+
+    def __init__(
+        self, *, gpu: GpuProfile, model: ModelProfile, tp_degree: int, clock_ratio: float = 1.0
+    ) -> None:
+        if tp_degree < 1 or model.kv_heads % tp_degree or model.ffn % tp_degree:
+            raise ConfigError(
+                f"tp_degree is {tp_degree}, expected a divisor of {model.name}'s "
+                f"{model.kv_heads} KV heads"
+            )
+        self.gpu = gpu
+        self.model = model
+        self.tp_degree = tp_degree
+        self.clock_ratio = clock_ratio
+        heads = model.kv_heads / tp_degree
+        memory_bytes_per_s = gpu.bytes_per_s * _memory_ratio(clock_ratio)
+        layers = model.num_layers
+        # Attention of all layers: fixed part, per decode, per context token, per prefill FLOP.
+        self._attention_base_s = layers * gpu.decode_overhead_s / clock_ratio
+        self._sequence_s = layers * gpu.decode_sequence_s / clock_ratio * heads / 8
+        self._context_s = (
+            layers * 4 * model.head_size * heads / (gpu.decode_bytes_ratio * memory_bytes_per_s)
+        )
+        self._prefill_flop_s = (
+            layers
+            * 4
+            * (model.q_heads / tp_degree)
+            * model.head_size
+            / (gpu.prefill_flops_ratio * gpu.flops_per_s * clock_ratio)
+        )
+        self._dense_s: dict[int, float] = {}
+        self._head_s: dict[int, float] = {}
+        self._decode_s: dict[int, float] = {}
+        self._factors: dict[int, float] = {}
+        self._clocks: dict[float, CostModel] = {1.0: self}
+
+    @classmethod
+    def of(cls, *, gpu: str, model: str, tp_degree: int = 1) -> CostModel:
+        """Cost model by names, at full clock.
+
+        Raises:
+            ConfigError: GPU or model unknown, or a tensor split that does not divide the model.
+        """
+        if gpu not in GPUS:
+            raise ConfigError(f"GPU {gpu!r} has no coefficients, choose from {sorted(GPUS)}")
+        if model not in MODELS:
+            raise ConfigError(f"model {model!r} is unknown, choose from {sorted(MODELS)}")
+        return cls(gpu=GPUS[gpu], model=MODELS[model], tp_degree=tp_degree)
+
+    def at_clock(self, clock_ratio: float) -> CostModel:
+        """The same hardware with its SM clock at `clock_ratio` of the healthy one (to 0.001).
+
+        Assumption: arithmetic scales with the clock; memory bandwidth keeps up until the clock
+        falls under 0.8 and then falls with it (1.25 x ratio); fixed kernel times scale with
+        1 / ratio; host and links do not change.
+        """
+        key = round(max(clock_ratio, CLOCK_RATIO_MIN), 3)
+        clocks = self._clocks
+        if key not in clocks:
+            if len(clocks) >= CLOCKS_MAX:
+                del clocks[next(ratio for ratio in clocks if ratio != 1.0)]
+            scaled = CostModel(
+                gpu=self.gpu, model=self.model, tp_degree=self.tp_degree, clock_ratio=key
+            )
+            scaled._clocks = clocks
+            clocks[key] = scaled
+        return clocks[key]
+
+    def iteration_s(self, *, chunks: Sequence[Chunk], num_decodes: int, context_sum: int) -> float:
+        """Duration of one iteration.
+
+        Args:
+            chunks: prefill chunks, (new tokens, tokens already in the KV) each.
+            num_decodes: decoding sequences, one new token each.
+            context_sum: their tokens in the KV before this iteration.
+        """
+        if not chunks:
+            return self.linear_decode(num_decodes, context_sum)[0]
+        num_tokens = num_decodes
+        flop = 0.0
+        half = self.gpu.prefill_half_tokens
+        for num_new, num_cached in chunks:
+            num_tokens += num_new
+            flop += (num_new + half) * (num_cached + num_new / 2)  # c (p + c/2) x (c + c1) / c
+        num_sequences = num_decodes + len(chunks)
+        duration_s = (
+            self._dense(num_tokens)
+            + self._head(num_sequences)
+            + num_sequences * HOST_S_PER_SEQUENCE
+            + self._attention_base_s
+            + flop * self._prefill_flop_s
+        )
+        if num_decodes:
+            duration_s += self._mixed_factor(num_decodes) * (
+                self._attention_base_s
+                + num_decodes * self._sequence_s
+                + (context_sum + num_decodes) * self._context_s
+            )
+        return duration_s
+
+    def linear_decode(self, num_decodes: int, context_sum: int) -> tuple[float, float]:
+        """(c0, slope) in seconds: pure-decode iteration j from now takes c0 + slope j."""
+        fixed_s = self._decode_s.get(num_decodes)
+        if fixed_s is None:
+            fixed_s = (
+                self._dense(num_decodes)
+                + self._head(num_decodes)
+                + num_decodes * (HOST_S_PER_SEQUENCE + self._sequence_s)
+                + self._attention_base_s
+            )
+            self._decode_s[num_decodes] = fixed_s
+        slope_s = num_decodes * self._context_s
+        return fixed_s + context_sum * self._context_s + slope_s, slope_s
+
+    def kv_blocks(
+        self, *, block_tokens: int = 16, memory_ratio: float = 0.9, memory_gib: float = 0.0
+    ) -> int:
+        """KV blocks that fit beside the weights.
+
+        Args:
+            block_tokens: tokens per block.
+            memory_ratio: share of each GPU's memory that the engine may use.
+            memory_gib: memory per GPU; 0 = what the GPU has.
+
+        Raises:
+            ConfigError: the weights leave no room.
+        """
+        per_gpu_gib = (memory_gib or self.gpu.memory_gib) * memory_ratio - WORKSPACE_GIB
+        room_bytes = per_gpu_gib * 2**30 * self.tp_degree - 2 * self.model.num_parameters
+        num_blocks = int(room_bytes // (self.model.kv_bytes_per_token * block_tokens))
+        if num_blocks < 1:
+            raise ConfigError(
+                f"{self.model.name} leaves {room_bytes / 2**30:.1f} GiB for KV on "
+                f"{self.tp_degree} x {self.gpu.name}; raise tp_degree or memory_ratio"
+            )
+        return num_blocks
+
+    def work(
+        self, *, num_tokens: int, num_iterations: int, attended_tokens: float, read_tokens: float
+    ) -> Work:
+        """Estimated work of some iterations, per GPU.
+
+        Args:
+            num_tokens: new tokens in all of them together.
+            num_iterations: how often the weights were read.
+            attended_tokens: sum over new tokens of the context each attends to.
+            read_tokens: KV tokens read from memory.
+        """
+        model = self.model
+        flops = 2.0 * model.num_layer_parameters * num_tokens + (
+            4.0 * model.num_layers * model.q_heads * model.head_size * attended_tokens
+        )
+        moved = 2.0 * model.num_layer_parameters * num_iterations + (
+            float(model.kv_bytes_per_token) * (read_tokens + num_tokens)
+        )
+        return Work(flops / self.tp_degree, moved / self.tp_degree)
+
+    def _dense(self, num_tokens: int) -> float:
+        """GEMMs, element-wise kernels and all-reduces of all layers."""
+        seconds = self._dense_s.get(num_tokens)
+        if seconds is None:
+            model, split, hidden = self.model, self.tp_degree, self.model.hidden
+            query = model.q_heads * model.head_size / split
+            key_value = model.kv_heads * model.head_size / split
+            ffn = model.ffn / split
+            memory_bytes_per_s = self.gpu.bytes_per_s * _memory_ratio(self.clock_ratio)
+            elementwise_s = ELEMENTWISE_KERNELS * (
+                ELEMENTWISE_OVERHEAD_S / self.clock_ratio
+                + 4 * num_tokens * hidden / (ELEMENTWISE_BYTES_RATIO * memory_bytes_per_s)
+            )
+            seconds = model.num_layers * (
+                self._gemm(num_tokens, query + 2 * key_value, hidden)
+                + self._gemm(num_tokens, hidden, query)
+                + self._gemm(num_tokens, 2 * ffn, hidden)
+                + self._gemm(num_tokens, hidden, ffn)
+                + elementwise_s
+                + 2 * self._allreduce(2 * num_tokens * hidden)
+            )
+            self._dense_s[num_tokens] = seconds
+        return seconds
+
+    def _head(self, num_sequences: int) -> float:
+        seconds = self._head_s.get(num_sequences)
+        if seconds is None:
+            model = self.model
+            seconds = self._gemm(num_sequences, model.vocabulary / self.tp_degree, model.hidden)
+            self._head_s[num_sequences] = seconds
+        return seconds
+
+    def _gemm(self, num_rows: int, num_columns: float, depth: float) -> float:
+        gpu = self.gpu
+        memory_bytes_per_s = gpu.bytes_per_s * _memory_ratio(self.clock_ratio)
+        compute_s = (
+            2
+            * num_rows
+            * num_columns
+            * depth
+            / (gpu.gemm_flops_ratio * gpu.flops_per_s * self.clock_ratio)
+        )
+        num_elements = num_rows * (num_columns + depth) + num_columns * depth
+        memory_s = 2 * num_elements / (gpu.gemm_bytes_ratio * memory_bytes_per_s)
+        power = gpu.gemm_power
+        blend_s: float = (compute_s**power + memory_s**power) ** (1 / power)
+        return gpu.gemm_overhead_s / self.clock_ratio + blend_s
+
+    def _allreduce(self, num_bytes: int) -> float:
+        """Ring all-reduce: a fixed latency plus 2 (t - 1) / t of the bytes at bus bandwidth."""
+        split = self.tp_degree
+        if split == 1:
+            return 0.0
+        bus_bytes_per_s = _interpolate(self.gpu.allreduce_bytes_per_s, split)
+        return self.gpu.allreduce_overhead_s + 2 * (split - 1) / split * num_bytes / bus_bytes_per_s
+
+    def _mixed_factor(self, num_decodes: int) -> float:
+        factor = self._factors.get(num_decodes)
+        if factor is None:
+            factor = _interpolate(MIXED_DECODE_FACTORS, num_decodes)
+            self._factors[num_decodes] = factor
+        return factor
+
+
+def _memory_ratio(clock_ratio: float) -> float:
+    return min(1.0, 1.25 * clock_ratio)
+
+
+def _interpolate(points: Sequence[tuple[int, float]], at: int) -> float:
+    """Piecewise linear through `points` (ascending), constant beyond them."""
+    index = bisect_left([x for x, _ in points], at)
+    if index == 0:
+        return points[0][1]
+    if index == len(points):
+        return points[-1][1]
+    (x0, y0), (x1, y1) = points[index - 1], points[index]
+    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
