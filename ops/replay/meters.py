@@ -5,8 +5,9 @@ Counters are cumulative from the start of their process and die with it, as real
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
+
+from serving.metrics import Histogram as Histogram  # re-exported: one histogram for all meters
 
 # Upper bounds in seconds. Mesh: a coarse form of Istio's. TTFT and TPOT: OpenTelemetry GenAI's
 # ranges, with bounds where SLO limits usually lie.
@@ -30,25 +31,6 @@ TTFT_BOUNDS_S = (
     40.0,
 )
 TPOT_BOUNDS_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-
-
-@dataclass(slots=True)
-class Histogram:
-    """Cumulative histogram; `counts[i]` holds observations in (bounds[i-1], bounds[i]]."""
-
-    bounds: tuple[float, ...]
-    counts: list[int] = field(default_factory=list)
-    sum: float = 0.0
-    count: int = 0
-
-    def __post_init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-        self.count += 1
 
 
 @dataclass(slots=True)
