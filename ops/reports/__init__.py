@@ -1,0 +1,56 @@
+"""What people read of a run: HTML, Markdown, terminal, JSON, all from one `RunReport`."""
+
+from __future__ import annotations
+
+from ops.reports.data import render_json, report_data
+from ops.reports.markdown import render_markdown
+from ops.reports.model import IncidentReport, RequestLedger, RunReport
+from ops.reports.parts import (
+    Calibration,
+    Candidate,
+    Cause,
+    Change,
+    ClockBase,
+    Command,
+    DoneAction,
+    EvidenceSeries,
+    Finding,
+    Lane,
+    LostMinutes,
+    Mark,
+    MarkKind,
+    MissingData,
+    SpreadArc,
+    SpreadNode,
+    SpreadRole,
+    Step,
+)
+from ops.reports.terminal import render_terminal
+
+__all__ = [
+    "Calibration",
+    "Candidate",
+    "Cause",
+    "Change",
+    "ClockBase",
+    "Command",
+    "DoneAction",
+    "EvidenceSeries",
+    "Finding",
+    "IncidentReport",
+    "Lane",
+    "LostMinutes",
+    "Mark",
+    "MarkKind",
+    "MissingData",
+    "RequestLedger",
+    "RunReport",
+    "SpreadArc",
+    "SpreadNode",
+    "SpreadRole",
+    "Step",
+    "render_json",
+    "render_markdown",
+    "render_terminal",
+    "report_data",
+]

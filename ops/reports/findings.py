@@ -1,0 +1,179 @@
+"""The sentence that opens each section, and the rows that several formats share."""
+
+from __future__ import annotations
+
+from ops.reports import sentence, words
+from ops.reports.model import IncidentReport, RunReport
+from ops.reports.parts import EvidenceSeries, Lane, SpreadRole
+
+
+def timeline(incident: IncidentReport) -> str:
+    """How long users suffered, when the cause was named, how far ahead of the page."""
+    most = max((lane.minutes_with() for lane in incident.lanes), default=0)
+    parts = (
+        [f"The SLO was missed for {words.count(most, 'minute')}."]
+        if most
+        else ["No region and class had a bad minute."]
+    )
+    if incident.diagnosed_at_s is None or incident.cause is None:
+        parts.append("No cause was named.")
+    else:
+        gap = incident.diagnosed_at_s - incident.first_miss_s
+        side = "after" if gap >= 0 else "before"
+        text = f"The cause was named {words.span(gap)} {side} the first miss"
+        if incident.page_at_s is not None:
+            lead = incident.page_at_s - incident.diagnosed_at_s
+            side = "before" if lead >= 0 else "after"
+            text += f", {words.span(lead)} {side} the page would have fired"
+        parts.append(f"{text}.")
+    return " ".join(parts)
+
+
+def spread(incident: IncidentReport) -> str:
+    """Where it began and how far it went."""
+    victims = sum(node.role is SpreadRole.VICTIM for node in incident.nodes)
+    misses = sum(node.role is SpreadRole.SLO_MISS for node in incident.nodes)
+    causes = [node.name for node in incident.nodes if node.role is SpreadRole.CAUSE]
+    start = f"{words.listed(causes)} moved first" if causes else "The moves have no common start"
+    reach = [words.count(victims, "victim")] if victims else []
+    reach += [words.count(misses, "SLO miss", "SLO misses")] if misses else []
+    tail = f"; {words.listed(reach)} followed" if reach and causes else ""
+    return f"{start}{tail}. Position is the time of onset; arrows run from cause to victim."
+
+
+def spread_rows(incident: IncidentReport) -> list[tuple[float, str, str]]:
+    """(onset, name with its role, evidence of the arrows that end there), by onset."""
+    rows = []
+    for node in sorted(incident.nodes, key=lambda n: (n.onset_s, n.key)):
+        role = f"{node.role.value}: {node.detail}" if node.detail else node.role.value
+        texts = [arc.text for arc in incident.arcs if arc.effect == node.key and arc.text]
+        rows.append((node.onset_s, f"{node.name} ({role})", " ".join(texts)))
+    return rows
+
+
+def ordered_series(incident: IncidentReport) -> list[EvidenceSeries]:
+    """Series that moved in order of onset, then those that did not, in the order given."""
+    moved = [item for item in incident.series if item.onset_s is not None]
+    still = [item for item in incident.series if item.onset_s is None]
+    return sorted(moved, key=lambda s: (s.onset_s or 0.0, s.label, s.detail)) + still
+
+
+def evidence(incident: IncidentReport) -> str:
+    """What moved first and what did not move."""
+    series = ordered_series(incident)
+    moved = [item for item in series if item.onset_s is not None]
+    still = list(dict.fromkeys(item.label for item in series if item.onset_s is None))
+    text = f"{moved[0].label} moves first." if moved else "No series moved."
+    if still:
+        verb = "does" if len(still) == 1 else "do"
+        names = still if len(still) <= 3 else [*still[:2], f"{len(still) - 2} more"]
+        text += f" {words.listed(names)} {verb} not move."
+    return text
+
+
+def ruled_out(incident: IncidentReport) -> str:
+    """How many other explanations were looked at and how many are excluded."""
+    if not incident.candidates:
+        return "No other explanation was found."
+    out = sum(bool(item.ruled_out) for item in incident.candidates)
+    total = words.count(
+        len(incident.candidates), "other explanation was", "other explanations were"
+    )
+    if out == len(incident.candidates):
+        rest = "It is ruled out." if out == 1 else "Every one is ruled out."
+    else:
+        rest = f"{words.capital(words.count(out, 'is', 'are'))} ruled out; the rest is less likely."
+    if incident.cause is None and out < len(incident.candidates):
+        rest = f"{words.capital(words.count(out, 'is', 'are'))} ruled out; none stands out."
+    return f"{total} checked. {rest}"
+
+
+def lost(incident: IncidentReport) -> str:
+    """What the loop was worth, as a share where the world without it is known."""
+    numbers = incident.lost
+    if numbers is None:
+        return "The run without midwatch was not made."
+    text = f"{words.number(numbers.with_loop)} lost minutes with midwatch"
+    if numbers.without is None:
+        return f"{text}. The run without midwatch was not made."
+    text += f", {words.number(numbers.without)} without"
+    if numbers.without > 0:
+        cut = 1 - numbers.with_loop / numbers.without
+        text += f": {words.number(round(100 * abs(cut)))} % {'fewer' if cut >= 0 else 'more'}"
+        if numbers.oracle is not None and numbers.without > numbers.oracle:
+            share = (numbers.without - numbers.with_loop) / (numbers.without - numbers.oracle)
+            text += f", {round(100 * share)} % of what an oracle saves"
+    return f"{text}."
+
+
+def lost_rows(incident: IncidentReport) -> list[tuple[str, str, str]]:
+    """(run, lost minutes, change against the run without midwatch)."""
+    numbers = incident.lost
+    if numbers is None:
+        return []
+
+    def gain(value: float) -> str:
+        if not numbers.without or value == numbers.without:
+            return ""
+        ratio = round(100 * (value / numbers.without - 1))
+        return f"{'+' if ratio > 0 else '−' if ratio < 0 else ''}{abs(ratio)} %"
+
+    runs = [("With midwatch", numbers.with_loop)]
+    if numbers.without is not None:
+        runs.append(("Without: plain Kubernetes", numbers.without))
+    runs += numbers.references
+    if numbers.oracle is not None:
+        runs.append(("Oracle: acts at fault start", numbers.oracle))
+    return [(name, words.number(value), gain(value)) for name, value in runs]
+
+
+def missing(incident: IncidentReport) -> str:
+    """Whether anything was missing that the answer would have used."""
+    number = len(incident.missing)
+    if not number:
+        return "Nothing that the answer uses was missing."
+    verb = "was" if number == 1 else "were"
+    text = f"{words.count(number, 'measurement')} {verb} missing."
+    return words.capital(text)
+
+
+def lane_rows(lanes: tuple[Lane, ...]) -> list[tuple[str, str]]:
+    """(lane, share of traffic and bad minutes) for every lane, in the order given."""
+    rows = []
+    for lane in lanes:
+        text = f"{words.percent(lane.traffic_ratio)} of traffic, bad minutes "
+        text += words.count(lane.minutes_with(), "with", "with")
+        without = lane.minutes_without()
+        if without is not None:
+            text += f", {words.count(without, 'without', 'without')} midwatch"
+        rows.append((sentence.lane_name(lane), text))
+    return rows
+
+
+def run_rows(run: RunReport) -> list[tuple[str, str]]:
+    """Facts of the run: ledger, load, seed, bad minutes, versions."""
+    rows = []
+    ledger = run.ledger
+    if ledger is not None:
+        parts = (
+            (ledger.ok, "ok"),
+            (ledger.failed, "failed"),
+            (ledger.timed_out, "timed out"),
+            (ledger.rejected, "rejected"),
+            (ledger.cancelled, "cancelled"),
+            (ledger.in_flight, "in flight"),
+        )
+        told = ", ".join(f"{value:,} {name}" for value, name in parts if value)
+        rows.append(("Requests", f"{ledger.arrived:,} arrived: {told or 'none'}"))
+        rows.append(("Attempts", f"{ledger.attempts:,}, {ledger.retries:,} of them retries"))
+    if run.lanes:
+        text = words.count(run.minutes_with(), "with midwatch", "with midwatch")
+        without = run.minutes_without()
+        if without is not None:
+            text += f", {words.count(without, 'without', 'without')}"
+        rows.append(("Bad minutes", text))
+    rows.append(("Length", words.span(run.duration_s)))
+    if run.load is not None:
+        rows.append(("Load", f"{words.number(run.load)} of the healthy fleet's capacity"))
+    rows.append(("Seed", str(run.seed)))
+    return rows + list(run.versions)

@@ -1,0 +1,230 @@
+"""The report as Markdown: headings and two-column tables, the answer within 3,000 characters.
+
+Names come from outside, so every one is escaped; control characters never get through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ops.reports import findings, sentence, words
+from ops.reports.model import IncidentReport, RunReport
+from ops.reports.parts import ClockBase, Command, Step
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
+_ROWS_MAX = 40  # rows of one table; the rest is counted
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SPECIAL.sub(r"\\\1", words.plain(text))
+
+
+def render_markdown(run: RunReport) -> str:
+    """The whole run, first incident first."""
+    lines = []
+    if len(run.incidents) != 1:
+        lines += [f"# {escape(sentence.run_headline(run))}", "", f"_{_facts_line(run)}_", ""]
+    if len(run.incidents) > 1:
+        lines += _index(run)
+    for incident in run.incidents:
+        lines += _first(run, incident) + _details(run, incident)
+    if not run.incidents:
+        lines += _healthy(run)
+    lines += _run_facts(run)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _facts_line(run: RunReport) -> str:
+    kind = "simulated clock" if run.clock.simulated else "UTC"
+    day = words.date(0.0, run.clock)
+    return f"midwatch, fleet {escape(run.fleet)}, {day}, times in UTC ({kind})"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows[:_ROWS_MAX]]
+    if len(rows) > _ROWS_MAX:
+        lines += ["", f"{len(rows) - _ROWS_MAX} more rows in the JSON."]
+    return [*lines, ""]
+
+
+def _index(run: RunReport) -> list[str]:
+    rows = [
+        (
+            words.clock(item.began_at_s, run.clock),
+            f"{escape(item.incident_id)}, {item.phase.value}",
+            escape(sentence.headline(item)),
+        )
+        for item in run.incidents
+    ]
+    return _table(("Began", "Incident", "What"), rows)
+
+
+def _code(command: Command) -> str:
+    text = words.plain(command.text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{escape(command.label)} {fence}{pad}{text.replace('|', chr(92) + '|')}{pad}{fence}"
+
+
+def _step(step: Step) -> str:
+    text = f"**{escape(step.title)}**"
+    if step.detail:
+        text += f" {escape(step.detail)}"
+    return "<br>".join([text, *(_code(command) for command in step.commands)])
+
+
+def _first(run: RunReport, incident: IncidentReport) -> list[str]:
+    """What a person reads at 02:10; the order of the HTML's first screen."""
+    base = run.clock
+    depth = "#" if len(run.incidents) == 1 else "##"
+    lines = [
+        f"{depth} {escape(sentence.headline(incident))}",
+        "",
+        f"**{escape(incident.incident_id)}**: {sentence.state_line(incident, base)}. "
+        f"{_facts_line(run)}.",
+        "",
+    ]
+    rows: list[tuple[str, str]] = []
+    if incident.cause is not None:
+        meaning = sentence.calibration_text(incident.cause.calibration)
+        rows.append(
+            (
+                "Confidence",
+                f"**{sentence.confidence_text(incident.cause.confidence)}**, {escape(meaning)}. "
+                f"Next candidate: {escape(sentence.next_candidate(incident))}.",
+            )
+        )
+    else:
+        rows += _abstention_rows(incident)
+    rows += [
+        (
+            "Evidence",
+            f"{escape(item.label)} **{words.change(item.before, item.after, item.unit)}**. "
+            f"{escape(item.text)}".rstrip(),
+        )
+        for item in incident.findings[:2]
+    ]
+    who = "; ".join(f"**{escape(a)}** {escape(b)}" for a, b in sentence.affected(incident.lanes))
+    rows.append(("Affected", who or "none"))
+    changes = [
+        f"{time} {'**' + escape(title) + '**' if mark else escape(title)}, {escape(why)}"
+        for time, title, why, mark in sentence.changed(incident.changes, base)
+    ]
+    rows.append(("Changed in 30 min", "<br>".join(changes[:6]) or "none"))
+    rows.append(("Next safe step", _step(incident.next_step) if incident.next_step else "none"))
+    rows.append(("Done", _done(incident, base)))
+    if incident.stop is not None:
+        rows.append(("Stop midwatch", _step(incident.stop)))
+    return lines + _table(("", ""), rows)
+
+
+def _abstention_rows(incident: IncidentReport) -> list[tuple[str, str]]:
+    settle = "; ".join(map(escape, incident.would_settle))
+    missing = "; ".join(escape(item.what) for item in incident.missing)
+    return [
+        ("Why not", escape(incident.abstained) or "no candidate stands out"),
+        ("Checked", "; ".join(map(escape, incident.checked)) or "none"),
+        ("Missing", missing or "none"),
+        ("Would settle it", settle or "none known"),
+        ("Likeliest", escape(sentence.next_candidate(incident))),
+    ]
+
+
+def _done(incident: IncidentReport, base: ClockBase) -> str:
+    parts = []
+    for action in incident.done:
+        text = (
+            f"{words.clock(action.at_s, base)} **{escape(action.title)}**. "
+            f"{escape(sentence.done_text(action, base))}"
+        )
+        if action.undo_command:
+            text += f"<br>{_code(Command(label='Undo', text=action.undo_command))}"
+        elif action.undo:
+            text += f"<br>Undo: {escape(action.undo)}"
+        parts.append(text)
+    return "<br>".join(parts) or "none"
+
+
+def _details(run: RunReport, incident: IncidentReport) -> list[str]:
+    base, depth = run.clock, "##" if len(run.incidents) == 1 else "###"
+    lines: list[str] = []
+
+    def section(name: str, text: str, table: list[str]) -> None:
+        lines.extend([f"{depth} {name}", "", escape(text), "", *table])
+
+    marks = [
+        (
+            words.clock(mark.at_s, base),
+            words.offset(mark.at_s - incident.first_miss_s),
+            mark.kind.value,
+            escape(mark.text),
+        )
+        for mark in sorted(incident.marks, key=lambda m: (m.at_s, m.kind.value, m.text))
+    ]
+    head = ("UTC", "from first miss", "what", "detail")
+    section("Timeline", findings.timeline(incident), _table(head, marks))
+    if incident.nodes:
+        rows = [
+            (words.offset(at_s - incident.first_miss_s), escape(name), escape(why))
+            for at_s, name, why in findings.spread_rows(incident)
+        ]
+        section("Spread", findings.spread(incident), _table(("Onset", "What", "Evidence"), rows))
+    if incident.series:
+        series = [
+            (
+                escape(f"{item.label}, {item.detail}".rstrip(", ")),
+                words.change(item.before, item.after, item.unit),
+                "did not move" if item.onset_s is None else words.clock(item.onset_s, base),
+            )
+            for item in findings.ordered_series(incident)
+        ]
+        head3 = ("Series", "Before → after", "Onset")
+        section("Evidence", findings.evidence(incident), _table(head3, series))
+    out = [
+        (
+            escape(sentence.cause_noun(item)),
+            "" if item.confidence is None else sentence.confidence_text(item.confidence),
+            escape(item.suspected),
+            escape(item.ruled_out),
+        )
+        for item in incident.candidates
+    ]
+    head = ("Candidate", "Confidence", "Why suspected", "Why not")
+    section("Ruled out", findings.ruled_out(incident), _table(head, out))
+    if incident.lost is not None:
+        lost = [(escape(name), value, gain) for name, value, gain in findings.lost_rows(incident)]
+        section("Lost minutes", findings.lost(incident), _table(("Run", "Lost", ""), lost))
+    missing = [
+        (escape(m.what), escape(m.since), escape(m.cost), escape(m.settles))
+        for m in incident.missing
+    ]
+    head = ("Missing", "Since", "What it costs", "What would settle it")
+    section("Missing data", findings.missing(incident), _table(head, missing))
+    return lines
+
+
+def _healthy(run: RunReport) -> list[str]:
+    rows = [
+        ("Watched", "; ".join(map(escape, run.watched)) or "none"),
+        *((f"**{escape(who)}**", escape(much)) for who, much in findings.lane_rows(run.lanes)),
+        *(
+            (f"{time} change", f"{escape(title)}, {escape(why)}")
+            for time, title, why, _ in sentence.changed(run.changes, run.clock)
+        ),
+    ]
+    return _table(("", ""), rows)
+
+
+def _run_facts(run: RunReport) -> list[str]:
+    rows = [(escape(name), escape(text)) for name, text in findings.run_rows(run)]
+    lines = ["## Run", "", *_table(("", ""), rows)]
+    for command in run.commands:
+        lines += [f"{escape(command.label)}:", "", f"    {words.plain(command.text)}", ""]
+    if run.replay_note:
+        lines += [escape(run.replay_note), ""]
+    return lines

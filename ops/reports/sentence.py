@@ -1,0 +1,230 @@
+"""Sentences built from data: entity kind x resource class x strongest evidence, nothing else.
+
+The same sentences go to every format; no renderer words a fact by itself.
+"""
+
+from __future__ import annotations
+
+from ops.reports import words
+from ops.reports.model import IncidentReport, RunReport
+from ops.reports.parts import (
+    Calibration,
+    Candidate,
+    Cause,
+    Change,
+    ClockBase,
+    DoneAction,
+    Finding,
+    Lane,
+)
+from rca.state import Entity, EntityKind, ResourceClass
+
+_SUBJECTS = {
+    EntityKind.SERVICE: "{name} in {region}",
+    EntityKind.POD: "{name} in {region}",
+    EntityKind.NODE: "Node {name} in {region}",
+    EntityKind.LINK: "The link {caller} → {callee} in {region}",
+    EntityKind.WORKLOAD: "Traffic in {region}",
+    EntityKind.REGISTRY: "The image registry of {region}",
+    EntityKind.TELEMETRY: "Scrape job {name} in {region}",
+}
+_NOUNS = {
+    EntityKind.NODE: "node {name} in {region}",
+    EntityKind.LINK: "link {caller} → {callee} in {region}",
+    EntityKind.WORKLOAD: "traffic in {region}",
+    EntityKind.REGISTRY: "image registry of {region}",
+    EntityKind.TELEMETRY: "scrape job {name} in {region}",
+}
+_VERBS = {
+    ResourceClass.CPU: "ran short of CPU",
+    ResourceClass.MEMORY: "ran short of memory",
+    ResourceClass.GPU_CLOCK: "slowed down",
+    ResourceClass.GPU_MEMORY: "ran short of GPU memory",
+    ResourceClass.GPU_DEVICE: "has a failing GPU",
+    ResourceClass.NETWORK: "has a slow or lossy network",
+    ResourceClass.POOL: "ran out of connections",
+    ResourceClass.CODE: "began to fail or to answer late by itself",
+    ResourceClass.CONFIG_CHANGE: "went wrong with a change of its configuration",
+    ResourceClass.LOAD: "gets more requests than it can serve",
+    ResourceClass.START_UP: "has too few ready pods while new ones start",
+    ResourceClass.LOSS: "was lost",
+    ResourceClass.TELEMETRY: "sends no metrics",
+    ResourceClass.UNKNOWN: "moved first; what is wrong with it is not known",
+}
+# Where the general verb would be wrong for a kind of entity.
+_VERBS_OF_KIND = {
+    (EntityKind.LINK, ResourceClass.NETWORK): "became slow or lossy",
+    (EntityKind.WORKLOAD, ResourceClass.LOAD): "rose above what the fleet can serve",
+    (
+        EntityKind.REGISTRY,
+        ResourceClass.START_UP,
+    ): "delivers images slowly, so that pods start late",
+    (EntityKind.REGISTRY, ResourceClass.NETWORK): "delivers images slowly, so that pods start late",
+    (EntityKind.SERVICE, ResourceClass.LOSS): "lost pods",
+    (EntityKind.POD, ResourceClass.START_UP): "starts slowly",
+}
+RESOURCE_NOUNS = {
+    ResourceClass.CPU: "CPU",
+    ResourceClass.MEMORY: "memory",
+    ResourceClass.GPU_CLOCK: "GPU clock",
+    ResourceClass.GPU_MEMORY: "GPU memory",
+    ResourceClass.GPU_DEVICE: "GPU device",
+    ResourceClass.NETWORK: "network",
+    ResourceClass.POOL: "connection pool",
+    ResourceClass.CODE: "own code",
+    ResourceClass.CONFIG_CHANGE: "configuration",
+    ResourceClass.LOAD: "load",
+    ResourceClass.START_UP: "start-up",
+    ResourceClass.LOSS: "loss",
+    ResourceClass.TELEMETRY: "telemetry",
+    ResourceClass.UNKNOWN: "resource not known",
+}
+_STAYS_RATIO = 0.05  # a smaller relative change reads "stays at"
+
+
+def _fill(template: str, entity: Entity) -> str:
+    caller, _, callee = entity.name.partition("->")
+    return template.format(
+        name=entity.name or entity.kind, region=entity.region, caller=caller, callee=callee
+    )
+
+
+def entity_noun(entity: Entity) -> str:
+    """The entity inside a sentence: "node a in eu-west"."""
+    return _fill(_NOUNS.get(entity.kind, "{name} in {region}"), entity)
+
+
+def finding_clause(finding: Finding) -> str:
+    """ "its GPU clock fell 1.41 → 0.705 GHz"."""
+    subject = f"its {finding.label}" if finding.own else finding.label
+    before, after = finding.before, finding.after
+    if before is None or after is None:
+        return f"{subject} {words.change(before, after, finding.unit)}"
+    if abs(after - before) <= _STAYS_RATIO * abs(before):
+        return f"{subject} stays at {words.quantity(after, finding.unit)}"
+    verb = "rose" if after > before else "fell"
+    return f"{subject} {verb} {words.change(before, after, finding.unit)}"
+
+
+def headline(incident: IncidentReport) -> str:
+    """What happened to whom and why, in one sentence with its full stop."""
+    cause = incident.cause
+    if cause is None:
+        lane = incident.first_lane()
+        who = f"{lane.region} {lane.slo_class} miss its SLO" if lane else "the fleet misbehave"
+        return f"Cannot tell what makes {who}."
+    key = (cause.entity.kind, cause.resource_class)
+    verb = _VERBS_OF_KIND.get(key, _VERBS[cause.resource_class])
+    text = f"{_fill(_SUBJECTS[cause.entity.kind], cause.entity)} {verb}"
+    suspects = [item for item in incident.changes if item.suspect]
+    if suspects:
+        return f"{text} after {max(suspects, key=lambda c: (c.at_s, c.title)).title}."
+    if incident.findings:
+        return f"{text}: {finding_clause(incident.findings[0])}."
+    return f"{text}."
+
+
+def state_line(incident: IncidentReport, base: ClockBase) -> str:
+    """ "Mitigated 02:09:00, 2 min 45 s after first SLO miss"."""
+    gap = incident.phase_at_s - incident.first_miss_s
+    side = "after" if gap >= 0 else "before"
+    return (
+        f"{incident.phase.value} {words.clock(incident.phase_at_s, base)}, "
+        f"{words.span(gap)} {side} the first SLO miss"
+    )
+
+
+def confidence_text(value: float) -> str:
+    """ "0.82": two decimals, never rounded up to certainty."""
+    return f"{min(value, 0.99):.2f}"
+
+
+def calibration_text(calibration: Calibration | None) -> str:
+    """What a confidence means: "right in 8 of 10 such cases: 44 of 53 in the sweep (...)"."""
+    if calibration is None or calibration.cases == 0:
+        return "not calibrated"
+    low, high = words.wilson(calibration.hits, calibration.cases)
+    tenths = round(10 * calibration.hits / calibration.cases)
+    return (
+        f"right in {tenths} of 10 such cases: {calibration.hits} of {calibration.cases} "
+        f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %), {calibration.source}"
+    )
+
+
+def calibration_short(calibration: Calibration | None) -> str:
+    """The meaning in a few words, for 80 columns."""
+    if calibration is None or calibration.cases == 0:
+        return "not calibrated"
+    return f"right in {round(10 * calibration.hits / calibration.cases)} of 10 such cases"
+
+
+def cause_noun(cause: Cause | Candidate) -> str:
+    """ "session-db in eu-west, load"."""
+    return f"{entity_noun(cause.entity)}, {RESOURCE_NOUNS[cause.resource_class]}"
+
+
+def next_candidate(incident: IncidentReport) -> str:
+    """ "session-db in eu-west, load, 0.09", or "none"."""
+    if not incident.candidates:
+        return "none"
+    first = incident.candidates[0]
+    mark = "" if first.confidence is None else f", {confidence_text(first.confidence)}"
+    return cause_noun(first) + mark
+
+
+def lane_name(lane: Lane) -> str:
+    """ "eu-west interactive"."""
+    return f"{lane.region} {lane.slo_class}"
+
+
+def affected(lanes: tuple[Lane, ...]) -> list[tuple[str, str]]:
+    """(who, how much) per lane that suffers, worst first, and one row for those that do not."""
+    hit = sorted(
+        (lane for lane in lanes if lane.minutes_with()),
+        key=lambda n: (-n.minutes_with() * n.traffic_ratio, n.region, n.slo_class),
+    )
+    rows = []
+    for lane in hit:
+        much = words.count(lane.minutes_with(), "bad minute")
+        if lane.requests_hit:
+            much = f"{lane.requests_bad:,} of {lane.requests_hit:,} requests bad in {much}"
+        rows.append((lane_name(lane), f"{words.percent(lane.traffic_ratio)} of traffic, {much}"))
+    spared = [lane_name(lane) for lane in lanes if not lane.minutes_with()]
+    if spared:
+        rows.append((words.listed(spared), "none"))
+    return rows
+
+
+def changed(changes: tuple[Change, ...], base: ClockBase) -> list[tuple[str, str, str, bool]]:
+    """(time, title, where and why, suspect) per change: suspects first, then the newest."""
+    ordered = sorted(changes, key=lambda c: (not c.suspect, -c.at_s, c.title))
+    rows = []
+    for item in ordered:
+        why = f"Suspect: {item.why}" if item.suspect else words.capital(item.why)
+        text = f"{item.region}. {why}".rstrip(". ") + "."
+        rows.append((words.clock(item.at_s, base), item.title, text, item.suspect))
+    return rows
+
+
+def done_text(action: DoneAction, base: ClockBase) -> str:
+    """ "Effective: TTFT p99 3.1 → 0.64 s, checked 02:12:00."."""
+    text = action.verdict.value
+    if action.verdict_reason:
+        text += f": {action.verdict_reason}"
+    if action.checked_at_s is not None:
+        text += f", checked {words.clock(action.checked_at_s, base)}"
+    return text + "."
+
+
+def run_headline(run: RunReport) -> str:
+    """One sentence for the whole run."""
+    if not run.incidents:
+        bad = run.minutes_with()
+        tail = "" if not bad else f"; {words.count(bad, 'bad minute')} without an incident"
+        return f"No incident in {words.span(run.duration_s)}{tail}."
+    named = sum(item.cause is not None for item in run.incidents)
+    open_ones = len(run.incidents) - named
+    parts = [words.count(named, "cause named", "causes named")] if named else []
+    parts += [f"{open_ones} cannot be told"] if open_ones else []
+    total = words.count(len(run.incidents), "incident")
+    return f"{total} in {words.span(run.duration_s)}: {words.listed(parts)}."

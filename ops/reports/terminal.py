@@ -1,0 +1,84 @@
+"""One incident in at most 80 columns of plain text."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ops.reports import sentence, words
+from ops.reports.model import IncidentReport, RunReport
+from ops.reports.words import plain
+
+_LABEL = 10  # columns of the label at the left
+
+
+def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80) -> str:
+    """The incident's first screen; no line is longer than `width` >= 40 columns."""
+    base = run.clock
+    state = sentence.state_line(incident, base)
+    phase, _, rest = state.partition(" ")
+    top = f"{plain(incident.incident_id)}  {phase.upper()} {rest}"
+    fleet = f"fleet {plain(run.fleet)}"
+    gap = width - len(top) - len(fleet)
+    lines = [top + " " * gap + fleet] if gap >= 2 else [*_wrap(top, width), fleet[:width]]
+    lines += _wrap(plain(sentence.headline(incident)).removesuffix("."), width)
+    cause = incident.cause
+    if cause is not None:
+        lines += _wrap(
+            f"confidence {sentence.confidence_text(cause.confidence)} "
+            f"({sentence.calibration_short(cause.calibration)}); "
+            f"next: {plain(sentence.next_candidate(incident))}",
+            width,
+        )
+    for item in incident.findings[:2]:
+        figure = words.change(item.before, item.after, item.unit)
+        text = plain(f"{item.label}  {figure}. {item.text}").removesuffix(".")
+        lines += _row("", text, width, indent=2)
+    if cause is None:
+        lines += _abstention(incident, width)
+    who = "; ".join(f"{plain(a)} {plain(b)}" for a, b in sentence.affected(incident.lanes))
+    lines += _row("affected", who or "none", width)
+    for time, title, why, mark in sentence.changed(incident.changes, base):
+        if mark:
+            lines += _row("changed", f"{time} {plain(title)}, {plain(why)}", width)
+    for action in incident.done:
+        text = (
+            f"{words.clock(action.at_s, base)} {plain(action.title)}. "
+            f"{plain(sentence.done_text(action, base))}"
+        )
+        lines += _row("done", text, width)
+        undo = action.undo_command or action.undo
+        if undo:
+            lines += _row("  undo", plain(undo), width)
+    if not incident.done:
+        lines += _row("done", "none", width)
+    if incident.next_step is not None:
+        step = incident.next_step
+        lines += _row("next", plain(f"{step.title} {step.detail}"), width)
+        for command in step.commands:
+            lines += _row(f"  {plain(command.label).lower()}"[:9], plain(command.text), width)
+    if run.report_path:
+        lines += _row("report", plain(run.report_path), width)
+    return "\n".join(lines) + "\n"
+
+
+def _abstention(incident: IncidentReport, width: int) -> list[str]:
+    rows = (
+        ("why", incident.abstained),
+        ("checked", "; ".join(incident.checked)),
+        ("missing", "; ".join(item.what for item in incident.missing)),
+        ("settles", "; ".join(incident.would_settle)),
+        ("likeliest", sentence.next_candidate(incident)),
+    )
+    return [line for label, text in rows for line in _row(label, plain(text) or "none", width)]
+
+
+def _row(label: str, text: str, width: int, indent: int = _LABEL) -> list[str]:
+    body = _wrap(text, width - indent)
+    return [
+        (f"{label:<{indent}}" if index == 0 else " " * indent) + line
+        for index, line in enumerate(body)
+    ]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
