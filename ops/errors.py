@@ -21,3 +21,11 @@ class AlertError(OpsError):
 
 class JournalError(OpsError):
     """A journal that cannot be written or read."""
+
+
+class CatalogueError(OpsError):
+    """A metric catalogue that cannot be used; the message lists every fault."""
+
+
+class MetricsTextError(OpsError):
+    """An OpenMetrics text that cannot be read."""

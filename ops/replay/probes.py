@@ -1,0 +1,201 @@
+"""Probes: how one meter becomes named samples. Mesh, client pools, frontends and engines live here.
+
+Names and labels are those of the real exporters; a probe reads values in the order of its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from ops.replay.fleet_view import PodView
+from ops.replay.meters import EdgeMeter, FrontendMeter, PoolMeter
+from serving.metrics import EngineMeters, Histogram
+from serving.state import FinishReason, RejectReason
+
+Labels = Mapping[str, str]
+Named = list[tuple[str, Labels]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Reads one sort of meter.
+
+    Attributes:
+        labels: owner -> target labels.
+        names: (owner, other, meter) -> names and own labels, in the order of `read`.
+        read: meter -> values.
+    """
+
+    name: str
+    labels: Callable[[Any], Labels]
+    names: Callable[[Any, Any, Any], Named]
+    read: Callable[[Any], Sequence[float]]
+
+
+def pod_labels(pod: PodView) -> Labels:
+    """Target labels of a scraped pod."""
+    return {"region": pod.region, "pod": pod.name, "service": pod.service, "node": pod.node}
+
+
+def histogram_names(name: str, bounds: Sequence[float], labels: Labels, scale: float) -> Named:
+    """Name the cumulative buckets, sum and count; `scale` turns seconds into the stored unit."""
+    buckets = [(f"{name}_bucket", {**labels, "le": repr(bound * scale)}) for bound in bounds]
+    infinite = (f"{name}_bucket", {**labels, "le": "+Inf"})
+    return [*buckets, infinite, (f"{name}_sum", labels), (f"{name}_count", labels)]
+
+
+def histogram_values(histogram: Histogram, scale: float = 1.0) -> list[float]:
+    """Read what `histogram_names` names."""
+    return [*accumulate(histogram.counts), histogram.sum * scale, histogram.count]
+
+
+def read_number(count: float) -> tuple[float]:
+    """Read a meter that is one number."""
+    return (count,)
+
+
+# Mesh and application: sidecars, client pools, frontends.
+def _edge_names(source: bool) -> Callable[[PodView, str, EdgeMeter], Named]:
+    def names(pod: PodView, other: str, meter: EdgeMeter) -> Named:
+        caller, callee = (pod.service, other) if source else (other, pod.service)
+        ends = {"source_workload": caller, "destination_workload": callee}
+        side = {"reporter": "source" if source else "destination", **ends}
+        cluster = {"envoy_cluster_name": f"outbound|8080||{callee}.default.svc.cluster.local"}
+        latency = "istio_request_duration_milliseconds"
+        return [
+            ("istio_requests_total", {**side, "response_code": "200"}),
+            ("istio_requests_total", {**side, "response_code": "503"}),
+            *histogram_names(latency, meter.latency.bounds, side, 1000.0),
+            *(
+                [
+                    ("envoy_cluster_upstream_rq_retry", cluster),
+                    ("envoy_cluster_upstream_rq_timeout", cluster),
+                    ("envoy_cluster_upstream_cx_connect_fail", cluster),
+                ]
+                if source
+                else []
+            ),
+        ]
+
+    return names
+
+
+def _read_dest_edge(meter: EdgeMeter) -> list[float]:
+    return [meter.requests_ok, meter.requests_error, *histogram_values(meter.latency, 1000.0)]
+
+
+def _read_source_edge(meter: EdgeMeter) -> list[float]:
+    own = (meter.retries, meter.timeouts, meter.connect_failures)
+    return [meter.requests_ok, meter.requests_error, *histogram_values(meter.latency, 1000.0), *own]
+
+
+def _pool_names(_pod: PodView, callee: str, _meter: PoolMeter) -> Named:
+    pool = {"pool_name": callee}
+    return [
+        ("db_client_connections_usage", {**pool, "state": "used"}),
+        ("db_client_connections_usage", {**pool, "state": "idle"}),
+        ("db_client_connections_max", pool),
+        ("db_client_connections_pending_requests", pool),
+        ("db_client_connections_timeouts_total", pool),
+    ]
+
+
+def _read_pool(meter: PoolMeter) -> list[float]:
+    idle = max(meter.size - meter.in_use, 0)
+    return [meter.in_use, idle, meter.size, meter.pending, meter.timeouts]
+
+
+def _frontend_names(_pod: PodView, slo_class: str, meter: FrontendMeter) -> Named:
+    own = {"slo_class": slo_class}
+    ttft, tpot = "gen_ai_server_time_to_first_token", "gen_ai_server_time_per_output_token"
+    return [
+        ("http_server_active_requests", own),
+        *histogram_names(f"{ttft}_seconds", meter.ttft.bounds, own, 1.0),
+        *histogram_names(f"{tpot}_seconds", meter.tpot.bounds, own, 1.0),
+    ]
+
+
+def _read_frontend(meter: FrontendMeter) -> list[float]:
+    return [meter.in_flight, *histogram_values(meter.ttft), *histogram_values(meter.tpot)]
+
+
+def _answer_names(_pod: PodView, other: tuple[str, str], _count: int) -> Named:
+    slo_class, code = other
+    status = f"{code[0]}xx"
+    labels = {"slo_class": slo_class, "code": code, "status": status}
+    return [("http_requests_total", labels)]
+
+
+SOURCE_EDGE = Probe(
+    name="source", labels=pod_labels, names=_edge_names(True), read=_read_source_edge
+)
+DEST_EDGE = Probe(
+    name="destination", labels=pod_labels, names=_edge_names(False), read=_read_dest_edge
+)
+POOL = Probe(name="pool", labels=pod_labels, names=_pool_names, read=_read_pool)
+FRONTEND = Probe(name="frontend", labels=pod_labels, names=_frontend_names, read=_read_frontend)
+ANSWERS = Probe(name="answers", labels=pod_labels, names=_answer_names, read=read_number)
+
+
+# Engines.
+_ENGINE_HISTOGRAMS = (
+    ("vllm:time_to_first_token_seconds", "ttft"),
+    ("vllm:inter_token_latency_seconds", "inter_token_latency"),
+    ("vllm:e2e_request_latency_seconds", "e2e"),
+    ("vllm:request_queue_time_seconds", "queue_time"),
+    ("vllm:request_prefill_time_seconds", "prefill_time"),
+    ("vllm:request_decode_time_seconds", "decode_time"),
+    ("vllm:iteration_tokens_total", "iteration_tokens"),
+)
+
+
+def _engine_names(_pod: PodView, other: tuple[str, int], meter: EngineMeters) -> Named:
+    own = {"model_name": other[0], "engine": "0"}
+    cache = {
+        "engine": "0",
+        "num_gpu_blocks": str(meter.cache_config.num_gpu_blocks),
+        "block_size": str(meter.cache_config.block_size),
+    }
+    named: Named = [
+        ("vllm:num_requests_running", own),
+        ("vllm:num_requests_waiting", own),
+        ("vllm:kv_cache_usage_perc", own),
+        ("vllm:num_preemptions_total", own),
+        ("vllm:prompt_tokens_total", own),
+        ("vllm:generation_tokens_total", own),
+        ("vllm:cache_config_info", cache),
+    ]
+    for finish in FinishReason:
+        named.append(("vllm:request_success_total", {**own, "finished_reason": finish.value}))
+    for reject in RejectReason:
+        named.append(("vllm:admission_rejections_total", {**own, "reason": reject.value}))
+    for name, attribute in _ENGINE_HISTOGRAMS:
+        named += histogram_names(name, getattr(meter, attribute).bounds, own, 1.0)
+    return named
+
+
+def _read_engine(meter: EngineMeters) -> list[float]:
+    return [
+        meter.running,
+        meter.waiting,
+        meter.kv_usage_ratio,
+        meter.preemptions,
+        meter.prompt_tokens,
+        meter.generation_tokens,
+        1.0,
+        *[meter.success.get(finish, 0) for finish in FinishReason],
+        *[meter.rejections.get(reject, 0) for reject in RejectReason],
+        *histogram_values(meter.ttft),
+        *histogram_values(meter.inter_token_latency),
+        *histogram_values(meter.e2e),
+        *histogram_values(meter.queue_time),
+        *histogram_values(meter.prefill_time),
+        *histogram_values(meter.decode_time),
+        *histogram_values(meter.iteration_tokens),
+    ]
+
+
+ENGINE = Probe(name="engine", labels=pod_labels, names=_engine_names, read=_read_engine)
