@@ -5,6 +5,7 @@ from __future__ import annotations
 from ops.reports.data import render_json, report_data
 from ops.reports.markdown import render_markdown
 from ops.reports.model import IncidentReport, RequestLedger, RunReport
+from ops.reports.page import render_html
 from ops.reports.parts import (
     Calibration,
     Candidate,
@@ -49,6 +50,7 @@ __all__ = [
     "SpreadNode",
     "SpreadRole",
     "Step",
+    "render_html",
     "render_json",
     "render_markdown",
     "render_terminal",

@@ -1,0 +1,211 @@
+"""The report as one HTML file: no network, no inline style, scripts and styles pinned by hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ops.reports import findings, lanes, sentence, spread, svg, traces, words
+from ops.reports.lanes import Row
+from ops.reports.model import IncidentReport, RunReport
+from ops.reports.parts import Calibration, ClockBase, Mark
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentView:
+    """One incident with its figures drawn."""
+
+    incident: IncidentReport
+    slug: str  # unique within the page
+    tenths: Markup
+    marks: list[Mark]
+    timeline_axis: Markup
+    timeline: list[Row]
+    spread_axis: Markup
+    spread: list[Row]
+    traces_axis: Markup
+    traces_moved: list[Row]
+    traces_still: list[Row]
+    pairs_axis: Markup
+    pairs: list[Row]
+    lost: list[tuple[str, str, str, Markup]]
+
+    @property
+    def traces(self) -> bool:
+        """Whether there is any series to show."""
+        return bool(self.traces_moved or self.traces_still)
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """(anchor, title) of the sections that the page has."""
+        found = [("timeline", "Timeline")]
+        found += [("spread", "Spread")] if self.spread else []
+        found += [("evidence", "Evidence")] if self.traces else []
+        found.append(("out", "Ruled out"))
+        found += [("lost", "Lost minutes")] if self.incident.lost else []
+        return [*found, ("missing", "Missing data")]
+
+
+def render_html(run: RunReport) -> str:
+    """The whole run as one self-contained page."""
+    style, script = _asset("style.css"), _asset("script.js")
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(words=words, sentence=sentence, findings=findings, key_sign=key_sign)
+    views = [_view(item, run, index) for index, item in enumerate(run.incidents, start=1)]
+    axis = lanes.run_axis(run.lanes, run.duration_s)
+    worst = max(run.lanes, key=lambda n: (n.traffic_ratio, n.region, n.slo_class), default=None)
+    page: str = environment.get_template("page.html.j2").render(
+        run=run,
+        views=views,
+        title=sentence.headline(run.incidents[0])
+        if len(run.incidents) == 1
+        else sentence.run_headline(run),
+        run_state=_run_state(run),
+        run_rows=[row for row in findings.run_rows(run) if row not in run.versions],
+        lanes_axis=svg.time_axis(axis, run.clock, []),
+        lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+    return page
+
+
+def key_sign(kind: str) -> Markup:
+    """The sign of a legend or of a table row."""
+    if kind in ("arc", "guess"):
+        line = svg.tag("path", d="M-7 0H2", class_=f"arc {kind}")
+        head = svg.tag(
+            "path", d="M1 -3.5 7 0 1 3.5Z", class_="bad" if kind == "arc" else "guess-head"
+        )
+        return svg.tag("svg", line + head, class_="sign", viewBox="-7 -7 14 14", aria_hidden="true")
+    shape = {
+        "band": svg.tag("rect", x=-7, y=-4, width=14, height=8, class_="band"),
+        "limit": svg.tag("path", d="M-7 0H7", class_="lim"),
+        "gap": svg.tag("rect", x=-5.5, y=-5, width=11, height=10, class_="gap"),
+        "without": svg.tag("rect", x=-5, y=-5, width=10, height=10, class_="without"),
+    }.get(kind)
+    if shape is None:
+        return svg.sign(kind)
+    return svg.tag("svg", shape, class_="sign", viewBox="-7 -7 14 14", aria_hidden="true")
+
+
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8").strip()
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _run_state(run: RunReport) -> str:
+    start, end = (words.clock(at_s, run.clock) for at_s in (0.0, run.duration_s))
+    return f"{'Healthy' if not run.incidents else 'Run'}, {start} to {end}"
+
+
+def _view(incident: IncidentReport, run: RunReport, index: int) -> IncidentView:
+    base = run.clock
+    axis = lanes.incident_axis(incident)
+    figure = traces.axis_of(incident)
+    series = [] if figure is None else traces.rows(incident, figure, base)
+    compare = any(lane.bad_without for lane in incident.lanes)
+    whole = lanes.run_axis(incident.lanes, axis.end_s)
+    pairs_axis = svg.TimeAxis(max(axis.start_s, whole.start_s), whole.end_s)
+    return IncidentView(
+        incident=incident,
+        slug=f"incident-{index}",
+        tenths=_tenths(incident.cause.calibration if incident.cause else None),
+        marks=sorted(incident.marks, key=lambda m: (m.at_s, m.kind.value, m.text)),
+        timeline_axis=svg.time_axis(axis, base, []),
+        timeline=lanes.lane_rows(incident.lanes, axis, base, incident.first_lane())
+        + lanes.event_rows(incident, axis, base),
+        spread_axis=_spread_axis(incident, base),
+        spread=spread.rows(incident, base) if incident.nodes else [],
+        traces_axis=_traces_axis(incident, figure, base),
+        traces_moved=[row for row in series if row.style != "low"],
+        traces_still=[row for row in series if row.style == "low"],
+        pairs_axis=svg.time_axis(pairs_axis, base, []),
+        pairs=lanes.pair_rows(incident.lanes, pairs_axis, base) if compare else [],
+        lost=_lost(incident),
+    )
+
+
+def _tenths(calibration: Calibration | None) -> Markup:
+    """Ten blocks, as many filled as cases of ten were right; nothing where not calibrated."""
+    if calibration is None or not calibration.cases:
+        return Markup("")
+    right = round(10 * calibration.hits / calibration.cases)
+    blocks = [
+        svg.tag(
+            "rect",
+            x=0.75 + 12 * i,
+            y=0.75,
+            width=8.5,
+            height=10.5,
+            class_="full" if i < right else "empty",
+        )
+        for i in range(10)
+    ]
+    title = svg.tag("title", f"{right} of 10")
+    return svg.tag("svg", title, *blocks, class_="tenths", viewBox="0 0 118 12", role="img")
+
+
+def _spread_axis(incident: IncidentReport, base: ClockBase) -> Markup:
+    if not incident.nodes:
+        return Markup("")
+    axis = spread.axis_of(incident)
+    ticks = axis.ticks(base)
+    name = words.clock if len(ticks) > 1 and ticks[1] - ticks[0] < 60 else words.clock_minute
+    labels = [
+        svg.text(axis.at(t), 17, name(t, base), anchor="middle", class_="ds" if i % 2 else None)
+        for i, t in enumerate(ticks)
+    ]
+    return svg.tag("svg", *labels, class_="spread-plot", width="100%", height="100%")
+
+
+def _traces_axis(incident: IncidentReport, axis: svg.TimeAxis | None, base: ClockBase) -> Markup:
+    if axis is None:
+        return Markup("")
+    labels = [(c.at_s, c.title, "ps") for c in incident.changes if c.suspect][:1]
+    labels += [(a.at_s, "midwatch acted", "t-act") for a in incident.done][:1]
+    return svg.time_axis(axis, base, [item for item in labels if axis.holds(item[0])])
+
+
+def _lost(incident: IncidentReport) -> list[tuple[str, str, str, Markup]]:
+    rows = findings.lost_rows(incident)
+    values = [float(value.replace(",", "")) for _, value, _ in rows]
+    most = max(values, default=0.0) or 1.0
+    bars = [
+        svg.tag(
+            "svg",
+            svg.tag(
+                "rect",
+                x=0,
+                y=0.5,
+                width=round(99 * value / most + 0.3, 1),
+                height=11,
+                class_="bad" if i == 0 else "without",
+            ),
+            class_="bar",
+            viewBox="0 0 100 12",
+            preserveAspectRatio="none",
+            aria_hidden="true",
+        )
+        for i, value in enumerate(values)
+    ]
+    return [(*row, bar) for row, bar in zip(rows, bars, strict=True)]

@@ -1,0 +1,227 @@
+"""Figure of aligned series: normal band, onset, limit, gaps, and the reading at the right edge."""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup
+
+from ops.reports import findings, svg, words
+from ops.reports.lanes import Row
+from ops.reports.model import IncidentReport
+from ops.reports.parts import ClockBase, EvidenceSeries
+
+POINTS_MAX = 240  # per series; more is not seen and makes the page large
+_TALL, _LOW = 68, 36
+_CALM_SAMPLES = 3  # samples in a row inside the normal band that end the coloured part
+_ZOOM_RATIO = 0.25  # a swing smaller than this share of the level is shown on a cut axis
+
+
+def axis_of(incident: IncidentReport) -> svg.TimeAxis | None:
+    """From the first to the last sample of any series; None without samples."""
+    times = [t for item in incident.series for t in (item.times_s[:1] + item.times_s[-1:])]
+    return svg.TimeAxis(min(times), max(times)) if times and max(times) > min(times) else None
+
+
+def rows(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) -> list[Row]:
+    """One row per series: those that moved by onset, then those that did not."""
+    made = []
+    for item in findings.ordered_series(incident):
+        moved = item.onset_s is not None
+        note = [] if item.score is None else [f"score {words.number(item.score)}"]
+        if moved and item.onset_s is not None:
+            note.append(f"onset {words.clock(item.onset_s, base)}")
+        made.append(
+            Row(
+                label=item.label,
+                detail=item.detail,
+                plot=_plot(item, incident, axis, base, _TALL if moved else _LOW),
+                value=_reading(item),
+                value_detail=", ".join(note),
+                style="" if moved else "low",
+            )
+        )
+    return made
+
+
+def _reading(item: EvidenceSeries) -> str:
+    if item.before is None and item.after is None:
+        return words.NO_DATA
+    return words.change(item.before, item.after, item.unit)
+
+
+def gaps(item: EvidenceSeries) -> list[tuple[float, float]]:
+    """(from, to) of each stretch without samples, from the last good sample to the next one."""
+    found = []
+    open_s: float | None = None
+    previous_s = item.times_s[0] if item.times_s else 0.0
+    for at_s, value in zip(item.times_s, item.values, strict=True):
+        if math.isnan(value):
+            open_s = previous_s if open_s is None else open_s
+        else:
+            if open_s is not None:
+                found.append((open_s, at_s))
+            open_s, previous_s = None, at_s
+    if open_s is not None:
+        found.append((open_s, item.times_s[-1]))
+    return found
+
+
+def decimate(points: list[tuple[float, float]], limit: int) -> list[tuple[float, float]]:
+    """At most `limit` points, the lowest and the highest of each bucket in their order."""
+    if len(points) <= limit:
+        return points
+    buckets = max(limit // 2, 1)
+    kept: list[tuple[float, float]] = []
+    for index in range(buckets):
+        part = points[index * len(points) // buckets : (index + 1) * len(points) // buckets]
+        ends = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
+        kept += sorted(ends)
+    return kept
+
+
+def _segments(item: EvidenceSeries) -> list[tuple[list[tuple[float, float]], bool]]:
+    """Runs of samples without gaps, split where the series leaves and re-enters its normal band."""
+    back_s = _back_to_normal_s(item)
+    parts: list[tuple[list[tuple[float, float]], bool]] = []
+    current: list[tuple[float, float]] = []
+    state = False
+    for at_s, value in zip(item.times_s, item.values, strict=True):
+        if math.isnan(value):
+            if current:
+                parts.append((current, state))
+            current = []
+            continue
+        coloured = item.onset_s is not None and item.onset_s <= at_s < back_s
+        if current and coloured is not state:
+            parts.append((current, state))
+            current = [current[-1]]  # the two lines share a point
+        state = coloured
+        current.append((at_s, value))
+    if current:
+        parts.append((current, state))
+    return parts
+
+
+def _back_to_normal_s(item: EvidenceSeries) -> float:
+    if item.onset_s is None or item.normal_low is None or item.normal_high is None:
+        return math.inf
+    calm = 0
+    left = False
+    for at_s, value in zip(item.times_s, item.values, strict=True):
+        if at_s < item.onset_s or math.isnan(value):
+            continue
+        inside = item.normal_low <= value <= item.normal_high
+        left = left or not inside
+        calm = calm + 1 if inside and left else 0
+        if calm >= _CALM_SAMPLES:
+            return at_s
+    return math.inf
+
+
+def value_range(item: EvidenceSeries) -> tuple[float, float]:
+    """(bottom, top) of the y axis: from zero unless the swing is small beside the level."""
+    seen = [v for v in item.values if math.isfinite(v)]
+    seen += [v for v in (item.normal_low, item.normal_high) if v is not None]
+    if not seen:
+        return 0.0, 1.0
+    low, high = min(seen), max(seen)
+    if item.limit is not None and (low - (high - low)) <= item.limit <= high * 2 + 1e-12:
+        low, high = min(low, item.limit), max(high, item.limit)
+    swing = high - low
+    if item.onset_s is not None and 0 < swing < _ZOOM_RATIO * abs(high):
+        return low - 0.15 * swing, high + 0.15 * swing
+    bottom = min(low, 0.0)
+    top = max(high, 0.0)
+    return (bottom, top * 1.08 if top > 0 else 1.0) if top > bottom else (0.0, 1.0)
+
+
+def _plot(
+    item: EvidenceSeries, incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase, height: int
+) -> Markup:
+    bottom, top = value_range(item)
+
+    def level(value: float) -> float:
+        return min(1.0, max(0.0, (value - bottom) / (top - bottom)))
+
+    def y(value: float) -> float:
+        return round(height * (1 - level(value)), 1)
+
+    parts = [svg.grid(axis, base, height)]
+    if item.normal_low is not None and item.normal_high is not None:
+        upper, lower = y(item.normal_high), y(item.normal_low)
+        parts.append(svg.rect(0, upper, 100, max(lower - upper, 1.5), "band"))
+    parts.append(svg.line(0, height, 100, height, "gl"))
+    parts += [_gap(a, b, axis, height) for a, b in gaps(item)]
+    parts += [
+        svg.line(axis.at(c.at_s), -8, axis.at(c.at_s), height + 8, "chg")
+        for c in incident.changes
+        if c.suspect and axis.holds(c.at_s)
+    ]
+    parts += [
+        svg.line(axis.at(a.at_s), -8, axis.at(a.at_s), height + 8, "act")
+        for a in incident.done
+        if axis.holds(a.at_s)
+    ]
+    places: dict[str, float] = {}
+    if item.limit is not None and bottom <= item.limit <= top:
+        places["limit"] = y(item.limit)
+        parts.append(svg.line(0, y(item.limit), 100, y(item.limit), "lim"))
+    segments = _segments(item)
+    samples = sum(len(points) for points, _ in segments)
+    for points, coloured in segments:
+        share = max(2, POINTS_MAX * len(points) // max(samples, 1))
+        drawn = [(axis.at(t), level(v)) for t, v in decimate(points, share)]
+        parts.append(svg.curve(drawn, height, "moved" if coloured else "still"))
+    parts += _labels(item, axis, base, height, places)
+    return svg.plot(_title(item, base), height, *parts)
+
+
+def _gap(start_s: float, end_s: float, axis: svg.TimeAxis, height: int) -> Markup:
+    left, right = axis.at(start_s), axis.at(end_s)
+    box = svg.rect(left, 0, right - left, height, "gap")
+    if right - left < 3:
+        return box
+    label = f"no data {words.span(end_s - start_s)}"
+    return box + svg.text((left + right) / 2, height - 4, label, anchor="middle", class_="ps")
+
+
+def _labels(
+    item: EvidenceSeries, axis: svg.TimeAxis, base: ClockBase, height: int, ys: dict[str, float]
+) -> list[Markup]:
+    """Ends of the y axis, the limit's name and the onset with its time."""
+    bottom, top = value_range(item)
+    parts = [
+        svg.text(0, 10, words.quantity(top, item.unit), anchor="end", dx=-8),
+        svg.text(0, height, words.quantity(bottom, item.unit), anchor="end", dx=-8),
+    ]
+    if height < _TALL:
+        parts = parts[:1]
+    if item.limit is not None and "limit" in ys:
+        at_y = ys["limit"]
+        parts.append(
+            svg.text(100, at_y - 4 if at_y > 16 else at_y + 14, item.limit_label, anchor="end")
+        )
+    if item.onset_s is not None and axis.holds(item.onset_s):
+        x = axis.at(item.onset_s)
+        left = x > 15
+        parts += [
+            svg.line(x, 0, x, height, "on"),
+            svg.marker(x, 3, "onset"),
+            svg.text(
+                x,
+                9,
+                words.clock(item.onset_s, base),
+                anchor="end" if left else "start",
+                dx=-9 if left else 9,
+                class_="onset ps",
+            ),
+        ]
+    return parts
+
+
+def _title(item: EvidenceSeries, base: ClockBase) -> str:
+    name = f"{item.label}, {item.detail}".rstrip(", ")
+    moved = "did not move" if item.onset_s is None else f"onset {words.clock(item.onset_s, base)}"
+    missing = f"; {words.count(len(gaps(item)), 'gap')} without data" if gaps(item) else ""
+    return f"{name}: {_reading(item)}, {moved}{missing}"
