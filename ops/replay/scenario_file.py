@@ -20,10 +20,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ops.errors import ScenarioError
 from ops.replay import scenario_limits as limits
 from ops.replay.scenario import Scenario
-from ops.replay.scenario_problems import Problems, shown, unknown
+from ops.replay.scenario_problems import SHOWN_CHARS_MAX, Problems, shown, unknown
 from ops.replay.scenario_rules import check_rules
 
-BYTES_MAX = 1 << 20
+BYTES_MAX = 1 << 18  # tomllib reads some 0.5 MB/s of the slowest input, and 1 s is our limit
 # Of a key like a.b.c: tomllib's time grows with the square of its parts.
 DOTS_PER_LINE_MAX = 32
 HEAD = "scenario"  # table that holds the plain values of Scenario
@@ -59,7 +59,7 @@ def parse_scenario(raw: bytes | str, *, source: str) -> Scenario:
     """Read a scenario from TOML text.
 
     Args:
-        raw: the text, UTF-8 when bytes, at most 1 MiB.
+        raw: the text, UTF-8 when bytes, at most 256 KiB.
         source: where it came from, for messages.
 
     Raises:
@@ -225,7 +225,9 @@ def _read_string(raw: object, path: str, name: str, problems: Problems) -> str:
     else:
         return raw
     problems.add(path, text)
-    return ""
+    # A bad name is kept, so that what refers to it is not reported as well.
+    named = isinstance(raw, str) and name in limits.NAMED and len(raw) <= SHOWN_CHARS_MAX
+    return str(raw) if named else ""
 
 
 def _read_number(kind: type, raw: object, path: str, name: str, problems: Problems) -> Any:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ops.replay.scenario import CallSpec, Scenario, ServiceSpec
-from ops.replay.scenario_problems import Problems
-
-CALLS_PER_REQUEST_MAX = 500.0  # expected calls that one request causes, retries not counted
+from ops.replay.scenario_problems import Problems, shown
+from ops.replay.visits import VISITS_MAX
 
 Calls = Mapping[str, tuple[CallSpec, ...]]  # caller -> what it calls
 
@@ -26,12 +25,17 @@ def check_graph(scenario: Scenario, problems: Problems) -> None:
     if not entries:
         problems.add("service", "none has entry = true; mark the one that receives user traffic")
         return
-    for region in scenario.regions:
-        if region.traffic_share > 0 and not any(runs_in(s, region.name) for _, s in entries):
-            problems.add("service", f"no entry service runs in {region.name!r}, which has traffic")
+    with_traffic = [region.name for region in scenario.regions if region.traffic_share > 0]
+    for i, service in entries:
+        absent = [name for name in with_traffic if not runs_in(service, name)]
+        if absent:
+            problems.add(
+                f"service[{i}].regions",
+                f"entry {service.name!r} does not run in {', '.join(absent)}, which has traffic; "
+                "users of each region enter there by every entry service",
+            )
     engine = scenario.engine.name
     reaching = _reaching(engine, calls, order)
-    num_calls = _calls_per_request(calls, order)
     for i, service in entries:
         if service.name not in reaching:
             problems.add(
@@ -39,12 +43,14 @@ def check_graph(scenario: Scenario, problems: Problems) -> None:
                 f"entry {service.name!r} never reaches the engine {engine!r} by calls that it "
                 "waits for; add a [[service.call]] on the way",
             )
-        if num_calls[service.name] > CALLS_PER_REQUEST_MAX:
-            problems.add(
-                f"service[{i}]",
-                f"one request causes {num_calls[service.name]:.4g} calls, at most "
-                f"{CALLS_PER_REQUEST_MAX:g} are allowed; remove calls that multiply",
-            )
+    num_visits = _visits(calls, order)
+    total = sum(num_visits[service.name] for _, service in entries)
+    if total > VISITS_MAX:
+        problems.add(
+            "service",
+            f"the calls below the entries unfold to {shown(total)} visits, at most {VISITS_MAX} "
+            "are allowed; remove calls that multiply",
+        )
 
 
 def runs_in(service: ServiceSpec, region: str) -> bool:
@@ -81,9 +87,9 @@ def _reaching(engine: str, calls: Calls, order: list[str]) -> set[str]:
     return found
 
 
-def _calls_per_request(calls: Calls, order: list[str]) -> Mapping[str, float]:
-    """Expected calls below one call of each service."""
-    below: dict[str, float] = {}
+def _visits(calls: Calls, order: list[str]) -> Mapping[str, int]:
+    """Places in the call tree below each service, itself included."""
+    size: dict[str, int] = {}
     for name in order:
-        below[name] = sum(c.probability * (1.0 + below.get(c.to, 0.0)) for c in calls[name])
-    return below
+        size[name] = 1 + sum(size.get(call.to, 1) for call in calls[name])
+    return size

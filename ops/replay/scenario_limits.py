@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from serving.policies import BATCH_POLICIES, DISPATCH_POLICIES
+
 # "Type.field" -> smallest and largest value allowed, both included, in the field's own unit.
 RANGES: Mapping[str, tuple[float, float]] = {
     "Scenario.duration_s": (60.0, 2_678_400.0),
@@ -84,7 +86,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
 
 # "Type.field" -> the values allowed.
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "EngineSpec.dispatch": ("least-loaded", "round-robin"),
+    "EngineSpec.batch_policy": tuple(BATCH_POLICIES),
+    "EngineSpec.dispatch": tuple(DISPATCH_POLICIES),
     "ChangeSpec.kind": ("deploy", "config", "flag", "scale", "reschedule"),
 }
 
