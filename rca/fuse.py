@@ -1,0 +1,192 @@
+"""One score per entity from all channels, its resource class, and how far to trust it.
+
+The only place where channels meet. Few weights, one frozen config, no table of faults.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rca.channels.case import Case, Finding
+from rca.kinds import SOFT_CLASSES
+from rca.state import Entity, EntityKind, Evidence, RankedCause, ResourceClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FuseConfig:
+    """Weights of the channels and coefficients of the confidence."""
+
+    explains: float = 1.0  # share of the users' loss that is the entity's own
+    resource: float = 0.8  # its own resources moved the bad way
+    change: float = 0.9  # somebody changed it and it misbehaves since
+    event: float = 0.5  # the cluster speaks of it
+    load: float = 1.1  # users, or its retries, ask for more
+    behaviour: float = 0.8  # slower or silent compared with its own usual and its siblings
+    graph: float = 0.3  # random walk from the symptom along causes
+    outside: float = 0.2  # factor for what lies off the symptom's path
+    # Chance that the first candidate is right = logistic of these times (1, score, margin,
+    # channels that agree).
+    confidence_base: float = -2.2
+    confidence_score: float = 1.2
+    confidence_margin: float = 2.0
+    confidence_agree: float = 0.3
+    confidence_min: float = 0.35  # below: "cannot tell"
+
+
+_WEIGHT_OF = {
+    "topology": "explains",
+    "resource": "resource",
+    "host": "resource",
+    "change": "change",
+    "event": "event",
+    "load": "load",
+    "amplification": "load",
+    "speed": "behaviour",
+    "silence": "behaviour",
+    "gap": "behaviour",
+    "graph": "graph",
+}
+# A class is told by what names it directly; own latency alone only says "code".
+CLASS_STRENGTH_MIN = 0.15
+
+
+@dataclass(slots=True, kw_only=True)
+class Candidate:
+    """One entity with everything that speaks for it."""
+
+    entity: Entity
+    score: float
+    resource: ResourceClass
+    findings: list[Finding]
+    parts: dict[str, float]  # weight name -> contribution
+
+
+def scope(case: Case, entity: Entity, on_path: set[str], config: FuseConfig) -> float:
+    """1 on the symptom's path, less outside of it."""
+    if entity.region != case.symptom.region:
+        return config.outside
+    service = service_of(case, entity)
+    if service and on_path and service not in on_path:
+        return config.outside
+    return 1.0
+
+
+def service_of(case: Case, entity: Entity) -> str:
+    """Service that an entity belongs to; the caller of a link; empty for the rest."""
+    if entity.kind is EntityKind.SERVICE:
+        return entity.name
+    if entity.kind is EntityKind.LINK:
+        return entity.name.partition("->")[0]
+    if entity.kind is EntityKind.POD:
+        return case.pod_place.get(entity.name, ("", "", ""))[1]
+    return ""
+
+
+def fuse(
+    case: Case,
+    findings: Sequence[Finding],
+    *,
+    on_path: set[str],
+    share: Mapping[Entity, float],
+    config: FuseConfig,
+) -> list[Candidate]:
+    """Score every entity that any finding names; best first, ties by the entity's text."""
+    grouped: dict[Entity, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        grouped[finding.entity].append(finding)
+    candidates = []
+    for entity, mine in grouped.items():
+        best: dict[str, float] = {}
+        for finding in mine:
+            name = _WEIGHT_OF[finding.channel]
+            best[name] = max(best.get(name, 0.0), finding.strength)
+        owner = Entity(EntityKind.SERVICE, entity.region, service_of(case, entity))
+        support = max(share.get(entity, 0.0), 0.6 * share.get(owner, 0.0))
+        parts = {}
+        for name, strength in best.items():
+            value = getattr(config, name) * strength
+            # A moving resource of an entity that adds nothing to the loss is a bystander.
+            parts[name] = value * (0.5 + 0.5 * support) if name == "resource" else value
+        factor = scope(case, entity, on_path, config)
+        parts = {name: factor * value for name, value in parts.items()}
+        candidates.append(
+            Candidate(
+                entity=entity,
+                score=round(sum(parts[name] for name in sorted(parts)), 9),
+                resource=resource_class(mine),
+                findings=sorted(mine, key=lambda f: (-f.strength, f.channel, f.text)),
+                parts=parts,
+            )
+        )
+    return sorted(candidates, key=lambda c: (-c.score, str(c.entity)))
+
+
+def resource_class(findings: Sequence[Finding]) -> ResourceClass:
+    """Class of the strongest evidence, where evidence that names a resource directly leads."""
+    votes: dict[ResourceClass, float] = defaultdict(float)
+    for finding in findings:
+        if finding.strength >= CLASS_STRENGTH_MIN:
+            votes[finding.resource] = max(
+                votes[finding.resource], finding.strength * finding.specificity
+            )
+    if not votes:
+        return ResourceClass.UNKNOWN
+    hard = {r: v for r, v in votes.items() if r not in SOFT_CLASSES and v >= 0.1}
+    chosen = hard or votes
+    return max(sorted(chosen), key=lambda r: chosen[r])
+
+
+def confidence(candidates: Sequence[Candidate], place: int, config: FuseConfig) -> float:
+    """Chance that the candidate at `place` is the cause, from its score and its margin."""
+    mine = candidates[place]
+    others = [c.score for i, c in enumerate(candidates) if i != place]
+    margin = mine.score - max(others, default=0.0)
+    agree = sum(value > 0.1 for value in mine.parts.values())
+    x = (
+        config.confidence_base
+        + config.confidence_score * mine.score
+        + config.confidence_margin * margin
+        + config.confidence_agree * agree
+    )
+    return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
+
+
+def ranked(
+    candidates: Sequence[Candidate],
+    config: FuseConfig,
+    *,
+    paths: Mapping[Entity, tuple[str, ...]],
+    num_causes_max: int,
+) -> tuple[RankedCause, ...]:
+    """Candidates as the result shows them."""
+    out = []
+    for place, candidate in enumerate(candidates[:num_causes_max]):
+        onsets = [f.onset_s for f in candidate.findings if f.onset_s is not None]
+        out.append(
+            RankedCause(
+                rank=place + 1,
+                entity=candidate.entity,
+                resource_class=candidate.resource,
+                score=candidate.score,
+                confidence=round(confidence(candidates, place, config), 6),
+                onset_s=min(onsets) if onsets else None,
+                evidence=tuple(
+                    Evidence(
+                        channel=f.channel,
+                        text=f.text,
+                        strength=round(getattr(config, _WEIGHT_OF[f.channel]) * f.strength, 6),
+                        series=f.series,
+                        before=f.before,
+                        after=f.after,
+                        unit=f.unit,
+                        onset_s=f.onset_s,
+                    )
+                    for f in candidate.findings
+                ),
+                path=paths.get(candidate.entity, ()),
+            )
+        )
+    return tuple(out)
