@@ -89,7 +89,7 @@ class CacheConfig:
 class EngineMeters:
     """Counters, gauges and histograms of one engine."""
 
-    cache_config: CacheConfig
+    cache_config: CacheConfig = CacheConfig(0, 0)  # set by the engine that counts here
     prompt_tokens: int = 0
     generation_tokens: int = 0
     preemptions: int = 0

@@ -7,7 +7,7 @@ from enum import Enum
 
 from serving.errors import ConfigError
 
-PrefillChunk = tuple[int, int]  # (request_id, new prompt tokens of this iteration)
+PrefillChunk = tuple[int, int]  # (seq_id, new prompt tokens of this iteration)
 
 
 def ceil_div(num: int, per: int) -> int:
@@ -91,7 +91,7 @@ class InstanceConfig:
         return self.context_tokens_max or self.num_blocks * self.block_tokens
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class SequenceState:
     """Running state of one request inside an instance; owned by that instance.
 
@@ -100,21 +100,20 @@ class SequenceState:
     """
 
     request: Request
-    order: int  # place in the instance's FIFO; a preempted sequence keeps it
-    request_id: int
+    seq_id: int  # also its place in the instance's FIFO; kept by a preempted sequence
     num_prefill_tokens: int  # prompt, plus the tokens generated before a recompute preemption
-    num_generated_before: int = 0  # output tokens emitted before the current prefill
     num_prefilled_tokens: int = 0
+    num_generated_before: int = 0  # output tokens emitted before the current prefill
     phase: Phase = Phase.WAITING
+    block_table: list[int] = field(default_factory=list)  # lags in decode, see BlockPool.owe
     base: int = 0
     end_step: int = 0
-    is_cut: bool = False  # ends at the context limit, before its own end
-    block_table: list[int] = field(default_factory=list)  # may lag in decode, see BlockPool.owe
+    turn: int = 0  # which joining of the decode group this is; 0 outside it
+    finish_reason: FinishReason = FinishReason.STOP  # how it will end if it runs to its end
     scheduled_s: float = -1.0  # first time in a batch; negative before
     first_token_s: float = -1.0  # negative before
     decode_from_s: float = 0.0  # end of the prefill that led to the current decode phase
     last_token_s: float = 0.0  # last output token before the last preemption
-    num_preemptions: int = 0
 
     @property
     def num_prefill_left(self) -> int:
@@ -133,7 +132,7 @@ class BatchPlan:
 
     runs_decodes: bool = False
     chunks: tuple[PrefillChunk, ...] = ()
-    preempted: tuple[int, ...] = ()  # request ids in the order of preemption
+    preempted: tuple[int, ...] = ()  # sequence ids in the order of preemption
     stable: bool = False
 
     @property

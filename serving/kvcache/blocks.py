@@ -21,19 +21,15 @@ class BlockPool:
     (`owe`) and turned into ids when somebody reads the table (`take_owed`).
     """
 
-    __slots__ = ("_extra_refs", "_free", "num_blocks", "num_lost", "num_owed")
+    __slots__ = ("_extra_refs", "_free", "num_blocks", "num_free", "num_lost", "num_owed")
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
+        self.num_free = num_blocks  # usable now; negative while a leak overlaps blocks in use
         self.num_owed = 0  # counted as used, no id chosen yet
-        self.num_lost = 0  # taken by somebody outside (a memory leak); may exceed what is free
+        self.num_lost = 0  # taken by somebody outside (a memory leak)
         self._free = list(range(num_blocks - 1, -1, -1))
         self._extra_refs: dict[int, int] = {}  # references beyond the first; only if any
-
-    @property
-    def num_free(self) -> int:
-        """Blocks that may still be used; negative while a leak overlaps blocks in use."""
-        return len(self._free) - self.num_owed - self.num_lost
 
     @property
     def num_used(self) -> int:
@@ -46,11 +42,12 @@ class BlockPool:
         Raises:
             BlockError: fewer are free.
         """
-        if num > self.num_free or num < 0:
+        if not 0 <= num <= self.num_free:
             raise BlockError(
                 f"{num} blocks asked for, {self.num_free} of {self.num_blocks} free; "
                 "preempt a sequence first"
             )
+        self.num_free -= num
         return self._pop(num)
 
     def owe(self, num: int) -> None:
@@ -59,27 +56,32 @@ class BlockPool:
         Raises:
             BlockError: the pool has not that many ids left.
         """
-        self.num_owed += num
-        if self.num_owed > len(self._free):
+        if not 0 <= num <= len(self._free) - self.num_owed:
             raise BlockError(
-                f"{self.num_owed} blocks owed but {len(self._free)} exist unassigned; "
+                f"{num} more blocks owed, {len(self._free) - self.num_owed} exist unassigned; "
                 "the plan ran more decode steps than blocks allow"
             )
+        self.num_owed += num
+        self.num_free -= num
 
     def take_owed(self, num: int) -> list[int]:
         """Turn `num` owed blocks into ids."""
-        self.settle(num)
+        self.forgive(num)
+        self.num_free -= num
         return self._pop(num)
 
-    def settle(self, num: int) -> None:
-        """Forget `num` owed blocks whose ids nobody will need.
+    def forgive(self, num: int) -> None:
+        """Make `num` owed blocks free again: nobody will need their ids.
 
         Raises:
             BlockError: fewer are owed.
         """
         if not 0 <= num <= self.num_owed:
-            raise BlockError(f"{num} owed blocks settled, {self.num_owed} are owed")
+            raise BlockError(
+                f"{num} owed blocks dropped, {self.num_owed} are owed; check the count"
+            )
         self.num_owed -= num
+        self.num_free += num
 
     def share(self, block_ids: list[int]) -> None:
         """Add one reference to each block, all of which must be in use."""
@@ -92,20 +94,28 @@ class BlockPool:
 
     def give_back(self, block_ids: list[int]) -> None:
         """Drop one reference of each block; those without references become free."""
-        if not self._extra_refs:
-            self._free.extend(reversed(block_ids))
-            return
-        for block_id in reversed(block_ids):
-            extra = self._extra_refs.pop(block_id, 0)
-            if extra == 0:
-                self._free.append(block_id)
-            elif extra > 1:
-                self._extra_refs[block_id] = extra - 1
+        extra_refs = self._extra_refs
+        if extra_refs:
+            unshared = []
+            for block_id in block_ids:
+                extra = extra_refs.pop(block_id, 0)
+                if extra == 0:
+                    unshared.append(block_id)
+                elif extra > 1:
+                    extra_refs[block_id] = extra - 1
+            block_ids = unshared
+        self._free.extend(block_ids)
+        self.num_free += len(block_ids)
 
     def lose(self, num: int) -> None:
-        """Set how many blocks somebody outside holds (absolute, not a change)."""
+        """Set how many blocks somebody outside holds (absolute, not a change).
+
+        Raises:
+            BlockError: more than there are.
+        """
         if not 0 <= num <= self.num_blocks:
             raise BlockError(f"{num} blocks lost, expected 0 to {self.num_blocks}")
+        self.num_free += self.num_lost - num
         self.num_lost = num
 
     def check_invariants(self, tables: list[list[int]]) -> None:
@@ -125,12 +135,13 @@ class BlockPool:
                 f"block {block_id} held {num} times, {self.num_refs(block_id)} references"
             )
         assert self._extra_refs.keys() <= held.keys(), "references to blocks nobody holds"
-        assert 0 <= self.num_owed <= len(self._free), f"{self.num_owed} blocks owed"
+        assert 0 <= self.num_owed <= len(free), f"{self.num_owed} blocks owed, {len(free)} free"
+        real_free = len(free) - self.num_owed - self.num_lost
+        assert self.num_free == real_free, f"{self.num_free} free by count, {real_free} in fact"
 
     def _pop(self, num: int) -> list[int]:
         if num == 0:
             return []
         block_ids = self._free[-num:]
         del self._free[-num:]
-        block_ids.reverse()
         return block_ids

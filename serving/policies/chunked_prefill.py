@@ -47,7 +47,7 @@ class ChunkedPrefill:
         num_decodes = view.num_decoding - sum(
             sequence.phase is Phase.DECODE
             for sequence in view.newest_first()
-            if sequence.request_id in dropped
+            if sequence.seq_id in dropped
         )
         chunks: list[PrefillChunk] = []
         _continue_prompts(view, chunks, self.token_budget - num_decodes, dropped)
@@ -64,10 +64,10 @@ def _continue_prompts(
     for sequence in view.prefilling:
         if num_left <= 0:
             break
-        if sequence.request_id in dropped:
+        if sequence.seq_id in dropped:
             continue
         num_tokens = min(sequence.num_prefill_left, num_left)
-        chunks.append((sequence.request_id, num_tokens))
+        chunks.append((sequence.seq_id, num_tokens))
         num_left -= num_tokens
     return num_left
 
@@ -82,10 +82,10 @@ def _admit_prompts(
     block_tokens = view.block_tokens
     for sequence in view.waiting:
         num_prompt = sequence.num_prefill_tokens
-        if num_slots <= 0 or num_left <= 0 or ceil_div(num_prompt + 1, block_tokens) > num_free:
+        if num_slots <= 0 or num_left <= 0 or view.num_start_blocks(sequence) > num_free:
             return
         num_tokens = min(num_prompt, num_left)
-        chunks.append((sequence.request_id, num_tokens))
+        chunks.append((sequence.seq_id, num_tokens))
         num_left -= num_tokens
         num_free -= ceil_div(num_prompt, block_tokens)
         num_slots -= 1

@@ -50,11 +50,11 @@ class PrefillFirst:
             num_tokens = sequence.num_prefill_left
             # One token more than the prompt: its first output must have room, or a preempted
             # sequence would come back only to be preempted again.
-            if num_slots <= 0 or ceil_div(num_tokens + 1, view.block_tokens) > num_free:
+            if num_slots <= 0 or view.num_start_blocks(sequence) > num_free:
                 break
             if chunks and num_tokens > num_left:
                 break
-            chunks.append((sequence.request_id, num_tokens))
+            chunks.append((sequence.seq_id, num_tokens))
             num_left -= num_tokens
             num_free -= ceil_div(num_tokens, view.block_tokens)
             num_slots -= 1
@@ -73,7 +73,7 @@ def preemptions(view: InstanceView, *, num_needed: int) -> tuple[int, ...]:
     for sequence in view.newest_first():
         if num_needed <= num_free:
             break
-        dropped.append(sequence.request_id)
+        dropped.append(sequence.seq_id)
         num_free += view.num_held_blocks(sequence)
         if sequence.phase is Phase.DECODE and num_needed and view.needs_block(sequence):
             num_needed -= 1

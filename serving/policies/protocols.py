@@ -15,8 +15,8 @@ class SequenceView(Protocol):
     """One sequence as a policy sees it."""
 
     @property
-    def request_id(self) -> int:
-        """Id of its request."""
+    def seq_id(self) -> int:
+        """Its id, ascending in order of arrival at the instance."""
         ...
 
     @property
@@ -80,6 +80,13 @@ class InstanceView(Protocol):
 
     def newest_first(self) -> Iterable[SequenceView]:
         """Running sequences, last admitted first."""
+        ...
+
+    def num_start_blocks(self, sequence: SequenceView) -> int:
+        """Free KV blocks that a waiting sequence must find to start.
+
+        One token more than its prompt, so that its first output has room.
+        """
         ...
 
     def num_held_blocks(self, sequence: SequenceView) -> int:

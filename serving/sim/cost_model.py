@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from serving.errors import ConfigError
 from serving.sim.profiles import GPUS, MIXED_DECODE_FACTORS, MODELS, GpuProfile, ModelProfile
@@ -23,14 +22,6 @@ CLOCK_RATIO_MIN = 0.01
 CLOCKS_MAX = 64  # cost models kept for other clocks; ramps would otherwise collect them for ever
 
 Chunk = tuple[int, int]  # (new tokens, tokens already in the KV)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Estimated work per GPU."""
-
-    flops: float
-    moved_bytes: float
 
 
 class CostModel:
@@ -47,9 +38,13 @@ class CostModel:
         "_prefill_flop_s",
         "_sequence_s",
         "clock_ratio",
+        "flops_per_attended",
+        "flops_per_token",
         "gpu",
+        "kv_bytes_per_token",
         "model",
         "tp_degree",
+        "weights_bytes",
     )
 
     def __init__(
@@ -80,6 +75,12 @@ class CostModel:
             * model.head_size
             / (gpu.prefill_flops_ratio * gpu.flops_per_s * clock_ratio)
         )
+        # Estimated work per GPU, as vLLM's MFU counters have it.
+        self.weights_bytes = 2.0 * model.num_layer_parameters / tp_degree  # per iteration
+        self.kv_bytes_per_token = model.kv_bytes_per_token / tp_degree
+        self.flops_per_token = 2.0 * model.num_layer_parameters / tp_degree  # outside attention
+        # Per pair of a new token and a context token that it attends to:
+        self.flops_per_attended = 4.0 * layers * model.q_heads * model.head_size / tp_degree
         self._dense_s: dict[int, float] = {}
         self._head_s: dict[int, float] = {}
         self._decode_s: dict[int, float] = {}
@@ -186,26 +187,6 @@ class CostModel:
                 f"{self.tp_degree} x {self.gpu.name}; raise tp_degree or memory_ratio"
             )
         return num_blocks
-
-    def work(
-        self, *, num_tokens: int, num_iterations: int, attended_tokens: float, read_tokens: float
-    ) -> Work:
-        """Estimated work of some iterations, per GPU.
-
-        Args:
-            num_tokens: new tokens in all of them together.
-            num_iterations: how often the weights were read.
-            attended_tokens: sum over new tokens of the context each attends to.
-            read_tokens: KV tokens read from memory.
-        """
-        model = self.model
-        flops = 2.0 * model.num_layer_parameters * num_tokens + (
-            4.0 * model.num_layers * model.q_heads * model.head_size * attended_tokens
-        )
-        moved = 2.0 * model.num_layer_parameters * num_iterations + (
-            float(model.kv_bytes_per_token) * (read_tokens + num_tokens)
-        )
-        return Work(flops / self.tp_degree, moved / self.tp_degree)
 
     def _dense(self, num_tokens: int) -> float:
         """GEMMs, element-wise kernels and all-reduces of all layers."""
