@@ -79,6 +79,24 @@ class SloTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert of an Alertmanager notification, reduced."""
+
+    group_key: str
+    fingerprint: str
+    starts_at_s: float
+    firing: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    ends_at_s: float | None = None  # None while firing
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        """What makes a repeated notification the same alert."""
+        return (self.group_key, self.fingerprint, self.starts_at_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything the loop may know at `now_s`: scraped, watched and announced; nothing else."""
 
@@ -94,6 +112,7 @@ class Snapshot:
     scrape_jobs: Mapping[str, float] = field(
         default_factory=dict
     )  # job -> time of last good scrape
+    alerts: tuple[Alert, ...] = ()  # notifications received so far; repeats do no harm
 
 
 class ActionKind(StrEnum):
@@ -143,6 +162,11 @@ class ActionRecord:
     verdict: Verdict = Verdict.PENDING
     verdict_reason: str = ""
     checked_at_s: float | None = None
+    bad_ratio_before: float | None = None  # share of bad requests when the action was decided
+    bad_ratio_after: float | None = None  # the same when its outcome was checked
+    requests_before: float = 0.0  # requests that `bad_ratio_before` rests on
+    ready_before: int | None = None  # ready instances of the target service at the decision
+    restarts_before: int | None = None  # restarts of the target pod at the decision
 
 
 class IncidentPhase(StrEnum):

@@ -1,0 +1,76 @@
+"""Alerts from outside: each is counted on one incident, however often it is repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ops.incidents import open_case
+from ops.pipeline_state import Case, Turn
+from ops.slo import Key, bad_ratios, window_counts
+from ops.state import Alert, DecisionKind
+from rca.state import Symptom
+
+ALERTS_SEEN_MAX = 10_000  # the oldest half is forgotten beyond it
+
+
+def take_alerts(turn: Turn) -> None:
+    """Count the alerts that are new; one entry per incident tells how many came."""
+    fresh = {a.key: a for a in turn.snapshot.alerts if a.key not in turn.state.alerts_seen}
+    if not fresh:
+        return
+    seen = turn.state.alerts_seen
+    if len(seen) > ALERTS_SEEN_MAX:
+        seen = frozenset(sorted(seen, key=lambda key: key[2])[ALERTS_SEEN_MAX // 2 :])
+    turn.state = replace(turn.state, alerts_seen=seen | frozenset(fresh))
+    counted: dict[str, list[Alert]] = {}
+    for alert in sorted(fresh.values(), key=lambda a: (a.starts_at_s, a.key)):
+        if alert.firing:
+            case = _case_for(turn, alert)
+            if case is not None:
+                counted.setdefault(case.incident.incident_id, []).append(alert)
+    for incident_id, alerts in counted.items():
+        case = next(c for c in turn.state.cases if c.incident.incident_id == incident_id)
+        incident = replace(case.incident, alerts=case.incident.alerts + len(alerts))
+        turn.put(replace(case, incident=incident))
+        names = sorted({alert.labels.get("alertname", alert.fingerprint) for alert in alerts})
+        turn.say(
+            DecisionKind.ALERT,
+            f"{len(alerts)} new alerts: {', '.join(names[:3])}",
+            incident=incident,
+            num_alerts=len(alerts),
+        )
+
+
+def _case_for(turn: Turn, alert: Alert) -> Case | None:
+    """The open case of the alert's region, any open case, or a new one; None without any SLO."""
+    region = alert.labels.get("region", "")
+    cases = turn.open_cases
+    same = [c for c in cases if any(r == region for r, _ in c.keys)]
+    if same or cases:
+        return (same or cases)[-1]
+    keys = [k for k in turn.state.meter.keys if k[0] == region] or list(turn.state.meter.keys)
+    if not keys:
+        return None
+    key, ratio = _worst(turn, tuple(keys), alert)
+    symptom = Symptom(
+        region=key[0],
+        slo_class=key[1],
+        began_at_s=min(alert.starts_at_s, turn.now_s),
+        detected_at_s=turn.now_s,
+        bad_ratio=ratio,
+        reason="alert",
+    )
+    return open_case(turn, symptom, keys=(key,))
+
+
+def _worst(turn: Turn, keys: tuple[Key, ...], alert: Alert) -> tuple[Key, float]:
+    """The key that suffers most now, among those of the alert's class if it names one."""
+    slo_class = alert.labels.get("slo_class", "")
+    named = tuple(key for key in keys if key[1] == slo_class) or keys
+    counts = window_counts(turn.state.meter, span_s=turn.config.detect.window_s_long)
+    ratios = np.nan_to_num(bad_ratios(counts))
+    positions = turn.positions(named)
+    worst = max(positions, key=lambda i: float(ratios[i]))
+    return turn.state.meter.keys[worst], float(ratios[worst])

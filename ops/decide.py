@@ -1,0 +1,95 @@
+"""From a named cause to proposed actions: a table over kinds of entity and classes of resource.
+
+The table knows no fault, only what can be done to whom. It proposes in order of preference; the
+guard decides, the pipeline tries the next one when the first did not help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ops.capacity import engine_loads
+from ops.config import LoopConfig
+from ops.remedies import (
+    Context,
+    drain_node,
+    limit_admission,
+    replace_pod,
+    restart_pod,
+    roll_back,
+    shift_away,
+    surge,
+)
+from ops.state import Action, Incident, Snapshot
+from rca.state import EntityKind, RankedCause
+from rca.state import ResourceClass as Class
+
+Remedy = Callable[[Context], Action | None]
+Plan = tuple[tuple[Remedy, ...], ...]  # alternatives, best first; those of one tuple go together
+
+MENDABLE: Plan = ((roll_back,), (restart_pod,), (surge,), (shift_away,))
+OVERLOADED: Plan = ((roll_back,), (surge, shift_away), (limit_admission,))
+ANY: tuple[Class, ...] = ()
+
+# Kind of entity -> (classes, plan); an empty tuple of classes matches every class.
+PLANS: Mapping[EntityKind, tuple[tuple[tuple[Class, ...], Plan], ...]] = {
+    EntityKind.POD: (
+        # Kubernetes restarts what is gone; capacity may be short until then.
+        ((Class.LOSS, Class.START_UP), ((surge, shift_away),)),
+        ((Class.GPU_DEVICE,), ((replace_pod,), (drain_node,), (shift_away,))),
+        # A slowed instance still serves: help first, then move it to other hardware.
+        ((Class.GPU_CLOCK,), ((surge,), (drain_node,), (replace_pod,), (shift_away,))),
+        ((Class.GPU_MEMORY,), ((surge,), (restart_pod,), (shift_away,))),
+        ((Class.NETWORK,), ((replace_pod,), (drain_node,), (shift_away,))),
+        ((Class.LOAD,), OVERLOADED),
+        (ANY, MENDABLE),
+    ),
+    EntityKind.NODE: ((ANY, ((drain_node,), (shift_away,))),),
+    EntityKind.SERVICE: (
+        ((Class.LOSS, Class.START_UP), ((roll_back,), (surge, shift_away))),
+        ((Class.CODE, Class.CONFIG_CHANGE, Class.POOL), ((roll_back,), (shift_away,), (surge,))),
+        (ANY, OVERLOADED),
+    ),
+    EntityKind.LINK: ((ANY, ((roll_back,), (shift_away,))),),
+    EntityKind.WORKLOAD: ((ANY, OVERLOADED),),
+    EntityKind.REGISTRY: ((ANY, ((shift_away,),)),),
+    EntityKind.TELEMETRY: (),
+}
+
+
+def propose(
+    cause: RankedCause,
+    incident: Incident,
+    snapshot: Snapshot,
+    *,
+    regions_suffering: frozenset[str],
+    config: LoopConfig,
+) -> tuple[tuple[Action, ...], ...]:
+    """Alternatives against `cause`, best first; the actions of one alternative go together.
+
+    What this incident has tried already is left out. Empty when nothing fits or the cause is
+    not sure enough.
+    """
+    if cause.confidence < config.act.confidence_min:
+        return ()
+    rows = PLANS[cause.entity.kind]
+    plan = next((p for classes, p in rows if not classes or cause.resource_class in classes), ())
+    if not plan:
+        return ()
+    context = Context(
+        cause=cause,
+        began_at_s=incident.began_at_s,
+        region_served=incident.symptom.region,
+        snapshot=snapshot,
+        loads=engine_loads(snapshot, config.act),
+        regions_suffering=regions_suffering,
+        config=config.act,
+    )
+    tried = {(record.action.kind, record.action.target) for record in incident.actions}
+    alternatives = []
+    for remedies in plan:
+        made = [action for action in (remedy(context) for remedy in remedies) if action]
+        fresh = tuple(a for a in made if (a.kind, a.target) not in tried)
+        if fresh:
+            alternatives.append(fresh)
+    return tuple(alternatives)

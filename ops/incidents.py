@@ -1,0 +1,273 @@
+"""From symptoms to incidents with a named cause: open, attach, diagnose, abstain, second causes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isnan
+
+import numpy as np
+
+from ops.pipeline_state import Case, Turn
+from ops.slo import bads, totals, window_counts
+from ops.state import DecisionKind, Incident, IncidentPhase
+from ops.symptoms import Finding, change_point_s, z_scores
+from rca.state import Entity, EntityKind, RankedCause, RcaResult, Symptom, Topology
+
+JUMP_RATIO_MIN = 0.25  # rise of an already bad share that may be a second cause
+JUMP_BEFORE_S = 120.0
+
+
+def take_findings(turn: Turn, findings: tuple[Finding, ...]) -> None:
+    """Give every finding to an incident: its own, one with the same cause, or a new one."""
+    for finding in findings:
+        holders = [case for case in turn.open_cases if finding.key in case.keys]
+        if any(case.incident.phase is not IncidentPhase.MITIGATED for case in holders):
+            continue
+        cases = holders or turn.open_cases
+        if not cases:
+            open_case(turn, finding.symptom, keys=(finding.key,))
+            continue
+        _place(turn, finding, cases)
+
+
+def _place(turn: Turn, finding: Finding, cases: list[Case]) -> None:
+    """Attach a finding to one of `cases` when its cause is theirs, else open an incident."""
+    symptom = finding.symptom
+    together_s = turn.config.diagnose.together_s
+    for case in cases:
+        undiagnosed = case.cause is None
+        near = abs(symptom.began_at_s - case.incident.began_at_s) <= together_s
+        if undiagnosed and (near or case.incident.symptom.region == symptom.region):
+            attach(turn, case, finding)
+            return
+    result = turn.diagnose(symptom)
+    first = _trusted(result, turn.config.diagnose.confidence_stable)
+    same_region = [c for c in cases if c.incident.symptom.region == symptom.region]
+    if first is None:
+        if same_region:
+            attach(turn, same_region[-1], finding)
+        else:
+            open_case(turn, symptom, keys=(finding.key,))
+        return
+    for case in cases:
+        if case.cause is not None and related(first.entity, case.cause, turn.topology):
+            attach(turn, case, finding)
+            return
+    open_case(turn, symptom, keys=(finding.key,), result=result)
+
+
+def attach(turn: Turn, case: Case, finding: Finding) -> None:
+    """Add a suffering (region, class) to a case, and wake the case if it was mitigated."""
+    incident = case.incident
+    if incident.phase is IncidentPhase.MITIGATED:
+        phase = IncidentPhase.OPEN if incident.diagnosed_at_s is None else IncidentPhase.DIAGNOSED
+        incident = replace(incident, phase=phase, mitigated_at_s=None)
+        turn.say(
+            DecisionKind.NOTE,
+            f"{finding.symptom.region}/{finding.symptom.slo_class} suffers again, "
+            f"{finding.symptom.bad_ratio:.0%} bad",
+            incident=incident,
+        )
+    keys = case.keys if finding.key in case.keys else (*case.keys, finding.key)
+    began_at_s = min(incident.began_at_s, finding.symptom.began_at_s)
+    if incident.diagnosed_at_s is None:
+        incident = replace(incident, began_at_s=began_at_s)
+    turn.put(replace(case, incident=incident, keys=keys, calm_since_s=None))
+
+
+def open_case(
+    turn: Turn,
+    symptom: Symptom,
+    *,
+    keys: tuple[tuple[str, str], ...],
+    result: RcaResult | None = None,
+) -> Case:
+    """Open an incident; a result that is already there is kept as its first diagnosis."""
+    number = turn.state.num_incidents + 1
+    turn.state = replace(turn.state, num_incidents=number)
+    incident = Incident(
+        incident_id=f"inc-{number:04d}",
+        phase=IncidentPhase.OPEN,
+        symptom=symptom,
+        began_at_s=symptom.began_at_s,
+        detected_at_s=turn.now_s,
+        result=result,
+    )
+    what = {
+        "errors": "requests fail",
+        "latency": "requests miss their limits",
+        "missing": "requests are not answered",
+        "alert": "an alert fires",
+    }[symptom.reason]
+    turn.say(
+        DecisionKind.OPEN,
+        f"{what} in {symptom.region}/{symptom.slo_class}: {symptom.bad_ratio:.0%} bad "
+        f"since {symptom.began_at_s:.0f} s",
+        incident=incident,
+    )
+    case = Case(
+        incident=incident,
+        keys=keys,
+        next_jump_at_s=turn.now_s + turn.config.diagnose.second_cause_after_s,
+    )
+    return turn.put(case)
+
+
+def diagnose_case(turn: Turn, case: Case) -> Case:
+    """Name the cause as soon as it is sure enough; abstain at the deadline; look again later."""
+    config = turn.config.diagnose
+    incident = case.incident
+    wanted = incident.phase is IncidentPhase.OPEN or case.revise
+    spent = case.abstentions > config.retries_abstained_max
+    if not wanted or spent or turn.now_s < case.next_diagnosis_at_s:
+        return case
+    symptom = replace(incident.symptom, began_at_s=incident.began_at_s)
+    result = turn.diagnose(symptom)
+    late = turn.now_s - incident.detected_at_s >= config.deadline_s
+    first = _sure(turn, case, result, late=late)
+    case = replace(
+        case,
+        first_before=result.causes[0].entity if result.causes else None,
+        next_diagnosis_at_s=turn.now_s + config.retry_s,
+    )
+    if case.revise:
+        return _revised(turn, case, result, first)
+    if first is not None:
+        incident = replace(
+            incident, phase=IncidentPhase.DIAGNOSED, diagnosed_at_s=turn.now_s, result=result
+        )
+        turn.say(DecisionKind.DIAGNOSE, _named(first), incident=incident)
+        return turn.put(replace(case, incident=incident))
+    incident = replace(incident, result=result)
+    if late:
+        if case.abstentions == 0:
+            turn.say(DecisionKind.ABSTAIN, _unnamed(result), incident=incident)
+        case = replace(
+            case,
+            abstentions=case.abstentions + 1,
+            next_diagnosis_at_s=turn.now_s + config.retry_s_abstained,
+        )
+    return turn.put(replace(case, incident=incident))
+
+
+def _sure(turn: Turn, case: Case, result: RcaResult, *, late: bool) -> RankedCause | None:
+    """The first candidate if it may be named now."""
+    config = turn.config.diagnose
+    first = _trusted(result, config.confidence_late)
+    if first is None or first.confidence >= config.confidence_at_once or late:
+        return first
+    stable = first.entity == case.first_before
+    return first if stable and first.confidence >= config.confidence_stable else None
+
+
+def _trusted(result: RcaResult, confidence_min: float) -> RankedCause | None:
+    if result.abstained or not result.causes or result.causes[0].confidence < confidence_min:
+        return None
+    return result.causes[0]
+
+
+def _revised(turn: Turn, case: Case, result: RcaResult, first: RankedCause | None) -> Case:
+    """After an action without effect: a different sure cause replaces the named one."""
+    incident = case.incident
+    if first is not None and first.entity != case.cause:
+        incident = replace(incident, result=result)
+        turn.say(DecisionKind.DIAGNOSE, f"revised: {_named(first)}", incident=incident)
+    return turn.put(replace(case, incident=incident, revise=False))
+
+
+def _named(cause: RankedCause) -> str:
+    text = f"{cause.entity} {cause.resource_class}, confidence {cause.confidence:.2f}"
+    strongest = max(cause.evidence, key=lambda e: e.strength, default=None)
+    return f"{text}: {strongest.text}" if strongest else text
+
+
+def _unnamed(result: RcaResult) -> str:
+    missing = f"; missing: {', '.join(result.missing)}" if result.missing else ""
+    return f"the cause cannot be told: {result.reason}{missing}"
+
+
+def look_for_second_cause(turn: Turn, case: Case) -> None:
+    """Open another incident when the bad share jumps again for a reason of its own."""
+    config = turn.config
+    if case.cause is None or turn.now_s < case.next_jump_at_s:
+        return
+    symptom = _jump(turn, case)
+    if symptom is None:
+        return
+    turn.put(replace(case, next_jump_at_s=turn.now_s + config.diagnose.second_cause_after_s))
+    result = turn.diagnose(symptom)
+    first = _trusted(result, config.diagnose.confidence_stable)
+    if first is None:
+        return
+    causes = [c.cause for c in turn.open_cases if c.cause is not None]
+    if not any(related(first.entity, cause, turn.topology) for cause in causes):
+        key = (symptom.region, symptom.slo_class)
+        open_case(turn, symptom, keys=(key,), result=result)
+
+
+def _jump(turn: Turn, case: Case) -> Symptom | None:
+    """Symptom of a second rise in one of the case's keys, None when there is none."""
+    meter, detect = turn.state.meter, turn.config.detect
+    newest_s = float(meter.times_s[-1])
+    recent = window_counts(meter, span_s=detect.window_s_short)
+    before = window_counts(
+        meter, span_s=JUMP_BEFORE_S, until_s=newest_s - detect.window_s_short - meter_step_s(turn)
+    )
+    z = z_scores(bads(recent), totals(recent), bads(before), totals(before))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        was, now = bads(before) / totals(before), bads(recent) / totals(recent)
+    hits = [
+        (float(z[i]), i)
+        for i in turn.positions(case.keys)
+        if z[i] >= detect.z_min and now[i] - was[i] >= JUMP_RATIO_MIN
+    ]
+    if not hits:
+        return None
+    _, i = max(hits)
+    region, slo_class = meter.keys[i]
+    began_at_s = change_point_s(meter, i, usual_ratio=float(was[i]), span_s=JUMP_BEFORE_S)
+    return replace(
+        case.incident.symptom,
+        region=region,
+        slo_class=slo_class,
+        began_at_s=began_at_s,
+        detected_at_s=turn.now_s,
+        bad_ratio=float(now[i]),
+    )
+
+
+def meter_step_s(turn: Turn) -> float:
+    """Nominal scrape step, at least one second."""
+    step_s = turn.snapshot.frame.step_s
+    return 1.0 if isnan(step_s) else max(step_s, 1.0)
+
+
+def related(a: Entity, b: Entity, topology: Topology) -> bool:
+    """Whether two accusations can be the same cause: equal, or one is a part of the other.
+
+    Pods of one service are: the sibling often shows what a common cause does. Pods that only
+    share a node are not, unless the node itself is accused.
+    """
+    if a == b or (a.kind is EntityKind.WORKLOAD and b.kind is EntityKind.WORKLOAD):
+        return True  # a wave of users reaches several regions at once
+    if a.region != b.region:
+        return False
+    if EntityKind.NODE in (a.kind, b.kind):
+        return _node_of(a, topology) == _node_of(b, topology) != ""
+    return bool(_services_of(a, topology) & _services_of(b, topology))
+
+
+def _node_of(entity: Entity, topology: Topology) -> str:
+    if entity.kind is EntityKind.NODE:
+        return entity.name
+    return topology.pods.get(entity.name, ("", "", ""))[2]
+
+
+def _services_of(entity: Entity, topology: Topology) -> set[str]:
+    if entity.kind is EntityKind.POD:
+        names = {topology.pods.get(entity.name, ("", "", ""))[1]}
+    elif entity.kind is EntityKind.LINK:
+        names = set(entity.name.partition("->")[::2])
+    else:
+        names = {entity.name} if entity.kind is EntityKind.SERVICE else set()
+    return names - {""}
