@@ -22,7 +22,8 @@ class Aligned:
 
     Attributes:
         times_s: ascending, shape [T].
-        levels: rate per second of counters, value of gauges, NaN missing, shape [T, N].
+        levels: rate per second of counters, mean per event of the sums of histograms, value of
+            gauges; NaN missing, shape [T, N].
         increases: growth of counters since the sample before, NaN for gauges, shape [T, N].
         series, roles: identities and meanings, length N.
         counter: which columns are counters, shape [N].
@@ -148,15 +149,41 @@ def align(frame: MetricFrame, *, now_s: float) -> Aligned:
     levels = np.array(values, dtype=float)
     if counter.any():
         growth[:, counter], levels[:, counter] = increases(times, values[:, counter])
+    series = tuple(frame.series[c] for c in columns)
+    _means_for_sums(levels, series, roles)
     return Aligned(
         times_s=times,
         levels=levels,
         increases=growth,
-        series=tuple(frame.series[c] for c in columns),
+        series=series,
         roles=roles,
         counter=counter,
         step_s=frame.step_s,
     )
+
+
+def _means_for_sums(
+    levels: FloatArray, series: tuple[Series, ...], roles: tuple[MetricRole, ...]
+) -> None:
+    """Turn the level of each histogram's sum into a mean per event, in place."""
+    counts = {
+        (role.role, role.entity, role.group, series[c].labels): c
+        for c, role in enumerate(roles)
+        if role.part == "count"
+    }
+    pairs = [
+        (c, counts[key])
+        for c, role in enumerate(roles)
+        if role.part == "sum"
+        and (key := (role.role, role.entity, role.group, series[c].labels)) in counts
+    ]
+    if pairs:
+        top, below = (list(places) for places in zip(*pairs, strict=True))
+        events = levels[:, below]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            levels[:, top] = np.where(
+                events > 0.0, levels[:, top] / np.where(events > 0.0, events, 1.0), np.nan
+            )
 
 
 def cut_windows(

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rca.channels.case import Case, Finding
+from rca.channels.case import Case, Finding, service_of
 from rca.kinds import SOFT_CLASSES
 from rca.state import Entity, EntityKind, Evidence, RankedCause, ResourceClass
 
@@ -74,17 +74,6 @@ def scope(case: Case, entity: Entity, on_path: set[str], config: FuseConfig) -> 
     return 1.0
 
 
-def service_of(case: Case, entity: Entity) -> str:
-    """Service that an entity belongs to; the caller of a link; empty for the rest."""
-    if entity.kind is EntityKind.SERVICE:
-        return entity.name
-    if entity.kind is EntityKind.LINK:
-        return entity.name.partition("->")[0]
-    if entity.kind is EntityKind.POD:
-        return case.pod_place.get(entity.name, ("", "", ""))[1]
-    return ""
-
-
 def fuse(
     case: Case,
     findings: Sequence[Finding],
@@ -117,11 +106,17 @@ def fuse(
                 entity=entity,
                 score=round(sum(parts[name] for name in sorted(parts)), 9),
                 resource=resource_class(mine),
-                findings=sorted(mine, key=lambda f: (-f.strength, f.channel, f.text)),
+                findings=sorted(mine, key=lambda f: _order(f, config)),
                 parts=parts,
             )
         )
     return sorted(candidates, key=lambda c: (-c.score, str(c.entity)))
+
+
+def _order(finding: Finding, config: FuseConfig) -> tuple[bool, float, str, str]:
+    """Measured evidence first, strongest first; the walk only sums up what others measured."""
+    weight = getattr(config, _WEIGHT_OF[finding.channel])
+    return finding.channel == "graph", -weight * finding.strength, finding.channel, finding.text
 
 
 def resource_class(findings: Sequence[Finding]) -> ResourceClass:

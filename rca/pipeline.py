@@ -9,25 +9,32 @@ import numpy as np
 
 from rca.align import Aligned, align, cut_windows
 from rca.change import measure_changes
-from rca.channels import changes as change_channel
-from rca.channels import events as event_channel
-from rca.channels import gaps as gap_channel
-from rca.channels import hosts, load, resources, topology
+from rca.channels.blame import Blame, blame
 from rca.channels.case import Case, Finding, make_case
+from rca.channels.collect import collect_findings
+from rca.channels.gaps import find_gaps
 from rca.channels.red import RedTree, build_red
 from rca.detect import change_points
-from rca.fuse import Candidate, FuseConfig, fuse, ranked, service_of
+from rca.fuse import FuseConfig, fuse, ranked
+from rca.granger_linear import GrangerConfig, GrangerResult, fit, screen
+from rca.graph import add_links, causal_graph, path_to_users
+from rca.kinds import squash
+from rca.rank import walk
 from rca.state import (
     ChangeEvent,
     ClusterEvent,
     Entity,
     EntityKind,
     MetricFrame,
-    RankedCause,
     RcaResult,
+    ResourceClass,
     Symptom,
     Topology,
 )
+from rca.verdict import arcs, checked, judge, ruled_out, would_settle
+
+INNOVATION_WEIGHT = 0.15  # of a Granger innovation in the walk's prior
+LINK_WEIGHT = 0.5  # of a Granger link beside a call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,7 @@ class DiagnoseConfig:
     onset_search_s: float = 300.0  # how much earlier than reported the trouble may have begun
     onset_votes_min: float = 0.4  # share of the votes that one moment needs to be believed
     bad_ratio_min: float = 0.002  # below: nobody suffers
+    granger: GrangerConfig = field(default_factory=GrangerConfig)
 
 
 def diagnose(
@@ -75,7 +83,7 @@ def diagnose(
         symptom=symptom,
         now_s=now_s,
     )
-    return _conclude(case, changes, events, config)
+    return _conclude(case, changes, events, config, np.random.default_rng([seed, 7]))
 
 
 def estimate_onset(aligned: Aligned, symptom: Symptom, config: DiagnoseConfig) -> float:
@@ -114,117 +122,101 @@ def _conclude(
     changes: Sequence[ChangeEvent],
     events: Sequence[ClusterEvent],
     config: DiagnoseConfig,
+    rng: np.random.Generator,
 ) -> RcaResult:
     tree = build_red(case)
-    blamed = topology.blame(case, tree)
-    gaps = gap_channel.find_gaps(case)
+    blamed = blame(case, tree)
+    gaps = find_gaps(case)
     found = collect_findings(case, tree, blamed, gaps, changes, events)
+    first = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
+    links, innovation, skipped = _granger(case, config, rng)
+    prior = {c.entity: min(1.0, c.score) for c in first}
+    for entity, value in innovation.items():
+        prior[entity] = min(1.0, prior.get(entity, 0.0) + INNOVATION_WEIGHT * value)
+    found += _walked(case, tree, blamed, prior, links)
     candidates = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
-    causes = ranked(candidates, config.fuse, paths={}, num_causes_max=config.num_causes_max)
-    abstained, reason = _judge(case, candidates, causes, gaps, config)
+    shown = candidates[: config.num_causes_max]
+    causes = ranked(
+        candidates,
+        config.fuse,
+        paths={c.entity: path_to_users(case, tree, c.entity, blamed.entries) for c in shown},
+        num_causes_max=config.num_causes_max,
+    )
+    abstained, reason = judge(case, causes, gaps, config.fuse, bad_ratio_min=config.bad_ratio_min)
     return RcaResult(
         began_at_s=case.onset_s,
         causes=causes,
         abstained=abstained,
         reason=reason,
-        checked=_checked(case, changes, events),
+        checked=checked(case, changes, events, granger_skipped=skipped),
         missing=gaps.missing,
-        would_settle=_would_settle(case, candidates),
+        would_settle=would_settle(case, causes),
+        ruled_out=ruled_out(case, tree, blamed, changes, causes),
+        arcs=arcs(causes, links),
     )
 
 
-def collect_findings(
+def _granger(
+    case: Case, config: DiagnoseConfig, rng: np.random.Generator
+) -> tuple[dict[tuple[Entity, Entity], float], dict[Entity, float], str]:
+    """Links (cause, effect) -> strength 0..1, innovation per entity 0..1, why it was skipped."""
+    aligned = case.aligned
+    region = case.symptom.region
+    usable = [
+        c
+        for c, role in enumerate(aligned.roles)
+        if role.entity.region == region
+        and role.part != "count"
+        and role.entity.kind is not EntityKind.TELEMETRY
+    ]
+    names = [f"{aligned.roles[c].entity} {aligned.roles[c]} {aligned.series[c]}" for c in usable]
+    picked = screen(case.changes.score[usable], names, num_max=config.granger.num_series_max)
+    columns = [usable[place] for place in picked]
+    result: GrangerResult = fit(
+        aligned.levels[:, columns],
+        normal_end=case.windows.normal_end,
+        fault_start=case.windows.fault_start,
+        step_s=aligned.step_s,
+        rng=rng,
+        config=config.granger,
+    )
+    links: dict[tuple[Entity, Entity], float] = {}
+    innovation: dict[Entity, float] = {}
+    entities = [aligned.roles[c].entity for c in columns]
+    for place, value in enumerate(squash(np.log1p(np.abs(result.innovation)))):
+        innovation[entities[place]] = max(innovation.get(entities[place], 0.0), float(value))
+    for effect, cause in np.argwhere(result.granger > 0.0):
+        pair = (entities[cause], entities[effect])
+        if pair[0] != pair[1]:
+            strength = min(1.0, float(result.granger[effect, cause]))
+            links[pair] = max(links.get(pair, 0.0), strength)
+    return links, innovation, result.skipped
+
+
+def _walked(
     case: Case,
     tree: RedTree,
-    blamed: topology.Blame,
-    gaps: gap_channel.Gaps,
-    changes: Sequence[ChangeEvent],
-    events: Sequence[ClusterEvent],
+    blamed: Blame,
+    prior: dict[Entity, float],
+    links: dict[tuple[Entity, Entity], float],
 ) -> list[Finding]:
-    """Ask every channel; the later ones build on what the earlier ones found."""
-    found = topology.findings(case, blamed)
-    found += resources.resource_findings(case)
-    found += hosts.vanished_findings(case, [f.entity for f in gaps.findings])
-    found += event_channel.event_findings(case, events)
-    speed = load.speed_findings(case)
-    found += speed
-    slowed = max((f.strength for f in speed), default=0.0)
-    found += load.load_findings(case, tree, slowed)
-    found += hosts.host_findings(case, found)
-    found += change_channel.change_findings(case, changes, misbehaviour(case, blamed, found))
-    found += gaps.findings
-    return found
-
-
-def misbehaviour(
-    case: Case, blamed: topology.Blame, findings: Sequence[Finding]
-) -> dict[Entity, float]:
-    """How far each service's own numbers are off, 0..1: itself, its pods and its calls."""
-    out: dict[Entity, float] = {}
-    sums: dict[Entity, float] = {}
-    for entity, share in blamed.share.items():
-        service = service_of(case, entity)
-        if service:
-            owner = Entity(EntityKind.SERVICE, entity.region, service)
-            sums[owner] = min(1.0, sums.get(owner, 0.0) + share)
-    out.update(sums)
-    for finding in findings:
-        service = service_of(case, finding.entity)
-        if service and finding.channel != topology.CHANNEL:
-            owner = Entity(EntityKind.SERVICE, finding.entity.region, service)
-            whole = 1.0 if finding.entity.kind is EntityKind.SERVICE else 0.5
-            out[owner] = max(out.get(owner, 0.0), whole * finding.strength)
-    return out
-
-
-def _judge(
-    case: Case,
-    candidates: Sequence[Candidate],
-    causes: Sequence[RankedCause],
-    gaps: gap_channel.Gaps,
-    config: DiagnoseConfig,
-) -> tuple[bool, str]:
-    if case.symptom.bad_ratio < config.bad_ratio_min:
-        named = f"; not measured: {gaps.missing[0]}" if gaps.missing else ""
-        return True, f"no user suffers{named}"
-    if not candidates:
-        return True, "no series changed beyond its usual range"
-    first = causes[0]
-    if first.entity.kind is EntityKind.TELEMETRY:
-        return True, f"measurements are missing: {gaps.missing[0]}"
-    if len(candidates) > 1 and candidates[0].score == candidates[1].score:
-        return True, f"{first.entity} and {causes[1].entity} score the same"
-    if first.confidence < config.fuse.confidence_min:
-        return True, f"the evidence is weak: {first.entity} leads with {first.confidence:.2f}"
-    return False, first.evidence[0].text
-
-
-def _checked(
-    case: Case, changes: Sequence[ChangeEvent], events: Sequence[ClusterEvent]
-) -> tuple[str, ...]:
-    rows = case.windows.normal_end
-    return (
-        f"change scores of {len(case.roles)} series against {rows} normal rows",
-        "own time and errors per service, gaps per link, siblings and nodes",
-        "resources of pods and nodes",
-        "demand and speed at equal load",
-        f"{len(changes)} announced changes, {len(events)} cluster events",
-    )
-
-
-def _would_settle(case: Case, candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """Metrics that entities of the leading kinds lack and others of their kind have."""
-    out: list[str] = []
-    for candidate in candidates[:2]:
-        mine = {r.role for r in case.roles if r.entity == candidate.entity}
-        peers = {
-            r.role
-            for r in case.roles
-            if r.entity.kind is candidate.entity.kind and r.entity != candidate.entity
-            if r.hardware
-        }
-        out += [f"{name} of {candidate.entity}" for name in sorted(peers - mine)[:2]]
-    return tuple(out)
+    """How often a random walk from the users along causes ends on each suspect."""
+    graph = causal_graph(case, tree, prior.keys())
+    add_links(graph, {pair: LINK_WEIGHT * strength for pair, strength in links.items()})
+    restart = {Entity(EntityKind.SERVICE, case.symptom.region, e): 1.0 for e in blamed.entries}
+    visits = walk(graph, restart=restart, prior=prior)
+    return [
+        Finding(
+            entity=entity,
+            channel="graph",
+            strength=round(visits[entity], 9),
+            resource=ResourceClass.UNKNOWN,
+            text=f"walk from the symptom along causes: {visits[entity]:.2f} of the most visited",
+            specificity=0.0,
+        )
+        for entity in sorted(visits)
+        if visits[entity] > 0.05 and prior.get(entity, 0.0) > 0.05
+    ]
 
 
 def _too_short(aligned: Aligned, symptom: Symptom) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -106,7 +106,8 @@ class Case:
     means: FloatArray
     block_s: FloatArray
     by_role: Mapping[str, tuple[int, ...]]
-    pod_place: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    pod_place: Mapping[str, tuple[str, str, str]]
+    service_pods: Mapping[tuple[str, str], tuple[str, ...]]
 
     @property
     def roles(self) -> tuple[MetricRole, ...]:
@@ -145,13 +146,7 @@ class Case:
 
     def pods_of(self, region: str, service: str) -> tuple[str, ...]:
         """Pods known of one service in one region, sorted."""
-        return tuple(
-            sorted(
-                pod
-                for pod, (where, owner, _) in self.pod_place.items()
-                if where == region and owner == service
-            )
-        )
+        return self.service_pods.get((region, service), ())
 
 
 def make_case(
@@ -173,6 +168,10 @@ def make_case(
     by_role: dict[str, list[int]] = defaultdict(list)
     for column, role in enumerate(aligned.roles):
         by_role[role.role].append(column)
+    places = _places(aligned, topology)
+    pods: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for pod, (region, service, _) in sorted(places.items()):
+        pods[(region, service)].append(pod)
     return Case(
         aligned=aligned,
         windows=windows,
@@ -184,7 +183,8 @@ def make_case(
         means=means,
         block_s=lengths.astype(float),
         by_role={name: tuple(found) for name, found in by_role.items()},
-        pod_place=_places(aligned, topology),
+        pod_place=places,
+        service_pods={key: tuple(found) for key, found in pods.items()},
     )
 
 
@@ -205,3 +205,14 @@ def link_ends(entity: Entity) -> tuple[str, str]:
     """Caller and callee service of a link entity."""
     caller, _, callee = entity.name.partition("->")
     return caller, callee
+
+
+def service_of(case: Case, entity: Entity) -> str:
+    """Service that an entity belongs to; the caller of a link; empty for the rest."""
+    if entity.kind is EntityKind.SERVICE:
+        return entity.name
+    if entity.kind is EntityKind.LINK:
+        return entity.name.partition("->")[0]
+    if entity.kind is EntityKind.POD:
+        return case.pod_place.get(entity.name, ("", "", ""))[1]
+    return ""

@@ -122,7 +122,7 @@ def _amplified(case: Case, tree: RedTree) -> list[Finding]:
         if not (per_call.before > 0.0 and per_call.z > 3.0):
             continue
         factor = per_call.after / per_call.before
-        retried = contrast(ratio(np.nan_to_num(sent.retries), sent.calls), floor=0.005)
+        retried = contrast(ratio(sent.retries, sent.calls), floor=0.005)
         strength = float(np.clip((factor - 1.15) / 1.0, 0.0, 1.0))
         if strength <= 0.0:
             continue

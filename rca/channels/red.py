@@ -1,12 +1,12 @@
 """Rate, errors, duration of every service, link and pod, block by block, as both sides report.
 
-Only sums live here; what they mean is `rca.channels.topology`'s business.
+Only sums live here; what they mean is the business of `rca.channels.blame`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,44 +30,64 @@ FIELDS = tuple(_FIELDS.values())
 
 @dataclass(slots=True)
 class Red:
-    """Sums per block, fault window last; every array has shape [B + 1], NaN where not reported."""
+    """Sums per block, fault window last; a value once made.
 
-    requests: FloatArray
-    errors: FloatArray
-    total_s: FloatArray
-    count: FloatArray
-    retries: FloatArray
-    timeouts: FloatArray
-    connect_failures: FloatArray
-    waited_s: FloatArray | None = None  # replaces total_s where a caller waits for less than all
+    Attributes:
+        rows: one row per name in FIELDS, NaN where nobody reports, shape [7, B + 1].
+        waited_s: replaces the total time where a caller waits for less than all of it.
+    """
 
-    @classmethod
-    def empty(cls, num_blocks: int) -> Red:
-        """Nothing reported yet."""
-        return cls(*(np.full(num_blocks, np.nan) for _ in FIELDS))
+    rows: FloatArray
+    waited_s: FloatArray | None = None
+
+    @property
+    def errors(self) -> FloatArray:
+        """Failed calls per block, 0 where none was ever reported."""
+        return known(self.rows[1])
+
+    @property
+    def total_s(self) -> FloatArray:
+        """Seconds spent in answered calls."""
+        return self.rows[2]
+
+    @property
+    def count(self) -> FloatArray:
+        """Answered calls, as the duration histogram counts them."""
+        return self.rows[3]
+
+    @property
+    def retries(self) -> FloatArray:
+        """Calls that were repeated."""
+        return known(self.rows[4])
+
+    @property
+    def lost(self) -> FloatArray:
+        """Calls that failed before an answer came: timeouts and refused connections."""
+        return known(self.rows[5]) + known(self.rows[6])
 
     @property
     def wait_s(self) -> FloatArray:
-        """Seconds that the caller waited."""
-        return self.total_s if self.waited_s is None else self.waited_s
-
-    def add(self, name: str, values: FloatArray) -> None:
-        """Add one series; a missing block stays missing only if missing everywhere."""
-        mine = getattr(self, name)
-        both = np.where(np.isfinite(mine), mine, 0.0) + np.where(np.isfinite(values), values, 0.0)
-        setattr(self, name, np.where(np.isfinite(mine) | np.isfinite(values), both, np.nan))
-
-    def merge(self, other: Red) -> None:
-        """Add all of another's sums."""
-        for name in FIELDS:
-            self.add(name, getattr(other, name))
+        """Seconds that the caller waited, 0 where unknown."""
+        return known(self.rows[2] if self.waited_s is None else self.waited_s)
 
     @property
     def calls(self) -> FloatArray:
         """Answered calls per block, failed ones included."""
-        both = np.nan_to_num(self.requests) + np.nan_to_num(self.errors)
-        asked = np.where(np.isfinite(self.requests) | np.isfinite(self.errors), both, np.nan)
-        return np.where(np.isfinite(self.count), self.count, asked)
+        seen = np.isfinite(self.rows[:2]).any(axis=0)
+        asked = np.where(seen, known(self.rows[0]) + known(self.rows[1]), np.nan)
+        return np.where(np.isfinite(self.rows[3]), self.rows[3], asked)
+
+
+def known(values: FloatArray) -> FloatArray:
+    """The values with 0 where they are missing; only for terms of a sum."""
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def added(parts: Sequence[Red]) -> Red:
+    """Sum of several; a cell stays missing only where all miss it."""
+    stack = np.stack([part.rows for part in parts])
+    seen = np.isfinite(stack)
+    return Red(np.where(seen.any(axis=0), np.where(seen, stack, 0.0).sum(axis=0), np.nan))
 
 
 ServiceKey = tuple[str, str]  # region, service
@@ -107,46 +127,71 @@ class RedTree:
 def build_red(case: Case) -> RedTree:
     """Sum the mesh's counters of a case."""
     tree = RedTree()
-    blocks = case.num_blocks
-    links: dict[tuple[str, str, str, str], Red] = defaultdict(lambda: Red.empty(blocks))
-    pods_in: dict[str, Red] = defaultdict(lambda: Red.empty(blocks))
-    pods_out: dict[tuple[str, str], Red] = defaultdict(lambda: Red.empty(blocks))
+    links, pods_in, pods_out = _Sums(case), _Sums(case), _Sums(case)
     for (role_name, part), name in _FIELDS.items():
         for column in case.columns(role_name, part):
             role = case.roles[column]
             caller, callee = link_ends(role.entity)
-            values = case.sums[:, column]
-            if name == "total_s":
-                values = values * seconds_per_unit(case.aligned.series[column].name)
-            pod = case.aligned.series[column].label("pod")
+            series = case.aligned.series[column]
             side = role.group or SOURCE
-            links[(role.entity.region, caller, callee, side)].add(name, values)
-            if not pod:
-                continue
-            if side == DESTINATION:
-                pods_in[pod].add(name, values)
-            else:
-                pods_out[(pod, callee)].add(name, values)
-    for region, caller, callee, side in sorted(links):
-        red = links[(region, caller, callee, side)]
+            links.put((role.entity.region, caller, callee, side), name, column)
+            pod = series.label("pod")
+            if pod and side == DESTINATION:
+                pods_in.put((pod,), name, column)
+            elif pod:
+                pods_out.put((pod, callee), name, column)
+    received: dict[ServiceKey, list[Red]] = defaultdict(list)
+    for (region, caller, callee, side), red in links.made():
         if side == DESTINATION:
             tree.received[(region, caller, callee)] = red
-            tree.inbound.setdefault((region, callee), Red.empty(blocks)).merge(red)
+            received[(region, callee)].append(red)
         else:
             tree.sent[(region, caller, callee)] = red
     for region, caller, callee in sorted({*tree.received, *tree.sent}):
         if caller:
             tree.callees.setdefault((region, caller), []).append(callee)
         tree.callers.setdefault((region, callee), []).append(caller)
-        if (region, callee) not in tree.inbound:
+        if not any(key[0] == region and key[2] == callee for key in tree.received):
             # Only callers report: their view stands in, and no gap can be told.
-            tree.inbound[(region, callee)] = Red.empty(blocks)
-            tree.inbound[(region, callee)].merge(tree.sent[(region, caller, callee)])
-    for (pod, callee), red in sorted(pods_out.items()):
+            received[(region, callee)].append(tree.sent[(region, caller, callee)])
+    tree.inbound = {key: added(parts) for key, parts in sorted(received.items())}
+    tree.pod_inbound = {pod: red for (pod,), red in pods_in.made()}
+    for (pod, callee), red in pods_out.made():
         tree.pod_sent.setdefault(pod, {})[callee] = red
-    _entries(case, tree, pods_in)
-    tree.pod_inbound = dict(sorted(pods_in.items()))
+    _entries(case, tree)
     return tree
+
+
+class _Sums:
+    """Adds columns up by key and field, all in one pass."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._ids: dict[tuple[str, ...], int] = {}
+        self._rows: list[int] = []
+        self._columns: list[int] = []
+        self._factors: list[float] = []
+
+    def put(self, key: tuple[str, ...], name: str, column: int) -> None:
+        """Let one column count for a key's field."""
+        place = self._ids.setdefault(key, len(self._ids))
+        self._rows.append(len(FIELDS) * place + FIELDS.index(name))
+        self._columns.append(column)
+        series = self._case.aligned.series[column]
+        self._factors.append(seconds_per_unit(series.name) if name == "total_s" else 1.0)
+
+    def made(self) -> list[tuple[tuple[str, ...], Red]]:
+        """Each key with its sums, sorted by key."""
+        blocks = self._case.num_blocks
+        values = self._case.sums[:, self._columns].T * np.array(self._factors)[:, None]
+        seen = np.isfinite(values)
+        shape = (len(FIELDS) * len(self._ids), blocks)
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        np.add.at(sums, self._rows, np.where(seen, values, 0.0))
+        np.add.at(counts, self._rows, seen)
+        sums[counts == 0] = np.nan
+        cube = sums.reshape(len(self._ids), len(FIELDS), blocks)
+        return [(key, Red(cube[place])) for key, place in sorted(self._ids.items())]
 
 
 def entry_services(case: Case, tree: RedTree, region: str) -> list[str]:
@@ -161,7 +206,7 @@ def entry_services(case: Case, tree: RedTree, region: str) -> list[str]:
     )
 
 
-def _entries(case: Case, tree: RedTree, pods_in: dict[str, Red]) -> None:
+def _entries(case: Case, tree: RedTree) -> None:
     regions = {key[0] for key in tree.inbound} | {case.symptom.region}
     for region in sorted(regions):
         asked = case.total(
@@ -170,7 +215,7 @@ def _entries(case: Case, tree: RedTree, pods_in: dict[str, Red]) -> None:
         entries = entry_services(case, tree, region)
         for service in entries:
             if (region, service) not in tree.inbound:
-                _entry_red(case, tree, (region, service), pods_in)
+                _entry_red(case, tree, (region, service))
         inbound = [tree.inbound[(region, s)].calls for s in entries if (region, s) in tree.inbound]
         if not np.isfinite(asked).any() and inbound:
             asked = np.nansum(inbound, axis=0)
@@ -182,14 +227,14 @@ def _entries(case: Case, tree: RedTree, pods_in: dict[str, Red]) -> None:
             tree.entry_latency_s[region] = spent / answered
 
 
-def _entry_red(case: Case, tree: RedTree, key: ServiceKey, pods_in: dict[str, Red]) -> None:
+def _entry_red(case: Case, tree: RedTree, key: ServiceKey) -> None:
     """No mesh edge leads to an entry: its users' time to the first token stands in.
 
     A callee that streams (its pods export a time to first token) is waited for until its first
     token only, so its edge's duration is replaced by that.
     """
     region, service = key
-    red = Red.empty(case.num_blocks)
+    whole, pods = _Sums(case), _Sums(case)
     for role_name, part, name in (
         ("frontend_ttft", "sum", "total_s"),
         ("frontend_ttft", "count", "count"),
@@ -200,14 +245,15 @@ def _entry_red(case: Case, tree: RedTree, key: ServiceKey, pods_in: dict[str, Re
             if (role.entity.region, role.entity.name) != key:
                 continue
             failed = role_name == "frontend_requests" and role.group.startswith("5")
-            target = "errors" if failed else name
-            red.add(target, case.sums[:, column])
+            whole.put((), "errors" if failed else name, column)
             pod = case.aligned.series[column].label("pod")
             if pod:
-                pods_in[pod].add(target, case.sums[:, column])
-    if not np.isfinite(red.count).any():
-        return
-    tree.inbound[key] = red
+                pods.put((pod,), "errors" if failed else name, column)
+    for _, red in whole.made():
+        if not np.isfinite(red.count).any():
+            return
+        tree.inbound[key] = red
+    tree.pod_inbound |= {pod: red for (pod,), red in pods.made()}
     for callee in tree.callees.get(key, ()):
         first_s = _first_token_s(case, region, callee)
         if first_s is None:

@@ -1,0 +1,60 @@
+"""Asks every channel about one case, in the order in which they build on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rca.channels.blame import Blame
+from rca.channels.case import Case, Finding, service_of
+from rca.channels.changes import change_findings
+from rca.channels.events import event_findings
+from rca.channels.gaps import Gaps
+from rca.channels.hosts import host_findings, vanished_findings
+from rca.channels.load import load_findings, speed_findings
+from rca.channels.red import RedTree
+from rca.channels.resources import resource_findings
+from rca.channels.topology import CHANNEL as TOPOLOGY
+from rca.channels.topology import findings as topology_findings
+from rca.state import ChangeEvent, ClusterEvent, Entity, EntityKind
+
+
+def collect_findings(
+    case: Case,
+    tree: RedTree,
+    blamed: Blame,
+    gaps: Gaps,
+    changes: Sequence[ChangeEvent],
+    events: Sequence[ClusterEvent],
+) -> list[Finding]:
+    """Ask every channel; the later ones build on what the earlier ones found."""
+    found = topology_findings(case, blamed)
+    found += resource_findings(case)
+    found += vanished_findings(case, [f.entity for f in gaps.findings])
+    found += event_findings(case, events)
+    speed = speed_findings(case)
+    found += speed
+    slowed = max((f.strength for f in speed), default=0.0)
+    found += load_findings(case, tree, slowed)
+    found += host_findings(case, found)
+    found += change_findings(case, changes, misbehaviour(case, blamed, found))
+    found += gaps.findings
+    return found
+
+
+def misbehaviour(case: Case, blamed: Blame, findings: Sequence[Finding]) -> dict[Entity, float]:
+    """How far each service's own numbers are off, 0..1: itself, its pods and its calls."""
+    out: dict[Entity, float] = {}
+    sums: dict[Entity, float] = {}
+    for entity, share in blamed.share.items():
+        service = service_of(case, entity)
+        if service:
+            owner = Entity(EntityKind.SERVICE, entity.region, service)
+            sums[owner] = min(1.0, sums.get(owner, 0.0) + share)
+    out.update(sums)
+    for finding in findings:
+        service = service_of(case, finding.entity)
+        if service and finding.channel != TOPOLOGY:
+            owner = Entity(EntityKind.SERVICE, finding.entity.region, service)
+            whole = 1.0 if finding.entity.kind is EntityKind.SERVICE else 0.5
+            out[owner] = max(out.get(owner, 0.0), whole * finding.strength)
+    return out
