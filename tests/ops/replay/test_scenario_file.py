@@ -328,8 +328,11 @@ def test_every_problem_is_reported_at_once() -> None:
 
 
 def test_a_list_of_problems_without_end_is_cut_and_counted() -> None:
-    text = BASE + "".join(f"k{i} = 1\n" for i in range(2_000))
-    assert len(problems_of(text)) < 110
+    assert len(problems_of(BASE + "".join(f"k{i} = 1\n" for i in range(2_000)))) < 110
+    lines = problems_of(BASE + "[[fault]]\n" * 300)
+    assert lines[0] == "bad.toml: 600 problems"  # kind and start_s of each
+    assert lines[-2] == "  ... and 500 more"
+    assert len(lines) == 103
 
 
 @pytest.mark.parametrize(
