@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving.errors import ConfigError
 from serving.workload import Kind, Status, generate
 from serving.workload import burstgpt_figures as figures
-from serving.workload.burstiness import fail_runs, stream
+from serving.workload.burstiness import _arrivals, fail_runs, stream
 from serving.workload.conversations import draw_turns
 
 LONG = generate(seed=11, duration_s=20_000.0, rate_rps=10.0, bursts=0.0)
@@ -70,6 +70,13 @@ def test_windows_do_not_gain_requests_by_a_restart() -> None:
     spread = sum(f.share * expected / f.alpha for f in figures.STREAMS) ** 0.5
     assert np.abs(counts - expected).max() < 3.5 * spread
     assert abs(counts.mean() - expected) < 3 * spread / len(counts) ** 0.5
+
+
+def test_trace_does_not_gain_requests_at_its_start() -> None:
+    # A renewal process that begins at 0 counts (CV^2 - 1) / 2 too many, here half a request.
+    figure, rng = figures.STREAMS[2], stream(1, "starts")
+    counts = [len(_arrivals(figure, rng, np.array([0.004]), 1000.0)) for _ in range(3000)]
+    assert abs(np.mean(counts) - 4.0) < 3 * np.std(counts) / len(counts) ** 0.5
 
 
 @pytest.mark.parametrize("figure", figures.STREAMS, ids=lambda f: f.name)
@@ -153,7 +160,7 @@ def test_api_lengths_meet_the_published_quantiles() -> None:
 
 
 def test_conversation_lengths_come_near_the_published_quantiles() -> None:
-    table = generate(seed=1, duration_s=100_000.0, rate_rps=4.0, failures=False)
+    table = generate(seed=1, duration_s=50_000.0, rate_rps=4.0, failures=False)
     chat = table.kind == Kind.CONVERSATION
     prompt = np.percentile(table.num_prompt_tokens[chat], [50, 95, 99])
     output = np.percentile(table.num_output_tokens[chat], [50, 95, 99])
