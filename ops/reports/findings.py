@@ -99,10 +99,11 @@ def lost(incident: IncidentReport) -> str:
     text += f", {words.number(numbers.without)} without"
     if numbers.without > 0:
         cut = 1 - numbers.with_loop / numbers.without
-        text += f": {words.number(round(100 * abs(cut)))} % {'fewer' if cut >= 0 else 'more'}"
+        share = round(100 * abs(cut))
+        text += f": {share} % {'fewer' if cut >= 0 else 'more'}" if share else ": no difference"
         if numbers.oracle is not None and numbers.without > numbers.oracle:
-            share = (numbers.without - numbers.with_loop) / (numbers.without - numbers.oracle)
-            text += f", {round(100 * share)} % of what an oracle saves"
+            part = (numbers.without - numbers.with_loop) / (numbers.without - numbers.oracle)
+            text += f", {round(100 * part)} % of what an oracle saves"
     return f"{text}."
 
 
@@ -141,11 +142,11 @@ def lane_rows(lanes: tuple[Lane, ...]) -> list[tuple[str, str]]:
     """(lane, share of traffic and bad minutes) for every lane, in the order given."""
     rows = []
     for lane in lanes:
-        text = f"{words.percent(lane.traffic_ratio)} of traffic, bad minutes "
-        text += words.count(lane.minutes_with(), "with", "with")
+        text = f"{words.percent(lane.traffic_ratio)} of traffic, bad minutes: "
+        text += f"{_bare(lane.minutes_with())} with midwatch"
         without = lane.minutes_without()
         if without is not None:
-            text += f", {words.count(without, 'without', 'without')} midwatch"
+            text += f", {_bare(without)} without"
         rows.append((sentence.lane_name(lane), text))
     return rows
 
@@ -167,13 +168,17 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
         rows.append(("Requests", f"{ledger.arrived:,} arrived: {told or 'none'}"))
         rows.append(("Attempts", f"{ledger.attempts:,}, {ledger.retries:,} of them retries"))
     if run.lanes:
-        text = words.count(run.minutes_with(), "with midwatch", "with midwatch")
+        text = f"{_bare(run.minutes_with())} with midwatch"
         without = run.minutes_without()
         if without is not None:
-            text += f", {words.count(without, 'without', 'without')}"
+            text += f", {_bare(without)} without"
         rows.append(("Bad minutes", text))
     rows.append(("Length", words.span(run.duration_s)))
     if run.load is not None:
         rows.append(("Load", f"{words.number(run.load)} of the healthy fleet's capacity"))
     rows.append(("Seed", str(run.seed)))
     return rows + list(run.versions)
+
+
+def _bare(value: int) -> str:
+    return f"{value:,}" if value else "none"

@@ -67,7 +67,7 @@ def lane_rows(
                 detail="requests outside limits" if tall else "",
                 plot=_bars(lane, axis, base) if tall else _strip(lane, axis, base),
                 value=words.count(count, "bad minute"),
-                value_detail=f"{', '.join(shares)} %" if tall and len(shares) <= 5 else "",
+                value_detail=f"{', '.join(shares)} %" if tall and 0 < len(shares) <= 5 else "",
                 style="" if tall else "strip",
             )
         )
@@ -142,8 +142,8 @@ def event_rows(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) ->
 
 def _track(title: str, axis: svg.TimeAxis, base: ClockBase, parts: list[Markup]) -> Markup:
     middle = _STRIP / 2
-    ground = [svg.grid(axis, base, _STRIP), svg.line(0, middle, 100, middle, "gl")]
-    return svg.plot(title, _STRIP, *ground, *parts)
+    grid = svg.grid(axis, base, _STRIP, below=21)  # these rows hold two lines of text
+    return svg.plot(title, _STRIP, grid, svg.line(0, middle, 100, middle, "gl"), *parts)
 
 
 def _beside(x: float, label: str, *, left: bool) -> Markup:
@@ -166,7 +166,8 @@ def _changes_row(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) 
     return Row(
         label="Changes",
         plot=_track(f"Changes: {times}", axis, base, parts),
-        value=f"{words.count(len(seen), 'change')} in 30 min",
+        value=words.count(len(seen), "change"),
+        value_detail="in the 30 min before and since",
         style="strip",
     )
 
@@ -196,7 +197,7 @@ def _incident_row(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase)
             f"Incident from {words.clock(incident.began_at_s, base)}{ended}", axis, base, parts
         ),
         value=length,
-        value_detail="" if end_s is None else "began to mitigated",
+        value_detail="so far" if end_s is None else "began to mitigated",
         style="strip",
     )
 

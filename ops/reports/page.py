@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -56,6 +57,33 @@ class IncidentView:
 def render_html(run: RunReport) -> str:
     """The whole run as one self-contained page."""
     style, script = _asset("style.css"), _asset("script.js")
+    views = [_view(item, run, index) for index, item in enumerate(run.incidents, start=1)]
+    axis = lanes.run_axis(run.lanes, run.duration_s)
+    worst = max(run.lanes, key=lambda n: (n.traffic_ratio, n.region, n.slo_class), default=None)
+    page: str = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            views=views,
+            title=sentence.headline(run.incidents[0])
+            if len(run.incidents) == 1
+            else sentence.run_headline(run),
+            run_state=_run_state(run),
+            run_rows=[row for row in findings.run_rows(run) if row not in run.versions],
+            lanes_axis=svg.time_axis(axis, run.clock, []),
+            lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst),
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+        )
+    )
+    return page
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -64,25 +92,7 @@ def render_html(run: RunReport) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(words=words, sentence=sentence, findings=findings, key_sign=key_sign)
-    views = [_view(item, run, index) for index, item in enumerate(run.incidents, start=1)]
-    axis = lanes.run_axis(run.lanes, run.duration_s)
-    worst = max(run.lanes, key=lambda n: (n.traffic_ratio, n.region, n.slo_class), default=None)
-    page: str = environment.get_template("page.html.j2").render(
-        run=run,
-        views=views,
-        title=sentence.headline(run.incidents[0])
-        if len(run.incidents) == 1
-        else sentence.run_headline(run),
-        run_state=_run_state(run),
-        run_rows=[row for row in findings.run_rows(run) if row not in run.versions],
-        lanes_axis=svg.time_axis(axis, run.clock, []),
-        lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-    )
-    return page
+    return environment
 
 
 def key_sign(kind: str) -> Markup:
@@ -172,7 +182,13 @@ def _spread_axis(incident: IncidentReport, base: ClockBase) -> Markup:
     ticks = axis.ticks(base)
     name = words.clock if len(ticks) > 1 and ticks[1] - ticks[0] < 60 else words.clock_minute
     labels = [
-        svg.text(axis.at(t), 17, name(t, base), anchor="middle", class_="ds" if i % 2 else None)
+        svg.text(
+            axis.at(t),
+            17,
+            name(t, base),
+            anchor=svg.anchor_at(axis.at(t)),
+            class_="ds" if i != len(ticks) // 2 else None,
+        )
         for i, t in enumerate(ticks)
     ]
     return svg.tag("svg", *labels, class_="spread-plot", width="100%", height="100%")

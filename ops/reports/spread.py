@@ -30,7 +30,7 @@ def axis_of(incident: IncidentReport) -> svg.TimeAxis:
     causes = [n.onset_s for n in incident.nodes if n.role is SpreadRole.CAUSE]
     first = max(min(onsets), min(causes or onsets) - _LOOK_BACK_S)
     length = max(max(onsets) - first, 30.0)
-    return svg.TimeAxis(first - 0.08 * length, first + 1.2 * length)
+    return svg.TimeAxis(first - 0.08 * length, first + 1.3 * length)
 
 
 def rows(incident: IncidentReport, base: ClockBase) -> list[Row]:
@@ -82,8 +82,8 @@ def _row(
             x,
             _SIGN_Y + 5,
             when,
-            anchor="end" if x > 80 else "start",
-            dx=-14 if x > 80 else 14,
+            anchor="end" if x > 85 else "start",
+            dx=-14 if x > 85 else 14,
             class_="strong ps" if node.role is SpreadRole.CAUSE else "ps",
         ),
     ]

@@ -17,6 +17,7 @@ from ops.reports.parts import ClockBase, MarkKind
 
 _TICK_STEPS_S = (5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 _TICKS_MAX = 7
+_LABEL_MAX = 44  # characters of a label inside a plot
 
 # Shapes of 14 x 14 px around (0, 0): never told apart by colour alone.
 _DIAMOND = "M0 -5.5 5.5 0 0 5.5 -5.5 0Z"
@@ -85,7 +86,9 @@ def plot(title: str, height: int, *children: Markup) -> Markup:
 def text(
     x: float, y: float, content: str, *, anchor: str = "start", dx: float = 0, **more: object
 ) -> Markup:
-    """A label with a halo of paper, so that lines below do not cross it."""
+    """A label with a halo of paper, so that lines below do not cross it; long ones are cut."""
+    if len(content) > _LABEL_MAX:
+        content = content[: _LABEL_MAX - 1] + "…"
     return tag("text", content, x=percent(x), y=y, dx=dx or None, text_anchor=anchor, **more)
 
 
@@ -101,9 +104,14 @@ def rect(x: float, y: float, width: float, height: float, class_: str) -> Markup
     )
 
 
-def grid(axis: TimeAxis, base: ClockBase, height: int) -> Markup:
+def grid(axis: TimeAxis, base: ClockBase, height: int, *, below: int = 8) -> Markup:
     """Hairlines at the ticks, a little beyond the plot, so that lanes join."""
     lines = [line(axis.at(t), -8, axis.at(t), height + 8, "gl") for t in axis.ticks(base)]
+    if below > 8:  # "ps" is hidden where lanes stack
+        lines += [
+            line(axis.at(t), height + 8, axis.at(t), height + below, "gl ps")
+            for t in axis.ticks(base)
+        ]
     return Markup("").join(lines)
 
 
@@ -117,20 +125,21 @@ def time_axis(axis: TimeAxis, base: ClockBase, labels: list[tuple[float, str, st
             axis.at(t),
             32,
             name(t, base),
-            anchor=_anchor(axis.at(t)),
+            anchor=anchor_at(axis.at(t)),
             class_="ds" if i % 2 else None,
         )
         for i, t in enumerate(ticks)
     ]
     parts += [
-        text(axis.at(t), 13, label, anchor=_anchor(axis.at(t)), class_=name_)
+        text(axis.at(t), 13, label, anchor=anchor_at(axis.at(t)), class_=name_)
         for t, label, name_ in labels
     ]
     title = f"Time axis from {words.clock(axis.start_s, base)} to {words.clock(axis.end_s, base)}"
     return plot(title, 38, *parts)
 
 
-def _anchor(x: float) -> str:
+def anchor_at(x: float) -> str:
+    """Side of a label's anchor that keeps it inside the plot."""
     return "start" if x < 4 else "end" if x > 96 else "middle"
 
 

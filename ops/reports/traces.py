@@ -14,6 +14,7 @@ from ops.reports.parts import ClockBase, EvidenceSeries
 POINTS_MAX = 240  # per series; more is not seen and makes the page large
 _TALL, _LOW = 68, 36
 _CALM_SAMPLES = 3  # samples in a row inside the normal band that end the coloured part
+_ROUND_STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0)
 _ZOOM_RATIO = 0.25  # a swing smaller than this share of the level is shown on a cut axis
 
 
@@ -80,7 +81,7 @@ def decimate(points: list[tuple[float, float]], limit: int) -> list[tuple[float,
     return kept
 
 
-def _segments(item: EvidenceSeries) -> list[tuple[list[tuple[float, float]], bool]]:
+def segments(item: EvidenceSeries) -> list[tuple[list[tuple[float, float]], bool]]:
     """Runs of samples without gaps, split where the series leaves and re-enters its normal band."""
     back_s = _back_to_normal_s(item)
     parts: list[tuple[list[tuple[float, float]], bool]] = []
@@ -131,9 +132,16 @@ def value_range(item: EvidenceSeries) -> tuple[float, float]:
     swing = high - low
     if item.onset_s is not None and 0 < swing < _ZOOM_RATIO * abs(high):
         return low - 0.15 * swing, high + 0.15 * swing
-    bottom = min(low, 0.0)
-    top = max(high, 0.0)
-    return (bottom, top * 1.08 if top > 0 else 1.0) if top > bottom else (0.0, 1.0)
+    bottom, top = -_round_up(-min(low, 0.0)), _round_up(max(high, 0.0))
+    return (bottom, top) if top > bottom else (0.0, 1.0)
+
+
+def _round_up(value: float) -> float:
+    """The next number of one or two round digits, so that the axis ends at a short label."""
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in _ROUND_STEPS if step * power >= value)
 
 
 def _plot(
@@ -167,9 +175,9 @@ def _plot(
     if item.limit is not None and bottom <= item.limit <= top:
         places["limit"] = y(item.limit)
         parts.append(svg.line(0, y(item.limit), 100, y(item.limit), "lim"))
-    segments = _segments(item)
-    samples = sum(len(points) for points, _ in segments)
-    for points, coloured in segments:
+    runs = segments(item)
+    samples = sum(len(points) for points, _ in runs)
+    for points, coloured in runs:
         share = max(2, POINTS_MAX * len(points) // max(samples, 1))
         drawn = [(axis.at(t), level(v)) for t, v in decimate(points, share)]
         parts.append(svg.curve(drawn, height, "moved" if coloured else "still"))
@@ -193,14 +201,15 @@ def _labels(
     bottom, top = value_range(item)
     parts = [
         svg.text(0, 10, words.quantity(top, item.unit), anchor="end", dx=-8),
-        svg.text(0, height, words.quantity(bottom, item.unit), anchor="end", dx=-8),
+        svg.text(
+            0, height, words.quantity(bottom, item.unit) if bottom else "0", anchor="end", dx=-8
+        ),
     ]
     if height < _TALL:
         parts = parts[:1]
     if item.limit is not None and "limit" in ys:
-        at_y = ys["limit"]
         parts.append(
-            svg.text(100, at_y - 4 if at_y > 16 else at_y + 14, item.limit_label, anchor="end")
+            svg.text(100, _limit_label_y(item, ys["limit"], height), item.limit_label, anchor="end")
         )
     if item.onset_s is not None and axis.holds(item.onset_s):
         x = axis.at(item.onset_s)
@@ -218,6 +227,15 @@ def _labels(
             ),
         ]
     return parts
+
+
+def _limit_label_y(item: EvidenceSeries, at_y: float, height: int) -> float:
+    """Above or below the limit: the side where the series is not, at the right edge."""
+    last = [v for v in item.values[-len(item.values) // 4 :] if not math.isnan(v)]
+    above, below = at_y - 4, at_y + 14
+    if item.limit is not None and last and sum(last) / len(last) >= item.limit:
+        return below if below <= height else above
+    return above if above >= 10 else below
 
 
 def _title(item: EvidenceSeries, base: ClockBase) -> str:

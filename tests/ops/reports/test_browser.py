@@ -1,0 +1,146 @@
+"""The page in headless Chromium: nothing wider than the window, nothing blank, both themes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from ops.reports import render_html
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH"),
+]
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--allow-file-access-from-files",
+    "--virtual-time-budget=5000",
+)
+WIDTHS = (1440, 1000, 390)
+PAPER = {"light": (255, 255, 255), "dark": (14, 19, 24)}
+MEASURE = """<script>
+addEventListener('load',function(){document.querySelectorAll('iframe').forEach(function(f){
+  var d=f.contentDocument;d.querySelectorAll('details').forEach(function(e){e.open=true;});
+  f.dataset.over=d.scrollingElement.scrollWidth-f.clientWidth;
+  f.dataset.js=d.documentElement.className;});});
+</script>"""
+
+
+def chromium(tmp_path, page, *flags, width=1440, height=2400):
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *FLAGS,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},{height}",
+            *flags,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def pixels(path):
+    """(width, height, first pixel, different bytes) of a PNG; the first pixel has no filter."""
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    body, at = b"", 8
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    raw = zlib.decompress(body)
+    return width, height, tuple(raw[1:4]), len(set(raw))
+
+
+def long_names(run):
+    """Every name 120 characters without a place to break."""
+    first = run.incidents[0]
+    name = "x" * 120
+    entity = replace(first.cause.entity, name=name)
+    return replace(
+        run,
+        fleet=name,
+        incidents=(
+            replace(
+                first,
+                incident_id=name,
+                cause=replace(first.cause, entity=entity),
+                changes=tuple(replace(item, title=name) for item in first.changes),
+                lanes=tuple(replace(item, region=name) for item in first.lanes),
+                nodes=tuple(replace(item, name=name) for item in first.nodes),
+                series=tuple(replace(item, label=name, detail=name) for item in first.series),
+                candidates=tuple(replace(c, entity=entity) for c in first.candidates),
+                missing=tuple(replace(item, what=name) for item in first.missing),
+                marks=tuple(replace(item, text=name) for item in first.marks),
+            ),
+        ),
+    )
+
+
+def test_no_page_is_wider_than_its_window(tmp_path, sample_run):
+    runs = {kind: sample_run(kind) for kind in ("named", "abstained", "healthy", "two")}
+    runs["long"] = long_names(sample_run("named"))
+    frames = []
+    for kind, run in runs.items():
+        (tmp_path / f"{kind}.html").write_text(render_html(run), encoding="utf-8")
+        frames += [
+            f'<iframe title="{kind} {width}" src="{kind}.html" '
+            f'style="width:{width}px;height:900px;border:0"></iframe>'
+            for width in WIDTHS
+        ]
+    wrapper = tmp_path / "all.html"
+    wrapper.write_text(f"<!doctype html>{MEASURE}{''.join(frames)}", encoding="utf-8")
+    dom = chromium(tmp_path, wrapper, "--dump-dom")
+    found = re.findall(r'<iframe title="([^"]+)"[^>]*data-over="(-?\d+)" data-js="(\w*)"', dom)
+    assert len(found) == len(frames)
+    assert [row for row in found if int(row[1]) > 0] == []
+    assert {row[2] for row in found} == {"js"}, "the pinned script did not run"
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+@pytest.mark.parametrize("width", (1440, 390))
+@pytest.mark.parametrize("kind", ("named", "abstained", "two"))
+def test_page_is_drawn_in_both_themes_at_both_widths(kind, width, scheme, tmp_path, sample_run):
+    page = tmp_path / "page.html"
+    page.write_text(render_html(replace(sample_run(kind), sample=False)), encoding="utf-8")
+    frame = tmp_path / "frame.html"  # Chromium has no window narrower than about 500 px
+    frame.write_text(
+        '<!doctype html><body style="margin:0"><iframe src="page.html" '
+        f'style="width:{width}px;height:2400px;border:0"></iframe>',
+        encoding="utf-8",
+    )
+    picture = tmp_path / f"{kind}-{width}-{scheme}.png"
+    preferred = {"dark": 0, "light": 1}[scheme]
+    chromium(
+        tmp_path,
+        frame,
+        f"--screenshot={picture}",
+        f"--blink-settings=preferredColorScheme={preferred}",
+        width=max(width, 500),
+    )
+    wide, high, first, different = pixels(picture)
+    assert (wide, high) == (max(width, 500), 2400)
+    assert first == PAPER[scheme]
+    assert different > 100, "the picture is nearly blank"
+    assert picture.stat().st_size > 50_000

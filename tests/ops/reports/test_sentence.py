@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ops.reports import Calibration, Cause, Finding, LostMinutes, findings, sentence
+from rca.state import Entity, EntityKind, ResourceClass
+
+CASES = [
+    (
+        "pod:r/engine-1",
+        ResourceClass.GPU_CLOCK,
+        "engine-1 in r slowed down: its GPU clock fell 1.41 → 0.705 GHz.",
+    ),
+    ("link:r/a->b", ResourceClass.NETWORK, "The link a → b in r became slow or lossy: "),
+    ("workload:r", ResourceClass.LOAD, "Traffic in r rose above what the fleet can serve: "),
+    ("node:r/n1", ResourceClass.LOSS, "Node n1 in r was lost: "),
+    ("telemetry:r/engine", ResourceClass.TELEMETRY, "Scrape job engine in r sends no metrics: "),
+    ("registry:r", ResourceClass.START_UP, "The image registry of r delivers images slowly"),
+]
+
+
+def incident(sample_run, entity, resource, **more):
+    first = sample_run("named").incidents[0]
+    clock = Finding(label="GPU clock", before=1410.0, after=705.0, unit="MHz", own=True)
+    cause = Cause(entity=Entity.parse(entity), resource_class=resource, confidence=0.5)
+    return replace(first, **{"cause": cause, "changes": (), "findings": (clock,), **more})
+
+
+@pytest.mark.parametrize(("entity", "resource", "start"), CASES)
+def test_headline_tells_who_what_and_the_strongest_evidence(entity, resource, start, sample_run):
+    assert sentence.headline(incident(sample_run, entity, resource)).startswith(start)
+
+
+def test_every_kind_and_class_gives_a_sentence_without_placeholders(sample_run):
+    for kind in EntityKind:
+        name = "a->b" if kind is EntityKind.LINK else "x"
+        for resource in ResourceClass:
+            text = sentence.headline(incident(sample_run, f"{kind}:r/{name}", resource))
+            assert text.endswith(".")
+            assert "{" not in text
+            assert "r" in text
+
+
+def test_a_suspect_change_takes_the_place_of_the_measurement(sample_run):
+    changes = sample_run("named").incidents[0].changes
+    item = incident(sample_run, "service:r/s", ResourceClass.POOL, changes=changes)
+    assert sentence.headline(item).endswith("after config session-store 117 → 118.")
+
+
+def test_a_value_that_hardly_moves_stays():
+    clause = sentence.finding_clause(Finding(label="load", before=1.0, after=1.02, unit="s"))
+    assert clause == "load stays at 1.02 s"
+
+
+def test_confidence_has_a_meaning_or_says_that_it_has_none():
+    text = sentence.calibration_text(Calibration(hits=44, cases=53, source="from the sweep"))
+    assert text == (
+        "right in 8 of 10 such cases: 44 of 53 (95 % interval 71 to 91 %), from the sweep"
+    )
+    assert sentence.calibration_text(None) == "not calibrated"
+    assert sentence.calibration_text(Calibration(hits=0, cases=0, source="")) == "not calibrated"
+    assert sentence.confidence_text(0.998) == "0.99"
+    with pytest.raises(ValueError, match="3 of 2"):
+        Calibration(hits=3, cases=2, source="")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        (LostMinutes(with_loop=1.6), "1.6 lost minutes with midwatch. The run without"),
+        (LostMinutes(with_loop=2.0, without=2.0), "2 without: no difference."),
+        (LostMinutes(with_loop=3.0, without=2.0), "2 without: 50 % more."),
+        (LostMinutes(with_loop=1.0, without=4.0, oracle=1.0), "100 % of what an oracle saves."),
+        (LostMinutes(with_loop=0.0, without=0.0), "0 lost minutes with midwatch, 0 without."),
+    ],
+)
+def test_lost_minutes_are_told_without_flattery(numbers, text, sample_run):
+    item = replace(sample_run("named").incidents[0], lost=numbers)
+    assert text in findings.lost(item)
