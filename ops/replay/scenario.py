@@ -107,6 +107,7 @@ class TrafficSpec:
     trace: str = "generated"  # or a path
     trace_format: str = "auto"
     load: float = 0.7  # share of the healthy fleet's capacity; 0 = the trace's own rate
+    conversation_ratio: float = 0.1  # of generated requests; the others are short API calls
     diurnal: float = 0.0  # 0 = flat; 1 = the full daily curve of the generator
     step_at_s: float = 0.0  # a lasting load step, 0 = none
     step_ratio: float = 1.0

@@ -65,6 +65,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ClientSpec.cancel_ratio": (0.0, 1.0),
     "ClientSpec.class_shares": (0.0, 1.0),
     "TrafficSpec.load": (0.0, 5.0),
+    "TrafficSpec.conversation_ratio": (0.0, 1.0),
     "TrafficSpec.diurnal": (0.0, 1.0),
     "TrafficSpec.step_at_s": (0.0, 2_678_400.0),
     "TrafficSpec.step_ratio": (0.01, 100.0),

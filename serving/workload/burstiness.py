@@ -9,6 +9,8 @@ are cut; a failed row keeps its input, so that a replay can send it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -41,6 +43,7 @@ def generate(
     start_hour: float = 14.0,
     diurnal: float = 0.0,
     bursts: float = 0.1,
+    conversation_ratio: float | None = None,
     lengths: str = "empirical",
     failures: bool = True,
     length_seed: int | None = None,
@@ -53,6 +56,7 @@ def generate(
         diurnal: 0 = flat, 1 = the published curve by hour of day.
         bursts: share of the API's published swing between hours; 0 leaves the bursts of the
             gap law alone. At 1 one hour may hold twelve times its usual load.
+        conversation_ratio: share of the requests that are conversation; None = as published.
         lengths: "empirical", or "zipf" for the paper's baseline.
         failures: whether rows fail, in runs, as published.
         length_seed: seed of the lengths alone; `seed` when absent.
@@ -61,6 +65,11 @@ def generate(
         ConfigError: a value outside its domain.
     """
     _check(duration_s, rate_rps, diurnal, bursts, lengths)
+    if conversation_ratio is not None and not 0.0 <= conversation_ratio <= 1.0:
+        raise ConfigError(
+            f"generated workload: conversation_ratio is {conversation_ratio}, expected 0..1"
+        )
+    streams = _streams(conversation_ratio)
     arrivals = [
         _arrivals(
             figure,
@@ -68,10 +77,10 @@ def generate(
             _window_rates(figure, seed, duration_s, rate_rps, start_hour, diurnal, bursts),
             duration_s,
         )
-        for figure in figures.STREAMS
+        for figure in streams
     ]
     parts = []
-    for figure, arrival_s in zip(figures.STREAMS, arrivals, strict=True):
+    for figure, arrival_s in zip(streams, arrivals, strict=True):
         sessions = (
             assign_sessions(arrival_s, stream(seed, f"sessions/{figure.name}"))
             if figure.kind is Kind.CONVERSATION
@@ -80,6 +89,18 @@ def generate(
         rng = stream(seed if length_seed is None else length_seed, f"lengths/{figure.name}")
         parts.append((sessions, *_lengths(figure, lengths, sessions, len(arrival_s), rng)))
     return _merge(seed, arrivals, parts, failures)
+
+
+def _streams(conversation_ratio: float | None) -> tuple[StreamFigures, ...]:
+    """The four streams, conversation and API weighted anew when a ratio is given."""
+    if conversation_ratio is None:
+        return figures.STREAMS
+    published = sum(f.share for f in figures.STREAMS if f.kind is Kind.CONVERSATION)
+    factors = {True: conversation_ratio / published}
+    factors[False] = (1.0 - conversation_ratio) / (1.0 - published)
+    return tuple(
+        replace(f, share=f.share * factors[f.kind is Kind.CONVERSATION]) for f in figures.STREAMS
+    )
 
 
 def _check(duration_s: float, rate_rps: float, diurnal: float, bursts: float, lengths: str) -> None:

@@ -1,0 +1,238 @@
+"""The simulated fleet behind the loop's ports: assembles the mechanisms, shows a snapshot, acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ops.catalogue import Catalogue
+from ops.replay.actuate import Actuator
+from ops.replay.baseline import Kubernetes
+from ops.replay.cluster import Cluster, Deployment, Registry
+from ops.replay.devices import Devices
+from ops.replay.draws import Draws
+from ops.replay.exporters import JOBS
+from ops.replay.faults import ActiveFault, start_fault
+from ops.replay.inject import Injector
+from ops.replay.pods import Node, Pod, Revision
+from ops.replay.scenario import ChangeSpec, Scenario
+from ops.replay.services import ServiceGraph
+from ops.replay.telemetry import Telemetry
+from ops.replay.traffic import Traffic
+from ops.replay.users import Users
+from ops.replay.visits import compile_visits
+from ops.state import Action, NodeRecord, PodRecord, ServiceRecord, Snapshot
+from rca.state import ChangeKind
+from serving.policies import batch_policy
+from serving.sim.cost_model import CostModel
+from serving.sim.instance import SimInstance
+from serving.sim.kernel import Kernel, stream
+from serving.state import InstanceConfig
+
+WINDOW_S = 2400.0  # what a snapshot's frame shows
+ANNOUNCE_S = 2.0  # from a change or an event to the moment the loop can read it
+
+
+@dataclass(slots=True)
+class _ServiceView:
+    region: str
+    service: str
+    replicas: int
+    ready_replicas: int
+    hpa_desired: float | None
+
+
+class Fleet:
+    """One world. Two fleets of one scenario and seed differ only by what was applied to them."""
+
+    def __init__(
+        self, scenario: Scenario, traffic: Traffic, *, seed: int, rate_rps: float,
+        catalogue: Catalogue | None,
+    ) -> None:  # fmt: skip
+        self.scenario, self._seed, self.rate_rps = scenario, seed, rate_rps
+        self._traffic = traffic
+        self.kernel = kernel = Kernel()
+        roots, visits = compile_visits(scenario)
+        draws = Draws(seed, [v.spec.cpu_cv if v.spec else 0.0 for v in visits])
+        self._cost_model = CostModel.of(
+            gpu=scenario.engine.gpu, model=scenario.engine.model,
+            tp_degree=scenario.engine.tp_degree,
+        )  # fmt: skip
+        self.cluster = Cluster(kernel, scenario, seed=seed, make_instance=self._make_instance)
+        self.graph = ServiceGraph(
+            kernel, self.cluster, draws, roots=roots,
+            rtt_s={r.name: r.rtt_s for r in scenario.regions},
+        )  # fmt: skip
+        self.cluster.graph = self.graph
+        self.users = Users(kernel, self.graph, draws, scenario, seed=seed)
+        self.devices = Devices(kernel, self.cluster)
+        self.kubernetes = Kubernetes(kernel, self.cluster)
+        self.injector = Injector(
+            kernel, self.cluster, self.graph, self.users,
+            more_arrivals=self._more_arrivals, jobs=JOBS,
+        )  # fmt: skip
+        self.actuator = Actuator(kernel, self.cluster, self.graph, self.users)
+        self.faults: list[ActiveFault] = []
+        self.telemetry: Telemetry | None = None
+        if catalogue is not None:
+            self.telemetry = Telemetry(
+                scenario.telemetry, regions=self.regions, catalogue=catalogue, seed=seed,
+                window_s=WINDOW_S,
+            )  # fmt: skip
+
+    def start(self) -> None:
+        """Schedule everything that happens by itself: users, reflexes, faults, changes, scrapes."""
+        scenario, kernel = self.scenario, self.kernel
+        kernel.run_until(0.0)  # pods that were ready before the replay began
+        self.users.feed(self._traffic.arrivals(self.rate_rps, duration_s=scenario.duration_s))
+        self.devices.start()
+        self.kubernetes.start()
+        for index, fault in enumerate(scenario.faults):
+            kernel.at(fault.start_s, self._start_fault, index)
+        for change in scenario.changes:
+            kernel.at(change.at_s, self._change, change)
+        if self.telemetry is not None:
+            self.telemetry.start(kernel, self, scenario.duration_s)
+
+    def run_until(self, at_s: float) -> None:
+        """Advance simulated time."""
+        self.kernel.run_until(at_s)
+
+    # --- ops.ports.World
+
+    def snapshot(self) -> Snapshot:
+        """What the loop may know now."""
+        now, cluster = self.kernel.now_s, self.cluster
+        assert self.telemetry is not None, "a fleet without telemetry cannot be watched"
+        known_s, oldest_s = now - ANNOUNCE_S, now - WINDOW_S
+        return Snapshot(
+            now_s=now,
+            frame=self.telemetry.frame(now, WINDOW_S),
+            pods=tuple(_pod_record(p) for p in cluster.pods()),
+            nodes=tuple(
+                NodeRecord(
+                    name=n.name,
+                    region=n.region,
+                    ready=n.ready,
+                    unschedulable=n.unschedulable,
+                    gpus=n.gpus,
+                )
+                for n in cluster.nodes.values()
+            ),  # fmt: skip
+            services=tuple(_service_record(d) for _, d in sorted(cluster.deployments.items())),
+            changes=tuple(c for c in cluster.changes if oldest_s < c.at_s <= known_s),
+            events=tuple(e for e in cluster.events if oldest_s < e.at_s <= known_s),
+            slos=self.scenario.slos,
+            region_weights=dict(self.users.weights),
+            scrape_jobs=self.telemetry.last_good(now),
+        )
+
+    def apply(self, action: Action) -> str:
+        """Start an action."""
+        return self.actuator.apply(action)
+
+    # --- FleetView
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions."""
+        return tuple(r.name for r in self.scenario.regions)
+
+    @property
+    def model_name(self) -> str:
+        """Model of the engines."""
+        return self.scenario.engine.model
+
+    def refresh(self, region: str, now_s: float) -> None:  # noqa: ARG002
+        """Bring meters up to date."""
+        self.devices.refresh(region)
+
+    def pods(self, region: str) -> Sequence[Pod]:
+        """Pods of a region."""
+        return [p for p in self.cluster.pods() if p.region == region]
+
+    def nodes(self, region: str) -> Sequence[Node]:
+        """Nodes of a region."""
+        return [n for n in self.cluster.nodes.values() if n.region == region]
+
+    def services(self, region: str) -> Sequence[_ServiceView]:
+        """Deployments of a region."""
+        return [
+            _ServiceView(
+                d.region, d.service, d.replicas, sum(p.ready for p in d.pods),
+                float(d.hpa_desired),
+            )
+            for key, d in sorted(self.cluster.deployments.items()) if key[0] == region
+        ]  # fmt: skip
+
+    def registry(self, region: str) -> Registry:
+        """Image registry."""
+        return self.cluster.registries[region]
+
+    def silenced(self, region: str, job: str) -> bool:
+        """Whether scrapes of a job fail now."""
+        return (region, job) in self.injector.silent
+
+    # --- inside
+
+    def _make_instance(self, kernel: Kernel, name: str) -> SimInstance:
+        engine = self.scenario.engine
+        num_blocks = self._cost_model.kv_blocks(
+            block_tokens=engine.block_tokens, memory_ratio=engine.kv_memory_ratio
+        )
+        return SimInstance(
+            kernel,
+            name,
+            config=InstanceConfig(
+                num_blocks=num_blocks, block_tokens=engine.block_tokens,
+                sequences_max=engine.sequences_max, queue_max=engine.queue_max,
+            ),
+            policy=batch_policy(engine.batch_policy, token_budget=engine.token_budget),
+            cost_model=self._cost_model,
+        )  # fmt: skip
+
+    def _more_arrivals(self, region: str, at_s: float, length_s: float, ratio: float):  # type: ignore[no-untyped-def]
+        share = {r.name: r.traffic_share for r in self.scenario.regions}[region]
+        return self._traffic.more(region, at_s, length_s, self.rate_rps * share * ratio)
+
+    def _start_fault(self, index: int) -> None:
+        spec = self.scenario.faults[index]
+        rng = stream(self._seed, f"faults/{index}")
+        self.faults.append(start_fault(self.injector, spec, rng))
+
+    def _change(self, change: ChangeSpec) -> None:
+        """A harmless change: same behaviour, new revision, or a pod that moves."""
+        deployment = self.cluster.deployments[(change.region, change.service)]
+        if change.kind == "reschedule":
+            ready = [p for p in deployment.pods if p.ready]
+            if len(ready) > 1:
+                self.cluster.retire_pod(ready[0])
+                self.cluster.reconcile(deployment)
+            return
+        now = deployment.revision
+        fresh = Revision(
+            revision_id=self.cluster.next_revision(deployment), error_ratio=now.error_ratio,
+            work_ratio=now.work_ratio, pools=now.pools, retries=now.retries,
+            timeouts_s=now.timeouts_s,
+        )  # fmt: skip
+        kind = ChangeKind(change.kind)
+        self.cluster.roll_out(deployment, fresh, kind, summary="routine")
+
+
+def _pod_record(pod: Pod) -> PodRecord:
+    return PodRecord(
+        name=pod.name, region=pod.region, service=pod.service, node=pod.node, phase=pod.phase,
+        ready=pod.ready and not pod.quarantined, restarts=pod.restarts,
+        created_at_s=pod.created_at_s, engine=pod.workers == 0,
+    )  # fmt: skip
+
+
+def _service_record(deployment: Deployment) -> ServiceRecord:
+    previous = deployment.previous
+    return ServiceRecord(
+        region=deployment.region, service=deployment.service, replicas=deployment.replicas,
+        ready_replicas=sum(p.ready for p in deployment.pods),
+        revision=deployment.revision.revision_id,
+        previous_revision=previous.revision_id if previous else "",
+        engine=deployment.spec is None, replicas_max=deployment.replicas_max,
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""Run one scenario in one world: advance the fleet, let a controller watch and act, keep records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ops.catalogue import Catalogue
+from ops.config import LoopConfig
+from ops.pipeline import report_blocked, step
+from ops.pipeline_state import LoopState
+from ops.ports import Diagnoser, Journal
+from ops.replay.faults import Truth
+from ops.replay.fleet import Fleet
+from ops.replay.scenario import Scenario
+from ops.replay.score import Minute, minutes
+from ops.replay.traffic import Traffic
+from ops.replay.users import Ledger
+from ops.state import ActionKind, Decision, DecisionKind, Incident, Snapshot
+from rca.pipeline import diagnose
+
+LOOP_START_S = 60.0  # before it no histories exist
+THINK_S = 1.0  # charged for a diagnosis before an action starts
+
+
+class Controller(Protocol):
+    """Watches a fleet at every scrape and may act on it."""
+
+    def tick(self, fleet: Fleet, now_s: float) -> None:
+        """Look and act."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class WorldRecord:
+    """What happened in one world."""
+
+    ledger: Ledger
+    minutes: list[Minute]
+    judged: list[tuple[float, bool]]
+    truths: tuple[Truth, ...]
+    decisions: list[Decision] = field(default_factory=list)
+    end_s: float = 0.0
+    complete: bool = True  # false after an interrupt
+
+
+class MemoryOnly:
+    """A journal that nobody reads later."""
+
+    def append(self, decision: Decision) -> None:
+        """Drop it."""
+
+
+class Loop:
+    """Drives the pure pipeline over a simulated fleet."""
+
+    def __init__(
+        self,
+        *,
+        config: LoopConfig | None = None,
+        diagnoser: Diagnoser = diagnose,
+        journal: Journal | None = None,
+        on_incident: Callable[[Snapshot, Incident], None] | None = None,
+        act: bool = True,
+    ) -> None:
+        self._config = config or LoopConfig()
+        self._diagnoser = diagnoser
+        self._journal = journal or MemoryOnly()
+        self._on_incident = on_incident
+        self._act = act
+        self.state = LoopState()
+        self.decisions: list[Decision] = []
+
+    def tick(self, fleet: Fleet, now_s: float) -> None:
+        """One step of the pipeline; actions start after the time a diagnosis takes."""
+        if now_s < LOOP_START_S:
+            return
+        snapshot = fleet.snapshot()
+        self.state, decisions = step(
+            self.state, snapshot, diagnoser=self._diagnoser, config=self._config
+        )
+        for decision in decisions:
+            self._keep(decision)
+            if decision.kind is DecisionKind.ACT and decision.action is not None and self._act:
+                fleet.kernel.after(THINK_S, self._start, fleet, decision)
+            if self._on_incident and decision.incident and decision.kind in (
+                DecisionKind.DIAGNOSE, DecisionKind.ABSTAIN, DecisionKind.RESOLVE,
+            ):  # fmt: skip
+                self._on_incident(snapshot, decision.incident)
+
+    def _start(self, fleet: Fleet, decision: Decision) -> None:
+        assert decision.action is not None
+        refusal = fleet.apply(decision.action)
+        if refusal and decision.action.kind is not ActionKind.UNDO:
+            self.state, more = report_blocked(
+                self.state,
+                action_id=decision.action.action_id,
+                reason=refusal,
+                now_s=fleet.kernel.now_s,
+            )
+            for one in more:
+                self._keep(one)
+
+    def _keep(self, decision: Decision) -> None:
+        self._journal.append(decision)
+        self.decisions.append(decision)
+
+
+def run_world(
+    scenario: Scenario,
+    traffic: Traffic,
+    *,
+    seed: int,
+    rate_rps: float,
+    controller: Controller | None,
+    catalogue: Catalogue | None = None,
+    check: bool = False,
+    progress: Callable[[float], None] | None = None,
+    fleet_hook: Callable[[Fleet], None] | None = None,
+) -> WorldRecord:
+    """Simulate from start to end.
+
+    Args:
+        controller: None = the world without us.
+        catalogue: metric catalogue; needed with a controller that watches.
+        check: verify invariants at every scrape.
+        progress: called with the simulated time at every scrape; may raise KeyboardInterrupt.
+    """
+    fleet = Fleet(scenario, traffic, seed=seed, rate_rps=rate_rps, catalogue=catalogue)
+    fleet.start()
+    if fleet_hook is not None:
+        fleet_hook(fleet)
+    step_s, complete = scenario.telemetry.scrape_s, True
+    ticks = int(scenario.duration_s / step_s)
+    try:
+        for k in range(1, ticks + 1):
+            now = k * step_s
+            fleet.run_until(now)
+            if check:
+                fleet.users.check_invariants()
+            if controller is not None:
+                controller.tick(fleet, now)
+            if progress is not None:
+                progress(now)
+    except KeyboardInterrupt:
+        complete = False
+    now = fleet.kernel.now_s
+    return WorldRecord(
+        ledger=fleet.users.ledger,
+        minutes=minutes(fleet.users, now_s=now),
+        judged=fleet.users.judged,
+        truths=tuple(f.truth for f in fleet.faults),
+        decisions=list(controller.decisions) if isinstance(controller, Loop) else [],
+        end_s=now,
+        complete=complete,
+    )
+
+
+def incidents_of(decisions: Sequence[Decision]) -> list[Incident]:
+    """Last state of every incident that a journal mentions, by id."""
+    last: dict[str, Incident] = {}
+    for decision in decisions:
+        if decision.incident is not None:
+            last[decision.incident.incident_id] = decision.incident
+    return [last[key] for key in sorted(last)]

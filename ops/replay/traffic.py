@@ -1,0 +1,125 @@
+"""Where the requests of a replay come from: the generator or a trace, scaled to a rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ops.replay.draws import mix
+from ops.replay.scenario import Scenario
+from ops.replay.users import Arrivals
+from serving.workload import ReadReport, RequestTable, cut, generate, read_trace, to_rate
+from serving.workload.replay import mean_rate_rps
+
+START_HOUR = 13.0  # hour of day, UTC, at which a replay of the generator begins
+BURST_SEED = 5_000_011  # a burst is another stretch of the same kind of traffic
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Source of arrivals of one scenario and seed."""
+
+    scenario: Scenario
+    seed: int
+    table: RequestTable | None = None  # None = generator
+    report: ReadReport | None = None
+
+    @classmethod
+    def open(cls, scenario: Scenario, *, seed: int, skip_bad_rows: bool = False) -> Traffic:
+        """Read the trace that the scenario names.
+
+        Raises:
+            TraceFormatError: a row or the file is not what its format says.
+        """
+        spec = scenario.traffic
+        if spec.trace == "generated":
+            return cls(scenario, seed)
+        table, report = read_trace(
+            Path(spec.trace), trace_format=spec.trace_format, skip_bad_rows=skip_bad_rows
+        )
+        return cls(scenario, seed, table, report)
+
+    def arrivals(self, rate_rps: float, *, duration_s: float) -> Arrivals:
+        """Arrivals of every region at a mean total rate; 0 keeps a trace's own rate.
+
+        A trace that is too short at the wanted rate ends early; it is never repeated.
+        """
+        if self.table is not None:
+            table = to_rate(self.table, rate_rps) if rate_rps > 0.0 else self.table
+            return self._assign(cut(table, 0.0, duration_s), offset=0)
+        parts = []
+        for k, region in enumerate(self.scenario.regions):
+            table = self._generate(
+                self.seed * 16 + k, rate_rps * region.traffic_share, duration_s,
+                region.utc_offset_s, 0.0,
+            )  # fmt: skip
+            parts.append((region.name, table))
+        return _merge(parts)
+
+    def more(self, region: str, at_s: float, length_s: float, rate_rps: float) -> Arrivals:
+        """Further arrivals of one region from `at_s` on, at a rate of their own."""
+        if self.table is not None:
+            table = to_rate(self.table, rate_rps)
+            # Another stretch of the trace than the one under way, as far away as can be.
+            whole_s = float(table.arrival_s[-1])
+            start_s = (at_s + whole_s / 2) % max(whole_s - length_s, 1.0)
+            table = cut(table, start_s, length_s)
+        else:
+            offset_s = {r.name: r.utc_offset_s for r in self.scenario.regions}[region]
+            table = self._generate(self.seed + BURST_SEED, rate_rps, length_s, offset_s, at_s)
+        arrivals = _merge([(region, table)])
+        arrivals.at_s = [t + at_s for t in arrivals.at_s]
+        return arrivals
+
+    def own_rate_rps(self) -> float:
+        """Mean rate of the trace as recorded; the generator has none.
+
+        Raises:
+            ConfigError: too few rows.
+        """
+        return mean_rate_rps(self.table) if self.table is not None else 0.0
+
+    def _generate(
+        self, seed: int, rate_rps: float, duration_s: float, offset_s: float, at_s: float
+    ) -> RequestTable:
+        spec = self.scenario.traffic
+        table = generate(
+            seed=seed,
+            duration_s=duration_s,
+            rate_rps=max(rate_rps, 1e-3),
+            start_hour=(START_HOUR + (offset_s + at_s) / 3600.0) % 24.0,
+            diurnal=spec.diurnal,
+            conversation_ratio=spec.conversation_ratio,
+        )
+        return table
+
+    def _assign(self, table: RequestTable, *, offset: int) -> Arrivals:
+        """Split a trace over the regions: a session, or a request without one, stays in one."""
+        names = [r.name for r in self.scenario.regions]
+        edges = np.cumsum([r.traffic_share for r in self.scenario.regions])
+        sessions = table.session_index.tolist()
+        regions = []
+        for k, session in enumerate(sessions):
+            key = session if session >= 0 else k + offset
+            draw = mix(self.seed, 11 if session >= 0 else 12, key)
+            regions.append(names[min(int(np.searchsorted(edges, draw)), len(names) - 1)])
+        return Arrivals(
+            table.arrival_s.tolist(),
+            table.num_prompt_tokens.tolist(),
+            table.num_output_tokens.tolist(),
+            regions,
+        )
+
+
+def _merge(parts: list[tuple[str, RequestTable]]) -> Arrivals:
+    at_s = np.concatenate([t.arrival_s for _, t in parts])
+    order = np.argsort(at_s, kind="stable")
+    prompt = np.concatenate([t.num_prompt_tokens for _, t in parts])[order]
+    output = np.concatenate([t.num_output_tokens for _, t in parts])[order]
+    index = np.concatenate([np.full(len(t), k) for k, (_, t) in enumerate(parts)])[order]
+    names = [name for name, _ in parts]
+    return Arrivals(
+        at_s[order].tolist(), prompt.tolist(), output.tolist(), [names[k] for k in index.tolist()]
+    )
