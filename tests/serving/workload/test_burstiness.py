@@ -75,7 +75,7 @@ def test_windows_do_not_gain_requests_by_a_restart() -> None:
 def test_trace_does_not_gain_requests_at_its_start() -> None:
     # A renewal process that begins at 0 counts (CV^2 - 1) / 2 too many, here half a request.
     figure, rng = figures.STREAMS[2], stream(1, "starts")
-    counts = [len(_arrivals(figure, rng, np.array([0.004]), 1000.0)) for _ in range(3000)]
+    counts = [len(_arrivals(figure, rng, np.array([0.004]), 1000.0)) for _ in range(1500)]
     assert abs(np.mean(counts) - 4.0) < 3 * np.std(counts) / len(counts) ** 0.5
 
 
@@ -105,11 +105,11 @@ def test_start_hour_shifts_the_daily_curve() -> None:
 
 def test_full_bursts_make_hours_uneven_and_none_leave_them_even() -> None:
     def hours(bursts: float) -> np.ndarray:
-        table = generate(seed=4, duration_s=86_400.0, rate_rps=0.5, bursts=bursts)
+        table = generate(seed=4, duration_s=86_400.0, rate_rps=0.3, bursts=bursts)
         return np.bincount((table.arrival_s // 3600).astype(int))
 
     assert hours(1.0).max() > 5 * np.median(hours(1.0))
-    assert hours(0.0).max() < 1.15 * np.median(hours(0.0))
+    assert hours(0.0).max() < 1.2 * np.median(hours(0.0))
 
 
 def test_fail_share_and_runs_are_the_published_ones() -> None:
