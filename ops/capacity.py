@@ -16,6 +16,7 @@ from ops.config import ActConfig
 from ops.state import ServiceRecord, Snapshot
 from rca.state import EntityKind, FloatArray, MetricFrame
 
+COLD_START_S_MAX = 900.0  # a later readiness is a return from trouble, not a start
 RATE_ROWS = 12  # rows over which a served rate is averaged
 
 
@@ -179,17 +180,17 @@ def _starts(snapshot: Snapshot) -> list[ColdStart]:
     ready: dict[str, tuple[float, str, str]] = {}
     frame = snapshot.frame
     for column, (role, series) in enumerate(zip(frame.roles, frame.series, strict=True)):
-        if role is None or role.role not in ("pod_start_time", "pod_ready_time"):
+        if role is None or role.role not in ("pod_created_time", "pod_ready_time"):
             continue
         value = _last(frame.values[:, column].astype(np.float64))
         if isnan(value):
             continue
-        if role.role == "pod_start_time":
+        if role.role == "pod_created_time":
             created[role.entity.name] = value
         else:
             ready[role.entity.name] = (value, role.entity.region, series.label("service"))
     return [
         ColdStart(region=region, service=service, created_at_s=created[pod], ready_at_s=at_s)
         for pod, (at_s, region, service) in sorted(ready.items())
-        if pod in created
+        if pod in created and at_s - created[pod] <= COLD_START_S_MAX
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ops.config import GuardConfig
+from ops.staleness import EVERY_REGION, silent_jobs
 from ops.state import (
     Action,
     ActionKind,
@@ -37,7 +38,7 @@ def refusal(
         log: every action of the last hour, of all incidents.
     """
     undo = action.kind is ActionKind.UNDO
-    checks = [_stale(snapshot, config)]
+    checks = [_stale(action, snapshot, config)]
     if not undo:  # going back must never be kept from us by a budget
         checks += [
             f"the loop stands down: {incident.stand_down}" if incident.stand_down else "",
@@ -48,21 +49,25 @@ def refusal(
     return next((reason for reason in checks if reason), "")
 
 
-def _stale(snapshot: Snapshot, config: GuardConfig) -> str:
+def _stale(action: Action, snapshot: Snapshot, config: GuardConfig) -> str:
     frame = snapshot.frame
     if not len(frame.times_s):
         return "no metrics were scraped yet"
     age_s = snapshot.now_s - float(frame.times_s[-1])
     if age_s > config.frame_stale_after_s:
         return f"the newest metrics are {age_s:.0f} s old, limit {config.frame_stale_after_s:.0f} s"
+    regions = {action.target.region, str(action.params.get("to_region", "")), EVERY_REGION}
     late = [
-        (snapshot.now_s - at_s, job)
-        for job, at_s in snapshot.scrape_jobs.items()
-        if snapshot.now_s - at_s > config.stale_after_s
+        (last_good_s, job, region)
+        for region, job, last_good_s in silent_jobs(snapshot, age_s=config.stale_after_s)
+        if region in regions
     ]
     if late:
-        age_s, job = max(late)
-        return f"no good scrape of job {job} for {age_s:.0f} s, limit {config.stale_after_s:.0f} s"
+        last_good_s, job, region = min(late)
+        return (
+            f"no good scrape of job {job} in {region} for {snapshot.now_s - last_good_s:.0f} s, "
+            f"limit {config.stale_after_s:.0f} s"
+        )
     return ""
 
 

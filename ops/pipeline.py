@@ -44,8 +44,10 @@ def step(
     """
     detect = config.detect
     meter = advance(state.meter, snapshot.frame, snapshot.slos, history_s=detect.history_s)
-    troubled = {key for case in state.cases if case.open for key in case.keys}
-    quiet = np.array([key not in troubled for key in meter.keys], dtype=bool)
+    quiet = np.ones(len(meter.keys), dtype=bool)
+    for case in state.cases:
+        if case.open:
+            quiet[[i for i, key in enumerate(meter.keys) if key in case.keys]] = False
     watch = learn(state.watch, meter, quiet=quiet, config=detect)
     findings: tuple[Finding, ...] = ()
     if meter is not state.meter:  # without a new row there is nothing new to find

@@ -100,9 +100,15 @@ def find(
     """Keys in which users suffer, most significant first."""
     if not len(meter.times_s):
         return watch, ()
-    short = window_counts(meter, span_s=config.window_s_short)
-    long = window_counts(meter, span_s=config.window_s_long)
     learnt = totals(watch.sums) >= config.baseline_requests_min
+    long = window_counts(meter, span_s=config.window_s_long)
+    # Every other window lies within the long one: without enough bad requests there, a quiet
+    # step ends here. It is run for weeks of simulated time.
+    if not (bads(long) >= config.bad_min).any() and not _behind(watch, meter, config).any():
+        return (
+            replace(watch, streak=np.zeros_like(watch.streak)) if watch.streak.any() else watch
+        ), ()
+    short = window_counts(meter, span_s=config.window_s_short)
     slow, best = _raised(watch, meter, short, rise_min=config.rise_ratio_min, config=config)
     drawn_out, z_long = _raised(
         watch, meter, long, rise_min=config.rise_ratio_min_long, config=config
@@ -165,6 +171,14 @@ def _failing_fast(
         rise = failed / total - usual_failed / usual
         hit: BoolArray = (failed >= config.failures_min_fast) & (rise >= config.failed_ratio_fast)
     return hit & learnt & (z >= config.z_min), z
+
+
+def _behind(watch: Watch, meter: SloMeter, config: DetectConfig) -> BoolArray:
+    """Keys that finish less than half of what is usual; only these can be silent."""
+    done = totals(window_counts(meter, span_s=config.window_s_missing))
+    expected = watch.sums[:, Count.FINISHED] * config.window_s_missing
+    behind: BoolArray = done * watch.seconds <= 0.5 * expected
+    return behind
 
 
 def _silent(

@@ -115,10 +115,6 @@ class TinyFleet:
                 for i in range(2)
                 for role in ("engine_success", "engine_waiting", "engine_kv_usage")
             ]
-        columns += [
-            column("scrape_up", Entity(EntityKind.TELEMETRY, region, "mesh"), counter=False)
-            for region in self.regions
-        ]
         self.series = tuple(series for series, _ in columns)
         self.roles = tuple(role for _, role in columns)
         self.totals = np.zeros(len(columns))
@@ -137,7 +133,7 @@ class TinyFleet:
             engine=engine,
         )
 
-    def advance(self, *, slow=None, failed=None, silent=(), up=True, kv=0.3, waiting=0.0):
+    def advance(self, *, slow=None, failed=None, silent=(), kv=0.3, waiting=0.0):
         """One step. `slow` and `failed`: region -> share of its requests."""
         self.now_s += self.step_s
         for k, (region, _) in enumerate(self.keys):
@@ -156,8 +152,6 @@ class TinyFleet:
                 self.totals[i] = waiting
             elif role.role == "engine_kv_usage":
                 self.totals[i] = kv
-            elif role.role == "scrape_up":
-                self.totals[i] = 1.0 if up else 0.0
         self.rows.append(self.totals.copy())
         self.times.append(self.now_s)
         return self.snapshot()
@@ -180,7 +174,10 @@ class TinyFleet:
             events=(),
             slos=(SLO,),
             region_weights=self.weights,
-            scrape_jobs={"mesh": self.now_s - (100.0 if self.jobs_silent else 1.0)},
+            scrape_jobs={
+                f"{region}/mesh": self.now_s - (100.0 if self.jobs_silent else 1.0)
+                for region in self.regions
+            },
             alerts=self.alerts,
         )
 
