@@ -14,6 +14,9 @@ from ops.replay.scenario import FaultSpec, Scenario
 from ops.replay.scenario_graph import check_graph, runs_in
 from ops.replay.scenario_problems import Problems, unknown
 from rca.state import Entity, EntityKind
+from serving.errors import ConfigError
+from serving.sim.cost_model import CostModel
+from serving.sim.profiles import GPUS, MODELS
 
 SHARE_TOLERANCE = 1e-6
 
@@ -26,6 +29,7 @@ def check_rules(scenario: Scenario, problems: Problems) -> None:
     _check_calls(scenario, problems)
     check_graph(scenario, problems)
     _check_engine(scenario, problems)
+    _check_model(scenario, problems)
     _check_capacity(scenario, problems)
     _check_client(scenario, problems)
     _check_times(scenario, problems)
@@ -133,6 +137,22 @@ def _check_engine(scenario: Scenario, problems: Problems) -> None:
             )
     if scenario.regions and total == 0:
         problems.add("engine.instances", "no region has an instance; give at least one")
+
+
+def _check_model(scenario: Scenario, problems: Problems) -> None:
+    """The cost model knows GPU and model, and the weights leave room for KV."""
+    engine = scenario.engine
+    for key, value, known in (("gpu", engine.gpu, GPUS), ("model", engine.model, MODELS)):
+        if value and value not in known:
+            problems.add(f"engine.{key}", unknown(value, f"{key} with coefficients", known))
+    if problems.any_below("engine"):
+        return
+    try:
+        CostModel.of(gpu=engine.gpu, model=engine.model, tp_degree=engine.tp_degree).kv_blocks(
+            block_tokens=engine.block_tokens, memory_ratio=engine.kv_memory_ratio
+        )
+    except ConfigError as error:
+        problems.add("engine", str(error))
 
 
 def _check_capacity(scenario: Scenario, problems: Problems) -> None:
