@@ -128,21 +128,18 @@ def _onsets(
 
 
 def _stopped(levels: FloatArray, windows: Windows) -> tuple[BoolArray, BoolArray]:
-    start = int(windows.cuts[0])
-    moved = np.abs(np.diff(levels[max(start - 1, 0) :], axis=0)) > 0.0
-    if start == 0:
-        moved = np.vstack([np.zeros((1, levels.shape[1]), dtype=bool), moved])
-    seen = np.isfinite(levels[start:])
-    cuts = windows.cuts - start
-    moves = np.add.reduceat(moved, cuts, axis=0, dtype=np.intp)[windows.keep]
-    finite = np.add.reduceat(seen, cuts, axis=0, dtype=np.intp)[windows.keep]
-    usual = (moves[:-1] > 0).mean(axis=0) >= 0.95
-    # The last four fault rows decide: a window that began with a few moving rows still froze.
-    tail = max(windows.fault_start, len(levels) - 4)
-    quiet = ~(np.abs(np.diff(levels[tail:], axis=0)) > 0.0).any(axis=0)
-    tail_seen = np.isfinite(levels[tail:]).any(axis=0)
-    enough = len(levels) - tail >= 3
-    froze = usual & quiet & tail_seen & enough
-    present = (finite[:-1] > 0).mean(axis=0) >= 0.8
-    last = np.isfinite(levels[-2:]).any(axis=0)
-    return froze, present & ~last
+    """Which series stand still for longer than they ever did, and which ended."""
+    num_rows = len(levels)
+    moved = np.zeros(levels.shape, dtype=bool)
+    moved[1:] = np.abs(np.diff(levels, axis=0)) > 0.0
+    rows = np.arange(num_rows)[:, None]
+    still = rows - np.maximum.accumulate(np.where(moved, rows, 0), axis=0)
+    # Slowly collected series repeat values: only a stillness beyond their longest counts.
+    longest = still[: windows.normal_end].max(axis=0, initial=0)
+    share = moved[: windows.normal_end].sum(axis=0) * (longest + 1.0) / max(windows.normal_end, 1)
+    busy = share >= 0.5
+    froze = busy & (still[-1] > 1.5 * longest + 2.0) & np.isfinite(levels[-3:]).all(axis=0)
+    normal = np.isfinite(levels[: windows.normal_end])
+    # A fifth of the normal rows may lack, and a series that began halfway still has a past.
+    present = normal[-max(windows.normal_end // 4, 1) :].mean(axis=0) >= 0.8
+    return froze, present & ~np.isfinite(levels[-2:]).any(axis=0)

@@ -5,13 +5,14 @@ The stand-in for the neural model, and the baseline that it must beat.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rca.align import IntArray
 from rca.state import FloatArray
+
+SCORE_MIN = 1.0  # change score below which a series is not worth a place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +53,12 @@ def skip(num_series: int, reason: str) -> GrangerResult:
     )
 
 
-def screen(scores: FloatArray, groups: Sequence[str], *, num_max: int) -> IntArray:
-    """Columns to fit: strongest change first, ties by name, at most `num_max`, in that order."""
-    strength = np.abs(scores)
-    order = sorted(
-        (c for c in range(len(scores)) if strength[c] > 1.0),
-        key=lambda c: (-strength[c], groups[c]),
-    )
-    return np.array(order[:num_max], dtype=np.intp)
+def screen(
+    scores: FloatArray, columns: Sequence[int], *, name: Callable[[int], str], num_max: int
+) -> list[int]:
+    """Columns to fit: strongest change first, ties by name, at most `num_max`."""
+    moved = [c for c in columns if abs(scores[c]) > SCORE_MIN]
+    return sorted(moved, key=lambda c: (-abs(scores[c]), name(c)))[:num_max]
 
 
 def fit(

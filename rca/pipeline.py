@@ -169,9 +169,12 @@ def _granger(
         and role.part != "count"
         and role.entity.kind is not EntityKind.TELEMETRY
     ]
-    names = [f"{aligned.roles[c].entity} {aligned.roles[c]} {aligned.series[c]}" for c in usable]
-    picked = screen(case.changes.score[usable], names, num_max=config.granger.num_series_max)
-    columns = [usable[place] for place in picked]
+    columns = screen(
+        case.changes.score,
+        usable,
+        name=lambda c: f"{aligned.roles[c].entity} {aligned.roles[c].role} {aligned.series[c]}",
+        num_max=config.granger.num_series_max,
+    )
     result: GrangerResult = fit(
         aligned.levels[:, columns],
         normal_end=case.windows.normal_end,

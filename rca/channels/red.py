@@ -48,12 +48,14 @@ class Red:
     @property
     def total_s(self) -> FloatArray:
         """Seconds spent in answered calls."""
-        return self.rows[2]
+        total: FloatArray = self.rows[2]
+        return total
 
     @property
     def count(self) -> FloatArray:
         """Answered calls, as the duration histogram counts them."""
-        return self.rows[3]
+        count: FloatArray = self.rows[3]
+        return count
 
     @property
     def retries(self) -> FloatArray:
