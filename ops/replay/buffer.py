@@ -94,7 +94,7 @@ class FrameBuffer:
         else:
             low, high = first - self._base, last + 1 - self._base
             newest = last == self.num_rows - 1
-            columns = len(self._series)
+            columns = len(self._series) if newest else int(self._columns_after[high - 1])
         if (self.epoch, columns) != self._shown:
             self._generation += 1
             self._shown = (self.epoch, columns)
