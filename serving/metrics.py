@@ -5,7 +5,7 @@ Counters are cumulative from the start of the engine and die with it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -71,10 +71,6 @@ class Histogram:
         self.counts[last_bucket] += (num_steps - done) * num
         self.sum += num * (num_steps * first + slope * (num_steps * (num_steps - 1) / 2))
         self.count += num * num_steps
-
-    def num_at_most(self, bound: float) -> int:
-        """Observations at or below `bound`, which must be one of the bounds."""
-        return sum(self.counts[: bisect_right(self.bounds, bound)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,6 @@ class PrefillFirst:
 
     def plan(self, view: InstanceView, *, now_s: float) -> BatchPlan:  # noqa: ARG002 - Protocol
         """Prompts up to the budget while slots and blocks allow, else every decode."""
-        if view.num_free_blocks < 0:  # a leak took blocks in use
-            preempted = preemptions(view, num_needed=0)
-            return BatchPlan(preempted=preempted)
         chunks = self._prompts(view)
         if chunks:
             return BatchPlan(chunks=chunks)
@@ -48,8 +45,6 @@ class PrefillFirst:
         num_slots = view.sequences_max - view.num_running
         for sequence in view.waiting:
             num_tokens = sequence.num_prefill_left
-            # One token more than the prompt: its first output must have room, or a preempted
-            # sequence would come back only to be preempted again.
             if num_slots <= 0 or view.num_start_blocks(sequence) > num_free:
                 break
             if chunks and num_tokens > num_left:

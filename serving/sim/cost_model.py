@@ -11,7 +11,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from serving.errors import ConfigError
-from serving.sim.profiles import GPUS, MIXED_DECODE_FACTORS, MODELS, GpuProfile, ModelProfile
+from serving.sim.profiles import (
+    ALLREDUCE_SMALL_BYTES,
+    ALLREDUCE_SMALL_RATIO,
+    GPUS,
+    MIXED_DECODE_FACTORS,
+    MODELS,
+    GpuProfile,
+    ModelProfile,
+)
 
 HOST_S_PER_SEQUENCE = 10e-6  # fits vLLM 0.19's scheduler and sampler
 WORKSPACE_GIB = 2.0  # activations, CUDA graphs and context per GPU: an assumption
@@ -50,7 +58,7 @@ class CostModel:
     def __init__(
         self, *, gpu: GpuProfile, model: ModelProfile, tp_degree: int, clock_ratio: float = 1.0
     ) -> None:
-        if tp_degree < 1 or model.kv_heads % tp_degree or model.ffn % tp_degree:
+        if tp_degree < 1 or model.kv_heads % tp_degree:
             raise ConfigError(
                 f"tp_degree is {tp_degree}, expected a divisor of {model.name}'s "
                 f"{model.kv_heads} KV heads"
@@ -237,12 +245,16 @@ class CostModel:
         return gpu.gemm_overhead_s / self.clock_ratio + blend_s
 
     def _allreduce(self, num_bytes: int) -> float:
-        """Ring all-reduce: a fixed latency plus 2 (t - 1) / t of the bytes at bus bandwidth."""
-        split = self.tp_degree
+        """Latency plus 2 (t - 1) / t of the bytes at bus bandwidth; two regimes by size."""
+        split, gpu = self.tp_degree, self.gpu
         if split == 1:
             return 0.0
-        bus_bytes_per_s = _interpolate(self.gpu.allreduce_bytes_per_s, split)
-        return self.gpu.allreduce_overhead_s + 2 * (split - 1) / split * num_bytes / bus_bytes_per_s
+        bus_bytes_per_s = _interpolate(gpu.allreduce_bytes_per_s, split)
+        latency_s = gpu.allreduce_large_s
+        if num_bytes < ALLREDUCE_SMALL_BYTES:
+            bus_bytes_per_s *= ALLREDUCE_SMALL_RATIO
+            latency_s = gpu.allreduce_small_s
+        return latency_s + 2 * (split - 1) / split * num_bytes / bus_bytes_per_s
 
     def _mixed_factor(self, num_decodes: int) -> float:
         factor = self._factors.get(num_decodes)

@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+ALLREDUCE_SMALL_BYTES = 8 * 2**20
+ALLREDUCE_SMALL_RATIO = 0.7  # share of the bus bandwidth that smaller messages reach
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuProfile:
     """One GPU with one engine version."""
@@ -27,7 +31,8 @@ class GpuProfile:
     decode_sequence_s: float  # a1, per sequence and 8 KV heads
     prefill_flops_ratio: float  # e_p
     prefill_half_tokens: float  # c1, chunk at half of the prefill efficiency
-    allreduce_overhead_s: float
+    allreduce_small_s: float  # latency of the one-shot kernels in a CUDA graph
+    allreduce_large_s: float  # latency of the ring above ALLREDUCE_SMALL_BYTES
     allreduce_bytes_per_s: tuple[tuple[int, float], ...]  # bus bandwidth by number of GPUs
 
 
@@ -78,8 +83,9 @@ GPUS = {
             decode_sequence_s=0.21e-6,
             prefill_flops_ratio=0.550,
             prefill_half_tokens=447.0,
-            allreduce_overhead_s=5e-6,
-            allreduce_bytes_per_s=((2, 199e9), (8, 228e9)),
+            allreduce_small_s=5e-6,
+            allreduce_large_s=60e-6,
+            allreduce_bytes_per_s=((2, 199e9), (4, 221e9), (8, 228e9)),
         ),
         GpuProfile(
             name="H100",
@@ -95,8 +101,9 @@ GPUS = {
             decode_sequence_s=0.19e-6,
             prefill_flops_ratio=0.644,
             prefill_half_tokens=963.0,
-            allreduce_overhead_s=5e-6,
-            allreduce_bytes_per_s=((2, 334e9), (8, 469e9)),
+            allreduce_small_s=5e-6,
+            allreduce_large_s=25e-6,
+            allreduce_bytes_per_s=((2, 334e9), (4, 355e9), (8, 469e9)),
         ),
     )
 }
