@@ -93,10 +93,9 @@ def _bars(lane: Lane, axis: svg.TimeAxis, base: ClockBase) -> Markup:
     for x, width, ratio in _minutes(lane, lane.bad_with, axis):
         if math.isnan(ratio):
             parts.append(svg.rect(x, 0, width, _TALL, "gap"))
-        elif ratio > 0:
-            style = "bad" if ratio > lane.budget_ratio else "quiet"
-            height = max(round(_TALL * ratio, 1), 1)
-            parts.append(svg.rect(x, round(_TALL - height, 1), width, height, style))
+        elif ratio > lane.budget_ratio:
+            height = round(_TALL * ratio, 1)
+            parts.append(svg.rect(x, round(_TALL - height, 1), width, height, "bad"))
     level = _TALL * (1 - lane.budget_ratio)
     parts += [
         svg.line(0, _TALL, 100, _TALL, "ax"),
@@ -122,11 +121,13 @@ def _told(lane: Lane, base: ClockBase) -> str:
 def _strip(lane: Lane, axis: svg.TimeAxis, base: ClockBase) -> Markup:
     middle = _STRIP / 2
     parts = [svg.grid(axis, base, _STRIP), svg.line(0, middle, 100, middle, "ax")]
-    for x, width, ratio in _minutes(lane, lane.bad_with, axis):
-        if math.isnan(ratio):
-            parts.append(svg.rect(x, 4, width, _STRIP - 8, "gap"))
-        elif ratio > lane.budget_ratio:
-            parts.append(svg.rect(x, 2, width, _STRIP - 4, "bad"))
+    found = _minutes(lane, lane.bad_with, axis)
+    gone = [(x, width) for x, width, ratio in found if math.isnan(ratio)]
+    bad = [(x, width) for x, width, ratio in found if ratio > lane.budget_ratio]
+    parts += [
+        svg.boxes(gone, 4, _STRIP - 8, "gap"),
+        svg.boxes(bad, 2, _STRIP - 4, "bad"),
+    ]
     title = f"{sentence.lane_name(lane)}: {words.count(lane.minutes_with(), 'bad minute')}"
     return svg.plot(title, _STRIP, *parts)
 
@@ -259,11 +260,9 @@ def pair_rows(lanes: tuple[Lane, ...], axis: svg.TimeAxis, base: ClockBase) -> l
         ):
             parts.append(svg.line(0, top + 8, 100, top + 8, "ax"))
             parts.append(svg.text(0, top + 13, name, anchor="end", dx=-8, class_="ps"))
-            parts += [
-                svg.rect(x, top + 1, width, 14, style)
-                for x, width, ratio in _minutes(lane, ratios, axis)
-                if ratio > lane.budget_ratio
-            ]
+            found = _minutes(lane, ratios, axis)
+            bad = [(x, width) for x, width, ratio in found if ratio > lane.budget_ratio]
+            parts.append(svg.boxes(bad, top + 1, 14, style))
         without = lane.minutes_without()
         told = words.count(without, "bad minute") if without is not None else "not run"
         told_with = words.count(lane.minutes_with(), "bad minute")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from ops.reports.model import IncidentReport, RunReport
 from ops.reports.parts import Calibration, ClockBase, Mark
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# Bounds that keep the page under 400 KiB; what is left out is in the Markdown and the JSON.
+_DETAILED_MAX = 4  # incidents with all sections
+_INCIDENTS_MAX = 20  # incidents with their first screen
+_POINTS_PAGE = 8_000  # points of all series together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class IncidentView:
 
     incident: IncidentReport
     slug: str  # unique within the page
+    detailed: bool  # has sections below its first screen
     tenths: Markup
     marks: list[Mark]
     timeline_axis: Markup
@@ -57,7 +62,13 @@ class IncidentView:
 def render_html(run: RunReport) -> str:
     """The whole run as one self-contained page."""
     style, script = _asset("style.css"), _asset("script.js")
-    views = [_view(item, run, index) for index, item in enumerate(run.incidents, start=1)]
+    shown = run.incidents[:_DETAILED_MAX]
+    points = _POINTS_PAGE // max(sum(len(item.series) for item in shown), 1)
+    points = min(traces.POINTS_MAX, points)
+    views = [
+        _view(item, run, index, points)
+        for index, item in enumerate(run.incidents[:_INCIDENTS_MAX], start=1)
+    ]
     axis = lanes.run_axis(run.lanes, run.duration_s)
     worst = max(run.lanes, key=lambda n: (n.traffic_ratio, n.region, n.slo_class), default=None)
     page: str = (
@@ -66,6 +77,7 @@ def render_html(run: RunReport) -> str:
         .render(
             run=run,
             views=views,
+            left_out=len(run.incidents) - len(views),
             title=sentence.headline(run.incidents[0])
             if len(run.incidents) == 1
             else sentence.run_headline(run),
@@ -128,17 +140,21 @@ def _run_state(run: RunReport) -> str:
     return f"{'Healthy' if not run.incidents else 'Run'}, {start} to {end}"
 
 
-def _view(incident: IncidentReport, run: RunReport, index: int) -> IncidentView:
+def _view(incident: IncidentReport, run: RunReport, index: int, points: int) -> IncidentView:
+    detailed = index <= _DETAILED_MAX
+    if not detailed:  # its first screen needs no figure
+        incident = replace(incident, series=(), nodes=(), arcs=(), marks=())
     base = run.clock
     axis = lanes.incident_axis(incident)
     figure = traces.axis_of(incident)
-    series = [] if figure is None else traces.rows(incident, figure, base)
+    series = [] if figure is None else traces.rows(incident, figure, base, points=points)
     compare = any(lane.bad_without for lane in incident.lanes)
     whole = lanes.run_axis(incident.lanes, axis.end_s)
     pairs_axis = svg.TimeAxis(max(axis.start_s, whole.start_s), whole.end_s)
     return IncidentView(
         incident=incident,
         slug=f"incident-{index}",
+        detailed=detailed,
         tenths=_tenths(incident.cause.calibration if incident.cause else None),
         marks=sorted(incident.marks, key=lambda m: (m.at_s, m.kind.value, m.text)),
         timeline_axis=svg.time_axis(axis, base, []),

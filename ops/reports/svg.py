@@ -7,6 +7,7 @@ policy can forbid them.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -106,13 +107,24 @@ def rect(x: float, y: float, width: float, height: float, class_: str) -> Markup
 
 def grid(axis: TimeAxis, base: ClockBase, height: int, *, below: int = 8) -> Markup:
     """Hairlines at the ticks, a little beyond the plot, so that lanes join."""
-    lines = [line(axis.at(t), -8, axis.at(t), height + 8, "gl") for t in axis.ticks(base)]
+    made = _hairlines(axis, base, -8, height + 8, "gl")
     if below > 8:  # "ps" is hidden where lanes stack
-        lines += [
-            line(axis.at(t), height + 8, axis.at(t), height + below, "gl ps")
-            for t in axis.ticks(base)
-        ]
-    return Markup("").join(lines)
+        made += _hairlines(axis, base, height + 8, height + below, "gl ps")
+    return made
+
+
+def _hairlines(axis: TimeAxis, base: ClockBase, top: int, bottom: int, class_: str) -> Markup:
+    path = "".join(f"M{10 * axis.at(t):.1f} 0V1" for t in axis.ticks(base))
+    return tag(
+        "svg",
+        tag("path", d=path, class_=class_),
+        viewBox="0 0 1000 1",
+        preserveAspectRatio="none",
+        y=top,
+        width="100%",
+        height=bottom - top,
+        overflow="visible",
+    )
 
 
 def time_axis(axis: TimeAxis, base: ClockBase, labels: list[tuple[float, str, str]]) -> Markup:
@@ -180,12 +192,31 @@ def curve(points: list[tuple[float, float]], height: int, class_: str) -> Markup
     if len(points) == 1:
         x, level = points[0]
         return tag("circle", cx=percent(x), cy=f"{height * (1 - level):.1f}", r=1.5, class_="dot")
-    path = "L".join(f"{10 * x:.1f} {100 * (1 - level):.1f}" for x, level in points)
+    dots = [(round(10 * x), round(1000 * (1 - level))) for x, level in points]
+    steps = [f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in itertools.pairwise(dots)]
+    path = f"M{dots[0][0]} {dots[0][1]}l{' '.join(steps)}"
     return tag(
         "svg",
-        tag("path", d=f"M{path}", class_=class_),
-        viewBox="0 0 1000 100",
+        tag("path", d=path, class_=class_),
+        viewBox="0 0 1000 1000",
         preserveAspectRatio="none",
+        width="100%",
+        height=height,
+        overflow="visible",
+    )
+
+
+def boxes(spans: list[tuple[float, float]], y: float, height: float, class_: str) -> Markup:
+    """Rectangles of one height as one path; (x, width) in percent, y and height in pixels."""
+    if not spans:
+        return Markup("")
+    path = "".join(f"M{10 * x:.1f} 0h{10 * w:.1f}v1h-{10 * w:.1f}z" for x, w in spans)
+    return tag(
+        "svg",
+        tag("path", d=path, class_=class_),
+        viewBox="0 0 1000 1",
+        preserveAspectRatio="none",
+        y=y,
         width="100%",
         height=height,
         overflow="visible",

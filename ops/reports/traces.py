@@ -24,8 +24,14 @@ def axis_of(incident: IncidentReport) -> svg.TimeAxis | None:
     return svg.TimeAxis(min(times), max(times)) if times and max(times) > min(times) else None
 
 
-def rows(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) -> list[Row]:
-    """One row per series: those that moved by onset, then those that did not."""
+def rows(
+    incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase, *, points: int = POINTS_MAX
+) -> list[Row]:
+    """One row per series: those that moved by onset, then those that did not.
+
+    Args:
+        points: most points that one series is drawn with.
+    """
     made = []
     for item in findings.ordered_series(incident):
         moved = item.onset_s is not None
@@ -36,7 +42,7 @@ def rows(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) -> list[
             Row(
                 label=item.label,
                 detail=item.detail,
-                plot=_plot(item, incident, axis, base, _TALL if moved else _LOW),
+                plot=_plot(item, incident, axis, base, _TALL if moved else _LOW, points),
                 value=_reading(item),
                 value_detail=", ".join(note),
                 style="" if moved else "low",
@@ -145,7 +151,12 @@ def _round_up(value: float) -> float:
 
 
 def _plot(
-    item: EvidenceSeries, incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase, height: int
+    item: EvidenceSeries,
+    incident: IncidentReport,
+    axis: svg.TimeAxis,
+    base: ClockBase,
+    height: int,
+    most: int,
 ) -> Markup:
     bottom, top = value_range(item)
 
@@ -160,7 +171,7 @@ def _plot(
         upper, lower = y(item.normal_high), y(item.normal_low)
         parts.append(svg.rect(0, upper, 100, max(lower - upper, 1.5), "band"))
     parts.append(svg.line(0, height, 100, height, "gl"))
-    parts += [_gap(a, b, axis, height) for a, b in gaps(item)]
+    parts += _gaps(item, axis, height)
     parts += [
         svg.line(axis.at(c.at_s), -8, axis.at(c.at_s), height + 8, "chg")
         for c in incident.changes
@@ -178,20 +189,22 @@ def _plot(
     runs = segments(item)
     samples = sum(len(points) for points, _ in runs)
     for points, coloured in runs:
-        share = max(2, POINTS_MAX * len(points) // max(samples, 1))
+        share = max(2, most * len(points) // max(samples, 1))
         drawn = [(axis.at(t), level(v)) for t, v in decimate(points, share)]
         parts.append(svg.curve(drawn, height, "moved" if coloured else "still"))
     parts += _labels(item, axis, base, height, places)
     return svg.plot(_title(item, base), height, *parts)
 
 
-def _gap(start_s: float, end_s: float, axis: svg.TimeAxis, height: int) -> Markup:
-    left, right = axis.at(start_s), axis.at(end_s)
-    box = svg.rect(left, 0, right - left, height, "gap")
-    if right - left < 3:
-        return box
-    label = f"no data {words.span(end_s - start_s)}"
-    return box + svg.text((left + right) / 2, height - 4, label, anchor="middle", class_="ps")
+def _gaps(item: EvidenceSeries, axis: svg.TimeAxis, height: int) -> list[Markup]:
+    found = [(axis.at(a), axis.at(b), b - a) for a, b in gaps(item)]
+    parts = [svg.boxes([(left, right - left) for left, right, _ in found], 0, height, "gap")]
+    for left, right, length_s in found:
+        if right - left >= 3:
+            label = f"no data {words.span(length_s)}"
+            middle = (left + right) / 2
+            parts.append(svg.text(middle, height - 4, label, anchor="middle", class_="ps"))
+    return parts
 
 
 def _labels(

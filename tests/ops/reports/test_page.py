@@ -102,7 +102,9 @@ def test_a_service_name_cannot_bring_markup(sample_run):
     assert "49" not in re.findall(r"\{\{.*?\}\}|alert\(1\)[^{]*(\d\d)", text)
 
 
-def test_page_with_many_incidents_and_long_series_stays_under_400_kib(sample_run):
+@pytest.mark.slow
+@pytest.mark.parametrize("number", (5, 60))
+def test_page_with_many_incidents_and_long_series_stays_under_400_kib(number, sample_run):
     run = sample_run("named")
     first = run.incidents[0]
     long = tuple(
@@ -111,10 +113,12 @@ def test_page_with_many_incidents_and_long_series_stays_under_400_kib(sample_run
             times_s=tuple(1900.0 + 0.2 * i for i in range(3600)),
             values=tuple(item.values[i % len(item.values)] for i in range(3600)),
         )
-        for item in first.series
+        for item in (*first.series, *first.series)
     )
-    many = tuple(replace(first, incident_id=f"inc-{i}", series=long) for i in range(5))
-    assert len(render_html(replace(run, incidents=many)).encode()) <= 400 * 1024
+    many = tuple(replace(first, incident_id=f"inc-{i}", series=long) for i in range(number))
+    text = render_html(replace(run, incidents=many))
+    assert len(text.encode()) <= 400 * 1024
+    assert ("40 more incidents" in text) is (number == 60)
 
 
 def test_page_is_the_same_for_the_same_run(sample_run):
