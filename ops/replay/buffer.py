@@ -34,8 +34,9 @@ class FrameBuffer:
         self._step_s = step_s
         self._origin_s = origin_s
         self._base = 0  # row number of the storage's first row
-        # Twice the window: half of the storage is copied once per `rows_min` rows.
-        self._values = np.full((2 * rows_min, _COLUMNS_FIRST), np.nan)
+        # Twice the window: half of the storage is copied once per `rows_min` rows. A row is set
+        # to NaN when it is opened, so that rows ahead cost no memory.
+        self._values = np.empty((2 * rows_min, _COLUMNS_FIRST))
         self._times_s = self._make_times()
         self._columns_after = np.zeros(2 * rows_min, dtype=np.intp)  # columns known with the row
         self._series: list[Series] = []
@@ -64,9 +65,7 @@ class FrameBuffer:
             self._series.append(series)
             self._roles.append(role)
             if column >= self._values.shape[1]:
-                grown = np.full((self._values.shape[0], 2 * self._values.shape[1]), np.nan)
-                grown[:, : self._values.shape[1]] = self._values
-                self._values = grown
+                self._widen()
         return column
 
     def open_row(self) -> int:
@@ -75,6 +74,7 @@ class FrameBuffer:
             self._columns_after[self.num_rows - 1 - self._base] = len(self._series)
         if self.num_rows - self._base == len(self._values):
             self._renew()
+        self._values[self.num_rows - self._base] = np.nan
         self.num_rows += 1
         return self.num_rows - 1
 
@@ -117,6 +117,13 @@ class FrameBuffer:
         rows = np.arange(self._base, self._base + 2 * self._rows_min, dtype=np.float64)
         return self._origin_s + rows * self._step_s
 
+    def _widen(self) -> None:
+        used, width = self.num_rows - self._base, self._values.shape[1]
+        values = np.empty((len(self._values), 2 * width))
+        values[:used, :width] = self._values[:used]
+        values[:used, width:] = np.nan
+        self._values = values
+
     def _renew(self) -> None:
         """Move the last `rows_min` rows into new storage, without columns empty in all of them."""
         kept_rows = self._rows_min
@@ -124,8 +131,9 @@ class FrameBuffer:
         kept = ~np.isnan(tail).all(axis=0)
         num_kept = int(kept.sum())
         width = max(_COLUMNS_FIRST, num_kept + num_kept // 4)
-        values = np.full((2 * self._rows_min, width), np.nan)
+        values = np.empty((2 * self._rows_min, width))
         values[:kept_rows, :num_kept] = tail[:, kept]
+        values[:kept_rows, num_kept:] = np.nan
         columns_after = np.zeros_like(self._columns_after)
         kept_before = np.concatenate([[0], np.cumsum(kept)])
         columns_after[:kept_rows] = kept_before[self._columns_after[-kept_rows:]]

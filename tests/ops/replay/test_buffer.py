@@ -84,6 +84,18 @@ def test_an_older_last_row_hides_series_that_came_later() -> None:
     assert [len(buffer.frame(0, last).series) for last in range(3)] == [1, 2, 3]
 
 
+def test_an_older_last_row_hides_later_series_after_a_renewal_too() -> None:
+    buffer = FrameBuffer(rows_min=3, step_s=1.0)
+    for row in range(6):
+        buffer.open_row()
+        # Series 0 ends early and is dropped by the renewal; series `row` begins with its row.
+        put(buffer, {0: 1.0, row: 1.0} if row < 2 else {1: 1.0, row: 1.0})
+    buffer.open_row()
+    assert buffer.epoch == 1
+    assert buffer.frame(0, 4).series == (named(1), named(3), named(4))
+    assert buffer.frame(0, 5).series == (named(1), named(3), named(4), named(5))
+
+
 def test_generation_changes_exactly_when_the_series_do() -> None:
     buffer = FrameBuffer(rows_min=3, step_s=1.0)
     seen: dict[int, tuple[Series, ...]] = {}

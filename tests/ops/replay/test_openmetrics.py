@@ -138,6 +138,53 @@ def test_prometheus_client_reads_the_same_types_and_samples(fake_fleet: Any) -> 
     assert {name: types[name] for name in expected} == expected
 
 
+def test_names_that_clash_become_families_of_their_own() -> None:
+    pod = (("pod", "p"), ("region", "r"))
+    names = ("num_preemptions_total", "num_preemptions", "num_preemptions_created", "swaps")
+    series = tuple(Series(f"vllm:{name}", pod) for name in names)
+    roles = tuple(CATALOGUE.resolve(one) for one in series)
+    frame = MetricFrame(np.ones(1), np.arange(1.0, 5.0)[None, :], series, roles, 1.0)
+    families = list(text_string_to_metric_families(metrics_text(frame)))
+    assert {f.name: (f.type, f.samples[0].value) for f in families} == {
+        "vllm:num_preemptions_total": ("unknown", 1.0),
+        "vllm:num_preemptions": ("unknown", 2.0),
+        "vllm:num_preemptions_created": ("unknown", 3.0),
+        "vllm:swaps": ("unknown", 4.0),
+    }
+
+
+def test_series_of_one_name_share_a_family_whether_known_or_not() -> None:
+    pods = ({"state": "used"}, {"state": "idle"})
+    series = tuple(
+        Series("db_client_connections_usage", (("pod", "p"), ("region", "r"), *state.items()))
+        for state in pods
+    )
+    roles = tuple(CATALOGUE.resolve(one) for one in series)
+    assert [role is None for role in roles] == [False, True]
+    frame = MetricFrame(np.ones(1), np.ones((1, 2)), series, roles, 1.0)
+    families = list(text_string_to_metric_families(metrics_text(frame)))
+    assert [(f.type, len(f.samples)) for f in families] == [("gauge", 2)]
+
+
+def test_samples_of_a_histogram_are_together_time_by_time() -> None:
+    parts = (("_sum", ()), ("_bucket", (("le", "+Inf"),)), ("_bucket", (("le", "0.5"),)))
+    series = tuple(
+        Series(f"vllm:time_to_first_token_seconds{part}", (*le, ("pod", "p"), ("region", "r")))
+        for part, le in (*parts, ("_count", ()))
+    )
+    roles = tuple(CATALOGUE.resolve(one) for one in series)
+    frame = MetricFrame(np.array([1.0, 2.0]), np.ones((2, 4)), series, roles, 1.0)
+    lines = metrics_text(frame).splitlines()
+    assert lines[0] == "# TYPE vllm:time_to_first_token_seconds histogram"
+    assert [line.rsplit(" ", 1)[1] for line in lines[1:9]] == ["1.0"] * 4 + ["2.0"] * 4
+    for first in (1, 5):
+        assert 'le="0.5"' in lines[first]
+        assert 'le="+Inf"' in lines[first + 1]
+        assert "_count" in lines[first + 2]
+        assert "_sum" in lines[first + 3]
+    assert lines[9:] == ["# EOF"]
+
+
 @pytest.mark.integration
 def test_promtool_makes_blocks_of_the_text(fake_fleet: Any, tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
