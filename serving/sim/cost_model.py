@@ -27,7 +27,7 @@ ELEMENTWISE_KERNELS = 6  # per layer: norms, rotary embedding, activation, resid
 ELEMENTWISE_OVERHEAD_S = 3e-6
 ELEMENTWISE_BYTES_RATIO = 0.6
 CLOCK_RATIO_MIN = 0.01
-CLOCKS_MAX = 64  # cost models kept for other clocks; ramps would otherwise collect them for ever
+CLOCKS_MAX = 256  # cost models kept for other clocks; ramps would otherwise collect them for ever
 
 Chunk = tuple[int, int]  # (new tokens, tokens already in the KV)
 

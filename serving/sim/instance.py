@@ -168,8 +168,9 @@ class SimInstance:
         self.refresh(now_s)
         self._cut()
         self._is_hung = True
-        if self._handle is not None:
+        if self._segment is not None and self._handle is not None:
             self._frozen_left_s = self._handle[0] - now_s
+            self._segment.drop_done()  # the hang lengthens one gap between tokens, not all
             self._stop_clock()
 
     def resume(self) -> None:

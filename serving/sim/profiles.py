@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 ALLREDUCE_SMALL_BYTES = 8 * 2**20
 ALLREDUCE_SMALL_RATIO = 0.7  # share of the bus bandwidth that smaller messages reach
 

@@ -85,6 +85,15 @@ class Segment:
             num_steps += 1
         return num_steps
 
+    def drop_done(self) -> None:
+        """Let the segment begin with the first iteration that is not applied yet."""
+        done = self.num_done
+        self.start_s = self.end_of(done)
+        self.first_s += self.slope_s * done
+        self.context_sum += self.num_decodes * done
+        self.num_steps -= done
+        self.num_done = 0
+
     def count_iterations(
         self, meters: EngineMeters, cost_model: CostModel, num_steps: int, end_s: float
     ) -> None:
