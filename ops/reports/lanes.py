@@ -122,12 +122,11 @@ def _strip(lane: Lane, axis: svg.TimeAxis, base: ClockBase) -> Markup:
     middle = _STRIP / 2
     parts = [svg.grid(axis, base, _STRIP), svg.line(0, middle, 100, middle, "ax")]
     found = _minutes(lane, lane.bad_with, axis)
-    gone = [(x, width) for x, width, ratio in found if math.isnan(ratio)]
     bad = [(x, width) for x, width, ratio in found if ratio > lane.budget_ratio]
     parts += [
-        svg.boxes(gone, 4, _STRIP - 8, "gap"),
-        svg.boxes(bad, 2, _STRIP - 4, "bad"),
+        svg.rect(x, 4, width, _STRIP - 8, "gap") for x, width, ratio in found if math.isnan(ratio)
     ]
+    parts.append(svg.boxes(bad, 2, _STRIP - 4, "bad"))
     title = f"{sentence.lane_name(lane)}: {words.count(lane.minutes_with(), 'bad minute')}"
     return svg.plot(title, _STRIP, *parts)
 
@@ -158,11 +157,9 @@ def _beside(x: float, label: str, *, left: bool) -> Markup:
 
 def _changes_row(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) -> Row:
     seen = [item for item in incident.changes if axis.holds(item.at_s)]
-    parts = [svg.marker(axis.at(item.at_s), _STRIP / 2, MarkKind.CHANGE) for item in seen]
-    suspects = [item for item in seen if item.suspect]
-    if suspects:
-        first = suspects[0]
-        parts.append(_beside(axis.at(first.at_s), f"{first.title}, suspect", left=True))
+    # Labels first and short, so that no sign of another change is covered.
+    parts = [_beside(axis.at(item.at_s), "suspect", left=True) for item in seen if item.suspect][:1]
+    parts += [svg.marker(axis.at(item.at_s), _STRIP / 2, MarkKind.CHANGE) for item in seen]
     times = words.listed([words.clock(item.at_s, base) for item in seen]) or "none"
     return Row(
         label="Changes",

@@ -213,7 +213,7 @@ def _spread_axis(incident: IncidentReport, base: ClockBase) -> Markup:
 def _traces_axis(incident: IncidentReport, axis: svg.TimeAxis | None, base: ClockBase) -> Markup:
     if axis is None:
         return Markup("")
-    labels = [(c.at_s, c.title, "ps") for c in incident.changes if c.suspect][:1]
+    labels = [(c.at_s, "suspect change", "ps") for c in incident.changes if c.suspect][:1]
     labels += [(a.at_s, "midwatch acted", "t-act") for a in incident.done][:1]
     return svg.time_axis(axis, base, [item for item in labels if axis.holds(item[0])])
 

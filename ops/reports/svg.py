@@ -207,7 +207,10 @@ def curve(points: list[tuple[float, float]], height: int, class_: str) -> Markup
 
 
 def boxes(spans: list[tuple[float, float]], y: float, height: float, class_: str) -> Markup:
-    """Rectangles of one height as one path; (x, width) in percent, y and height in pixels."""
+    """Rectangles of one height as one path; (x, width) in percent, y and height in pixels.
+
+    For plain colours: a pattern would be stretched with the path.
+    """
     if not spans:
         return Markup("")
     path = "".join(f"M{10 * x:.1f} 0h{10 * w:.1f}v1h-{10 * w:.1f}z" for x, w in spans)

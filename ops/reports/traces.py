@@ -198,7 +198,7 @@ def _plot(
 
 def _gaps(item: EvidenceSeries, axis: svg.TimeAxis, height: int) -> list[Markup]:
     found = [(axis.at(a), axis.at(b), b - a) for a, b in gaps(item)]
-    parts = [svg.boxes([(left, right - left) for left, right, _ in found], 0, height, "gap")]
+    parts = [svg.rect(left, 0, right - left, height, "gap") for left, right, _ in found]
     for left, right, length_s in found:
         if right - left >= 3:
             label = f"no data {words.span(length_s)}"
