@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from ops import __version__
+from ops.commands import chaos
 
 app = typer.Typer(
     name="midwatch",
@@ -15,6 +16,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
+
+app.add_typer(chaos.app, name="chaos")
 
 
 @app.command()

@@ -89,7 +89,7 @@ class Kubernetes:
     # --- autoscaler
 
     def _autoscale(self) -> None:
-        for key in sorted(self._cluster.deployments):
+        for key in self._cluster.deployments:
             deployment = self._cluster.deployments[key]
             wanted = self._wanted(deployment)
             if wanted is not None:
@@ -153,7 +153,7 @@ class Kubernetes:
 
     def _eject(self) -> None:
         now = self._kernel.now_s
-        for key in sorted(self._cluster.deployments):
+        for key in self._cluster.deployments:
             pods = self._cluster.deployments[key].pods
             ready = [p for p in pods if p.ready]
             out = sum(p.ejected_until_s > now for p in ready)

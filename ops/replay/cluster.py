@@ -90,7 +90,7 @@ class Cluster:
         return self._endpoints.get((region, service), [])
 
     def engine_pod(self, region: str) -> Pod | None:
-        """Least loaded instance (ties by name), or the next in turn."""
+        """Least loaded instance (ties by age), or the next in turn."""
         pods = self._endpoints.get((region, self.scenario.engine.name), [])
         if not pods:
             return None
@@ -110,8 +110,8 @@ class Cluster:
     # --- pods
 
     def pods(self) -> list[Pod]:
-        """Every pod, by (region, service, creation)."""
-        return [pod for key in sorted(self.deployments) for pod in self.deployments[key].pods]
+        """Every pod, in the order of regions and services in the scenario, then of creation."""
+        return [pod for deployment in self.deployments.values() for pod in deployment.pods]
 
     def pod(self, name: str) -> Pod | None:
         """Pod by name."""
@@ -136,6 +136,7 @@ class Cluster:
         )
         pod = Pod(
             name=f"{deployment.service}-{deployment.region}-{suffix}",
+            serial=self._num_pods,
             region=deployment.region,
             service=deployment.service,
             node="",
@@ -207,7 +208,7 @@ class Cluster:
         alive = [p for p in deployment.pods if not p.quarantined]
         for _ in range(wanted - len(alive)):
             self.add_pod(deployment)
-        surplus = sorted(alive, key=lambda p: (-p.created_at_s, p.name))
+        surplus = sorted(alive, key=lambda p: (-p.created_at_s, -p.serial))
         for pod in surplus[: max(0, len(alive) - wanted)]:
             self.retire_pod(pod)
 
@@ -411,13 +412,13 @@ class Cluster:
 
     def _phase_s(self, pod: Pod, phase: int, mean_s: float) -> float:
         """Log-normal duration of one start-up phase, drawn per pod and phase."""
-        one = mix(self._seed, 41, *pod.name.encode(), phase, pod.restarts)
-        two = mix(self._seed, 43, *pod.name.encode(), phase, pod.restarts)
+        one = mix(self._seed, 41, pod.serial, phase, pod.restarts)
+        two = mix(self._seed, 43, pod.serial, phase, pod.restarts)
         z = math.sqrt(-2.0 * math.log(max(one, 1e-12))) * math.cos(2.0 * math.pi * two)
         return mean_s * math.exp(PHASE_SIGMA * z - PHASE_SIGMA**2 / 2)
 
     def _pick_node(self, pod: Pod, gpus: int) -> Node | None:
-        """Most room first, then by name: the default scheduler's spread, reduced."""
+        """Most room first, then in order of creation: the default scheduler's spread, reduced."""
         fit = [
             n for n in self.nodes.values()
             if n.region == pod.region and n.up and n.ready and not n.unschedulable
@@ -427,7 +428,7 @@ class Cluster:
         ]  # fmt: skip
         if not fit:
             return None
-        return min(fit, key=lambda n: (n.gpus_used, n.cores_used / n.cores, n.name))
+        return min(fit, key=lambda n: (n.gpus_used, n.cores_used / n.cores))
 
     def _add_region(self, region: RegionSpec) -> None:
         self.registries[region.name] = Registry(region.registry_mib_per_s)
@@ -465,6 +466,6 @@ class Cluster:
             self.add_pod(deployment, warm=True)
 
 
-def _engine_load(pod: Pod) -> tuple[float, str]:
+def _engine_load(pod: Pod) -> tuple[float, int]:
     instance = pod.instance
-    return (instance.load if instance is not None else 0.0, pod.name)
+    return (instance.load if instance is not None else 0.0, pod.serial)

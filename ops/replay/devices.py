@@ -13,6 +13,7 @@ from ops.replay.pods import Node, Pod
 from serving.sim.kernel import Kernel
 
 TICK_S = 5.0
+REFRESH_S = 0.8  # exporters cache; jobs scraped within it read the same values
 AMBIENT_C, LIMIT_C = 32.0, 87.0
 IDLE_W, FULL_W = 70.0, 400.0
 CLOCK_MHZ, CLOCK_MIN_RATIO = 1410.0, 0.15
@@ -29,6 +30,7 @@ class Devices:
         self._kernel, self._cluster = kernel, cluster
         self._busy_s: dict[str, float] = {}
         self._load: dict[str, tuple[float, float]] = {}
+        self._refreshed_s: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to tick."""
@@ -93,6 +95,9 @@ class Devices:
     def refresh(self, region: str) -> None:
         """Bring container, node and engine meters of a region up to date for a scrape."""
         now, cluster = self._kernel.now_s, self._cluster
+        if now - self._refreshed_s.get(region, -1e9) < REFRESH_S:
+            return
+        self._refreshed_s[region] = now
         cpu_s: dict[str, float] = {}
         memory_mib: dict[str, float] = {}
         for pod in cluster.pods():

@@ -41,7 +41,7 @@ class ActiveFault:
 
     truth: Truth
     set_level: Callable[[float], None]  # 0 = healthy .. 1 = full severity
-    oracle: str = ""  # action that somebody who knows the truth takes at once
+    oracle: tuple[str, ...] = ()  # what somebody who knows the truth does at once
 
 
 Maker = Callable[[Injector, FaultSpec, np.random.Generator], ActiveFault]
@@ -106,8 +106,11 @@ def _service_entity(deployment: Deployment) -> Entity:
 
 
 def _pod_kill(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
-    """The process is killed, and again each time it comes back, as often as the severity says."""
-    pod = port.pick_pod(spec, rng, engine=None)
+    """An instance is killed, and again later, as often as the severity says.
+
+    A named target may be any pod; drawn ones are instances, whose absence users notice.
+    """
+    pod = port.pick_pod(spec, rng, engine=True)
 
     def level(x: float) -> None:
         if x > 0.0:
@@ -117,7 +120,7 @@ def _pod_kill(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.LOSS, R.START_UP),
         set_level=level,
-        oracle="scale-out",
+        oracle=("shift-traffic",),
     )
 
 
@@ -127,7 +130,7 @@ def _node_loss(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Act
     return ActiveFault(
         truth=_truth(spec, Entity(EntityKind.NODE, node.region, node.name), R.LOSS, R.NETWORK),
         set_level=lambda x: port.set_node_up(node, x <= 0.0),
-        oracle="cordon-drain-node",
+        oracle=("cordon-drain-node", "shift-traffic"),
     )
 
 
@@ -141,7 +144,7 @@ def _gpu_throttle(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> 
             alternatives=frozenset({Entity(EntityKind.NODE, pod.region, node)}),
         ),
         set_level=lambda x: port.set_cooling(node, gpu, max(0.16, 1.0 - 0.78 * x * spec.severity)),
-        oracle="replace-pod",
+        oracle=("replace-pod", "shift-traffic"),
     )  # fmt: skip
 
 
@@ -151,7 +154,7 @@ def _gpu_memory_leak(port: Injector, spec: FaultSpec, rng: np.random.Generator) 
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.GPU_MEMORY, R.MEMORY),
         set_level=lambda x: port.set_block_leak(pod, x * spec.severity, spec.length_s),
-        oracle="restart-pod",
+        oracle=("restart-pod", "shift-traffic"),
     )
 
 
@@ -161,22 +164,22 @@ def _gpu_hang(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.GPU_DEVICE),
         set_level=lambda x: port.set_hang(pod, x > 0.0),
-        oracle="restart-pod",
+        oracle=("restart-pod", "shift-traffic"),
     )
 
 
 def _slow_link(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """Delay, and loss with its retransmissions, on every call of one edge of one region."""
     region, caller, callee = port.pick_link(spec, rng)
-    loss = float(rng.uniform(0.0, 0.25))
-    delay_s = float(rng.uniform(0.25, 0.6))
+    loss = float(rng.uniform(0.05, 0.3))
+    delay_s = float(rng.uniform(0.8, 2.0))
     entity = Entity(EntityKind.LINK, region, f"{caller}->{callee}")
     return ActiveFault(
         truth=_truth(spec, entity, R.NETWORK),
         set_level=lambda x: port.set_link(
             region, caller, callee, delay_s * x * spec.severity, min(0.9, loss * x * spec.severity)
         ),
-        oracle="shift-traffic",
+        oracle=("shift-traffic",),
     )
 
 
@@ -186,7 +189,7 @@ def _cpu_hog(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Activ
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.CPU),
         set_level=lambda x: port.set_hog(pod, 14.0 * pod.cpu_limit_cores * x * spec.severity),
-        oracle="restart-pod",
+        oracle=("restart-pod",),
     )
 
 
@@ -198,7 +201,7 @@ def _memory_leak(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> A
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.MEMORY),
         set_level=lambda x: port.set_memory_leak(pod, rate * x * spec.severity),
-        oracle="restart-pod",
+        oracle=("restart-pod",),
     )
 
 
@@ -210,7 +213,7 @@ def _pool_exhaustion(port: Injector, spec: FaultSpec, rng: np.random.Generator) 
     return ActiveFault(
         truth=_truth(spec, _service_entity(deployment), R.POOL, R.CONFIG_CHANGE),
         set_level=_publish(port, deployment, bad, ChangeKind.CONFIG, "settings reload"),
-        oracle="rollback",
+        oracle=("rollback",),
     )
 
 
@@ -219,13 +222,13 @@ def _bad_code(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
     deployment = port.pick_service(spec, rng)
     bad = Revision(
         revision_id=port.next_revision(deployment),
-        error_ratio=min(0.9, float(rng.uniform(0.12, 0.35)) * spec.severity),
+        error_ratio=min(0.9, float(rng.uniform(0.35, 0.65)) * spec.severity),
         work_ratio=1.0 + float(rng.uniform(0.0, 1.0)) * spec.severity,
     )
     return ActiveFault(
         truth=_truth(spec, _service_entity(deployment), R.CODE, R.CONFIG_CHANGE),
         set_level=_publish(port, deployment, bad, ChangeKind.DEPLOY, "new image"),
-        oracle="rollback",
+        oracle=("rollback",),
     )
 
 
@@ -245,7 +248,7 @@ def _retry_storm(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> A
             alternatives=frozenset({link}),
         ),
         set_level=_publish(port, deployment, bad, ChangeKind.FLAG, "client policy flag"),
-        oracle="rollback",
+        oracle=("rollback",),
     )  # fmt: skip
 
 
@@ -258,7 +261,7 @@ def _traffic_burst(port: Injector, spec: FaultSpec, rng: np.random.Generator) ->
             port.burst(region, ratio=1.6 * spec.severity, length_s=spec.length_s)
             if x >= 1.0 else None
         ),
-        oracle="scale-out",
+        oracle=("scale-out", "shift-traffic"),
     )  # fmt: skip
 
 
@@ -269,7 +272,7 @@ def _cold_region(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> A
     return ActiveFault(
         truth=_truth(spec, engine, R.START_UP, R.LOSS),
         set_level=lambda x: port.scale_to_zero(region, x > 0.0, cold=spec.severity),
-        oracle="shift-traffic",
+        oracle=("shift-traffic",),
     )
 
 
@@ -281,7 +284,7 @@ def _slow_registry(port: Injector, spec: FaultSpec, rng: np.random.Generator) ->
         set_level=lambda x: port.slow_registry(
             region, 1.0 / (1.0 + 60.0 * x * spec.severity), reschedule=x > 0.0
         ),
-        oracle="shift-traffic",
+        oracle=("shift-traffic",),
     )
 
 

@@ -119,7 +119,7 @@ class Fleet:
                 )
                 for n in cluster.nodes.values()
             ),  # fmt: skip
-            services=tuple(_service_record(d) for _, d in sorted(cluster.deployments.items())),
+            services=tuple(_service_record(d) for d in cluster.deployments.values()),
             changes=tuple(c for c in cluster.changes if oldest_s < c.at_s <= known_s),
             events=tuple(e for e in cluster.events if oldest_s < e.at_s <= known_s),
             slos=self.scenario.slos,
@@ -162,7 +162,7 @@ class Fleet:
                 d.region, d.service, d.replicas, sum(p.ready for p in d.pods),
                 float(d.hpa_desired),
             )
-            for key, d in sorted(self.cluster.deployments.items()) if key[0] == region
+            for key, d in self.cluster.deployments.items() if key[0] == region
         ]  # fmt: skip
 
     def registry(self, region: str) -> Registry:

@@ -44,23 +44,19 @@ class Injector:
 
     # --- targets: named in the spec, else drawn among those that qualify
 
-    def pick_pod(self, spec: FaultSpec, rng: np.random.Generator, *, engine: bool | None) -> Pod:
-        """A ready pod; None = any kind."""
-        pods = [
-            p for p in self.cluster.pods()
-            if p.ready and not p.quarantined
-            and (engine is None or (p.instance is not None) == engine)
-        ]  # fmt: skip
+    def pick_pod(self, spec: FaultSpec, rng: np.random.Generator, *, engine: bool) -> Pod:
+        """A ready pod; drawn ones are instances or pods that users wait for, as asked."""
+        pods = [p for p in self.cluster.pods() if p.ready and not p.quarantined]
         if spec.target:
             entity = self._entity(spec)
             pods = [
                 p for p in pods
                 if p.region == entity.region and entity.name in (p.name, p.service)
             ]  # fmt: skip
-        elif engine is None:
-            pods = [p for p in pods if self._matters(p.region, p.service)]
+        elif engine:
+            pods = [p for p in pods if p.instance is not None]
         else:
-            pods = [p for p in pods if engine or self._matters(p.region, p.service)]
+            pods = [p for p in pods if p.instance is None and self._matters(p.region, p.service)]
         return self._one(spec, pods, rng)
 
     def pick_node(self, spec: FaultSpec, rng: np.random.Generator) -> Node:
@@ -91,7 +87,7 @@ class Injector:
     def pick_service(self, spec: FaultSpec, rng: np.random.Generator) -> Deployment:
         """A service, not the engine pool, that users wait for."""
         found = [
-            d for key, d in sorted(self.cluster.deployments.items())
+            d for key, d in self.cluster.deployments.items()
             if d.spec is not None and self._matters(*key)
         ]  # fmt: skip
         if spec.target:
@@ -280,7 +276,7 @@ class Injector:
     def _callers(self, spec: FaultSpec) -> list[Deployment]:
         target = self._entity(spec) if spec.target else None
         return [
-            d for key, d in sorted(self.cluster.deployments.items())
+            d for key, d in self.cluster.deployments.items()
             if d.spec is not None and self._matters(*key)
             and (target is None or (d.region, d.service) == (target.region, target.name))
         ]  # fmt: skip

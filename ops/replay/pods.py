@@ -68,6 +68,7 @@ class Pod:
     """One pod: identity, Kubernetes state, CPU and memory mechanism, counters."""
 
     name: str
+    serial: int  # order of creation
     region: str
     service: str
     node: str

@@ -131,11 +131,11 @@ def run_world(
     fleet.start()
     if fleet_hook is not None:
         fleet_hook(fleet)
-    step_s, complete = scenario.telemetry.scrape_s, True
-    ticks = int(scenario.duration_s / step_s)
+    step_s, delay_s = scenario.telemetry.scrape_s, scenario.telemetry.delay_s
+    complete = True
     try:
-        for k in range(1, ticks + 1):
-            now = k * step_s
+        for k in range(1, int((scenario.duration_s - delay_s) / step_s) + 1):
+            now = k * step_s + delay_s  # the moment at which a row of samples becomes visible
             fleet.run_until(now)
             if check:
                 fleet.users.check_invariants()

@@ -49,14 +49,32 @@ class Traffic:
         if self.table is not None:
             table = to_rate(self.table, rate_rps) if rate_rps > 0.0 else self.table
             return self._assign(cut(table, 0.0, duration_s), offset=0)
+        spec, most = self.scenario.traffic, 1.0
+        if spec.step_at_s > 0.0:
+            most = max(1.0, spec.step_ratio)
         parts = []
         for k, region in enumerate(self.scenario.regions):
             table = self._generate(
-                self.seed * 16 + k, rate_rps * region.traffic_share, duration_s,
+                self.seed * 16 + k, rate_rps * most * region.traffic_share, duration_s,
                 region.utc_offset_s, 0.0,
             )  # fmt: skip
             parts.append((region.name, table))
-        return _merge(parts)
+        arrivals = _merge(parts)
+        return self._step(arrivals, most) if spec.step_at_s > 0.0 else arrivals
+
+    def _step(self, arrivals: Arrivals, most: float) -> Arrivals:
+        """Thin the arrivals before or after a lasting load step; each keeps its own draw."""
+        spec = self.scenario.traffic
+        keep = [
+            k for k, at_s in enumerate(arrivals.at_s)
+            if mix(self.seed, 17, k) * most < (spec.step_ratio if at_s >= spec.step_at_s else 1.0)
+        ]  # fmt: skip
+        return Arrivals(
+            [arrivals.at_s[k] for k in keep],
+            [arrivals.num_prompt_tokens[k] for k in keep],
+            [arrivals.num_output_tokens[k] for k in keep],
+            [arrivals.region[k] for k in keep],
+        )
 
     def more(self, region: str, at_s: float, length_s: float, rate_rps: float) -> Arrivals:
         """Further arrivals of one region from `at_s` on, at a rate of their own."""
@@ -85,7 +103,7 @@ class Traffic:
         self, seed: int, rate_rps: float, duration_s: float, offset_s: float, at_s: float
     ) -> RequestTable:
         spec = self.scenario.traffic
-        table = generate(
+        return generate(
             seed=seed,
             duration_s=duration_s,
             rate_rps=max(rate_rps, 1e-3),
@@ -93,7 +111,6 @@ class Traffic:
             diurnal=spec.diurnal,
             conversation_ratio=spec.conversation_ratio,
         )
-        return table
 
     def _assign(self, table: RequestTable, *, offset: int) -> Arrivals:
         """Split a trace over the regions: a session, or a request without one, stays in one."""

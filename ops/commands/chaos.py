@@ -1,0 +1,50 @@
+"""`midwatch chaos`: faults x seeds x loads against the simulated fleet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Break a simulated fleet on purpose and score the loop.", no_args_is_help=True
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `run` a subcommand although it is the only one."""
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="Embedded name or a TOML file.")] = "chat",
+    kinds: Annotated[str, typer.Option(help="Fault kinds, comma separated, or all.")] = "all",
+    seeds: Annotated[str, typer.Option(help="FIRST:LAST, the last one excluded.")] = "0:10",
+    load: Annotated[str, typer.Option(help="LOW:HIGH, shares of the measured capacity.")] = (
+        ".5:.85"
+    ),
+    healthy_days: Annotated[
+        float, typer.Option(help="Simulated days without a fault, split into 12 h runs.")
+    ] = 21.0,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep finished runs of --out.")] = False,
+    worlds: Annotated[
+        bool, typer.Option(help="Also simulate without us, oracle, restart-worst.")
+    ] = True,
+    out: Annotated[Path, typer.Option(help="Folder for runs.jsonl and summary.json.")] = Path(
+        "out/chaos"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Sweep kinds x seeds and print accuracy, speed, savings and false alarms.
+
+    Example: `midwatch chaos run --kinds all --seeds 1000:1010 --load .5:.85 --jobs 2 --resume`
+    """
+    from ops.commands.chaos_run import run_chaos
+
+    run_chaos(
+        scenario=scenario, kinds=kinds, seeds=seeds, load=load, healthy_days=healthy_days,
+        jobs=jobs, resume=resume, worlds=worlds, out=out, as_json=as_json,
+    )  # fmt: skip

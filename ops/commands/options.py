@@ -1,0 +1,34 @@
+"""What several commands share: finding a scenario, turning our errors into exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from ops.errors import OpsError
+from ops.replay.scenario import Scenario
+from ops.replay.scenario_file import load_scenario
+from ops.replay.scenarios import embedded_names, load_embedded
+from serving.errors import ServingError
+
+OURS = (OpsError, ServingError)
+
+
+def find_scenario(name: str) -> Scenario:
+    """Embedded scenario by name, or a file.
+
+    Raises:
+        typer.BadParameter: neither exists, or the file has faults.
+    """
+    if name in embedded_names():
+        return load_embedded(name)
+    path = Path(name)
+    if not path.is_file():
+        raise typer.BadParameter(
+            f"scenario {name!r} is neither a file nor one of {', '.join(embedded_names())}"
+        )
+    try:
+        return load_scenario(path)
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error

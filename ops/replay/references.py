@@ -1,0 +1,120 @@
+"""Reference controllers: an oracle that knows the truth, and a reflex that restarts the worst pod."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ops.config import LoopConfig
+from ops.pipeline import step
+from ops.pipeline_state import LoopState
+from ops.replay.faults import ActiveFault
+from ops.replay.fleet import Fleet
+from ops.state import Action, ActionKind, DecisionKind, Snapshot
+from ops.topology import discover
+from rca.baselines import rank_maxrobust
+from rca.state import (
+    ChangeEvent,
+    ClusterEvent,
+    Entity,
+    EntityKind,
+    MetricFrame,
+    RcaResult,
+    Symptom,
+    Topology,
+)
+
+ORACLE_SHARE = 0.6  # of a region's traffic that the oracle moves away
+ORACLE_ADD = 1
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Acts at the first scrape after the start of each fault, on the right target."""
+
+    _done: int = 0
+    _shifted: list[tuple[str, float]] = field(default_factory=list)
+
+    def tick(self, fleet: Fleet, now_s: float) -> None:
+        """Act on faults that began since the last look; move traffic back when they are over."""
+        while self._done < len(fleet.faults):
+            self._answer(fleet, fleet.faults[self._done])
+            self._done += 1
+        for region, until_s in list(self._shifted):
+            if now_s >= until_s:
+                fleet.users.weights[region] = {region: 1.0}
+                self._shifted.remove((region, until_s))
+
+    def _answer(self, fleet: Fleet, fault: ActiveFault) -> None:
+        truth = fault.truth
+        for k, kind in enumerate(fault.oracle):
+            action = self._action(fleet, ActionKind(kind), truth.entity, f"oracle-{k}")
+            if action is not None:
+                fleet.apply(action)
+                if action.kind is ActionKind.SHIFT_TRAFFIC:
+                    self._shifted.append((truth.entity.region, truth.ended_at_s))
+
+    def _action(
+        self, fleet: Fleet, kind: ActionKind, entity: Entity, action_id: str
+    ) -> Action | None:
+        params: dict[str, float | str] = {}
+        target = entity
+        if kind is ActionKind.SHIFT_TRAFFIC:
+            others = [r for r in fleet.regions if r != entity.region]
+            if not others:
+                return None
+            params = {"to_region": others[0], "share": ORACLE_SHARE}
+        elif kind is ActionKind.SCALE_OUT:
+            params = {"add": ORACLE_ADD}
+            if entity.kind is not EntityKind.SERVICE:
+                target = Entity(EntityKind.SERVICE, entity.region, fleet.scenario.engine.name)
+        return Action(action_id=action_id, kind=kind, target=target, params=params)
+
+
+def worst_looking(
+    frame: MetricFrame,
+    *,
+    symptom: Symptom,
+    topology: Topology,
+    changes: Sequence[ChangeEvent],  # noqa: ARG001  the Diagnoser's signature
+    events: Sequence[ClusterEvent],  # noqa: ARG001
+    now_s: float,
+    seed: int,
+) -> RcaResult:
+    """Diagnoser that names nobody: the reflex below looks at the scores itself."""
+    del frame, topology, now_s, seed
+    return RcaResult(
+        began_at_s=symptom.began_at_s, causes=(), abstained=True, reason="no diagnosis is made"
+    )
+
+
+@dataclass(slots=True)
+class RestartWorst:
+    """Detects as the loop does, then restarts the pod whose metrics moved most. Once per incident."""
+
+    config: LoopConfig = field(default_factory=LoopConfig)
+    state: LoopState = field(default_factory=LoopState)
+
+    def tick(self, fleet: Fleet, now_s: float) -> None:
+        """Look; restart at the opening of an incident."""
+        if now_s < 60.0:
+            return
+        snapshot = fleet.snapshot()
+        self.state, decisions = step(
+            self.state, snapshot, diagnoser=worst_looking, config=self.config
+        )
+        for decision in decisions:
+            if decision.kind is DecisionKind.OPEN and decision.incident is not None:
+                self._restart(fleet, snapshot, decision.incident.symptom)
+
+    def _restart(self, fleet: Fleet, snapshot: Snapshot, symptom: Symptom) -> None:
+        ranked = rank_maxrobust(
+            snapshot.frame,
+            symptom=symptom,
+            topology=discover(snapshot.frame, snapshot.pods),
+            now_s=snapshot.now_s,
+            seed=0,
+        )
+        pod = next((e for e in ranked if e.kind is EntityKind.POD), None)
+        if pod is not None:
+            fleet.apply(Action(action_id="reflex", kind=ActionKind.RESTART_POD, target=pod))

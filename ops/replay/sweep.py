@@ -1,0 +1,305 @@
+"""Sweep: kinds x seeds x loads against the simulated fleet, resumable, beside peers and an oracle.
+
+Each case runs in up to four worlds that share every draw: without us, with the loop, with the
+oracle, and with a reflex that restarts the worst looking pod.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ops.catalogue import Catalogue
+from ops.replay.capacity import capacity_rps
+from ops.replay.draw_case import Case, draw_case, draw_healthy
+from ops.replay.faults import Truth
+from ops.replay.fleet import Fleet
+from ops.replay.references import Oracle, RestartWorst
+from ops.replay.run import Loop, WorldRecord, incidents_of, run_world
+from ops.replay.scenario import Scenario
+from ops.replay.score import AFTER_S, bad_minutes, first_symptom_s
+from ops.replay.traffic import Traffic
+from ops.state import Decision, DecisionKind, Incident, Snapshot
+from ops.topology import discover
+from rca.baselines import PEERS
+from rca.state import RankedCause, Symptom
+
+Row = dict[str, Any]
+PEER_AFTER_S = 60.0  # where the loop saw nothing, peers are asked so long after the start
+HEALTHY_HOURS = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit of work; its key names it in the result file."""
+
+    kind: str
+    seed: int
+    load: tuple[float, float]
+    hours: float = 0.0
+    worlds: bool = True  # simulate the reference worlds too
+
+    @property
+    def key(self) -> str:
+        """Identity within one sweep."""
+        low, high = self.load
+        return f"{self.kind}/{self.seed}/{low:g}:{high:g}/{self.hours:g}/{int(self.worlds)}"
+
+
+@dataclass(slots=True)
+class _Peers:
+    """Asks the peers once, on what the loop saw at its first verdict after the fault began."""
+
+    truth: Callable[[], Truth | None]
+    seed: int
+    ranks: dict[str, int] = field(default_factory=dict)
+
+    def on_incident(self, snapshot: Snapshot, incident: Incident) -> None:
+        """Hook of the loop."""
+        self.ask(snapshot, incident.symptom)
+
+    def ask(self, snapshot: Snapshot, symptom: Symptom) -> None:
+        """Rank with every peer; keeps the place of the first right entity, 0 = not ranked."""
+        truth = self.truth()
+        if truth is None or self.ranks or snapshot.now_s < truth.began_at_s:
+            return
+        topology = discover(snapshot.frame, snapshot.pods)
+        for name, peer in PEERS.items():
+            ranked = peer(
+                snapshot.frame, symptom=symptom, topology=topology, now_s=snapshot.now_s,
+                seed=self.seed,
+            )  # fmt: skip
+            right = {truth.entity} | truth.alternatives
+            self.ranks[name] = next((k for k, e in enumerate(ranked, 1) if e in right), 0)
+
+
+class _Watched(Loop):
+    """The loop, and the peers at a fixed moment where the loop stays silent."""
+
+    peers: _Peers
+
+    def tick(self, fleet: Fleet, now_s: float) -> None:
+        """Step, then ask the peers if it is time."""
+        super().tick(fleet, now_s)
+        truth = self.peers.truth()
+        if truth is None or self.peers.ranks or now_s < truth.began_at_s + PEER_AFTER_S:
+            return
+        symptom = Symptom(
+            region=truth.entity.region, slo_class="", began_at_s=truth.began_at_s,
+            detected_at_s=now_s, bad_ratio=0.0, reason="missing",
+        )  # fmt: skip
+        self.peers.ask(fleet.snapshot(), symptom)
+
+
+def run_task(base: Scenario, task: Task) -> Row:
+    """Simulate one task and score it."""
+    catalogue = Catalogue.load()
+    capacity = capacity_rps(base, Traffic.open(base, seed=task.seed))
+    if task.kind == "healthy":
+        return _run_healthy(draw_healthy(base, task.seed, task.hours), task, capacity, catalogue)
+    return _run_fault(draw_case(base, task.kind, task.seed, task.load), task, capacity, catalogue)
+
+
+def _run_fault(case: Case, task: Task, capacity: float, catalogue: Catalogue) -> Row:
+    scenario, rate = case.scenario, capacity * case.load
+    traffic = Traffic.open(scenario, seed=case.seed)
+    fleets: list[Fleet] = []
+
+    def truth() -> Truth | None:
+        return fleets[0].faults[0].truth if fleets and fleets[0].faults else None
+
+    peers = _Peers(truth, case.seed)
+    loop = _Watched(on_incident=peers.on_incident)
+    loop.peers = peers
+    acted = run_world(
+        scenario, traffic, seed=case.seed, rate_rps=rate, controller=loop, catalogue=catalogue,
+        fleet_hook=fleets.append,
+    )  # fmt: skip
+    fault = scenario.faults[0]
+    worlds = {"with": acted}
+    if task.worlds:
+        worlds["without"] = run_world(
+            scenario, traffic, seed=case.seed, rate_rps=rate, controller=None
+        )
+        worlds["oracle"] = run_world(
+            scenario, traffic, seed=case.seed, rate_rps=rate, controller=Oracle()
+        )
+        worlds["restart"] = run_world(
+            scenario, traffic, seed=case.seed, rate_rps=rate, controller=RestartWorst(),
+            catalogue=catalogue,
+        )  # fmt: skip
+    found = acted.truths[0]
+    row = _verdict(acted, found)
+    symptom = first_symptom_s(acted.judged, after_s=fault.start_s)
+    row.update(
+        key=task.key,
+        kind=case.kind,
+        seed=case.seed,
+        load=round(case.load, 4),
+        severity=round(fault.severity, 3),
+        hide_direct=case.hide_direct,
+        innocent_closer=case.innocent_closer,
+        truth=str(found.entity),
+        began_at_s=round(fault.start_s, 3),
+        first_symptom_s=symptom,
+        peers=peers.ranks,
+        lost={
+            name: round(_lost(world, scenario, fault.start_s, fault.start_s + fault.length_s), 4)
+            for name, world in worlds.items()
+        },
+    )
+    return row
+
+
+def _lost(world: WorldRecord, scenario: Scenario, start_s: float, end_s: float) -> float:
+    return bad_minutes(world.minutes, scenario.slos, start_s=start_s, end_s=end_s + AFTER_S)
+
+
+def _verdict(world: WorldRecord, truth: Truth) -> Row:
+    """What the loop said of one fault, against the truth."""
+    right = {truth.entity} | truth.alternatives
+    if truth.abstain:
+        return _verdict_of_note(world.decisions, truth)
+    incident = next(
+        (
+            i for i in incidents_of(world.decisions)
+            if i.detected_at_s >= truth.began_at_s - 5.0
+            and i.detected_at_s <= truth.ended_at_s + AFTER_S and i.result is not None
+        ),
+        None,
+    )  # fmt: skip
+    outcomes = Counter(str(a.verdict) for i in incidents_of(world.decisions) for a in i.actions)
+    if incident is None or incident.result is None:
+        return {"rank": 0, "class_right": False, "named": "", "confidence": 0.0,
+                "diagnosed_at_s": None, "detected_at_s": None, "abstained": True,
+                "outcomes": dict(outcomes), "ranking": []}  # fmt: skip
+    first = _first_result(world.decisions, incident.incident_id) or incident.result.causes
+    rank = next((k for k, c in enumerate(first, 1) if c.entity in right), 0)
+    top = first[0] if first else None
+    return {
+        "rank": rank,
+        "class_right": bool(top and rank == 1 and top.resource_class in truth.resource_classes),
+        "named": str(top.entity) if top else "",
+        "named_class": str(top.resource_class) if top else "",
+        "confidence": round(top.confidence, 4) if top else 0.0,
+        "detected_at_s": incident.detected_at_s,
+        "diagnosed_at_s": incident.diagnosed_at_s,
+        "abstained": incident.diagnosed_at_s is None,
+        "outcomes": dict(sorted(outcomes.items())),
+        "ranking": [[str(c.entity), str(c.resource_class), round(c.score, 3)] for c in first[:5]],
+    }
+
+
+def _first_result(
+    decisions: Sequence[Decision], incident_id: str
+) -> tuple[RankedCause, ...] | None:
+    """Ranking at the first verdict of an incident: what the on-call engineer reads."""
+    for decision in decisions:
+        if decision.incident_id == incident_id and decision.kind in (
+            DecisionKind.DIAGNOSE, DecisionKind.ABSTAIN,
+        ):  # fmt: skip
+            result = decision.incident.result if decision.incident else None
+            return result.causes if result else None
+    return None
+
+
+def _verdict_of_note(decisions: Sequence[Decision], truth: Truth) -> Row:
+    """A gap is answered right when a note names it and nobody is accused."""
+    noted = next(
+        (d for d in decisions if d.kind is DecisionKind.NOTE and d.at_s >= truth.began_at_s), None
+    )
+    accused = [d for d in decisions if d.kind is DecisionKind.DIAGNOSE]
+    named = noted.details.get("entity") if noted else None
+    right = named == truth.entity and not accused
+    return {
+        "rank": int(right), "class_right": right, "named": str(named or ""), "confidence": 0.0,
+        "diagnosed_at_s": noted.at_s if noted else None,
+        "detected_at_s": noted.at_s if noted else None,
+        "abstained": True, "outcomes": {}, "ranking": [],
+    }  # fmt: skip
+
+
+def _run_healthy(case: Case, task: Task, capacity: float, catalogue: Catalogue) -> Row:
+    loop = Loop()
+    world = run_world(
+        case.scenario, Traffic.open(case.scenario, seed=case.seed), seed=case.seed,
+        rate_rps=capacity * case.load, controller=loop, catalogue=catalogue,
+    )  # fmt: skip
+    accused = [d for d in world.decisions if d.kind is DecisionKind.DIAGNOSE]
+    return {
+        "key": task.key, "kind": "healthy", "seed": case.seed, "load": round(case.load, 4),
+        "days": world.end_s / 86400.0, "accusations": len(accused),
+        "opened": sum(d.kind is DecisionKind.OPEN for d in world.decisions),
+        "bad_minutes": bad_minutes(
+            world.minutes, case.scenario.slos, start_s=0.0, end_s=world.end_s
+        ),
+        "named": [f"{d.at_s:.0f} s: {d.reason}"[:160] for d in accused],
+    }  # fmt: skip
+
+
+def sweep(
+    base: Scenario,
+    tasks: Sequence[Task],
+    *,
+    out: Path,
+    jobs: int,
+    resume: bool,
+    progress: Callable[[Row], None] | None = None,
+) -> list[Row]:
+    """Run tasks on `jobs` processes; every finished row is on disk before the next begins.
+
+    Args:
+        resume: keep rows that the result file already holds.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "runs.jsonl"
+    done = read_rows(path) if resume else {}
+    path.write_bytes(b"".join(_line(r) for r in done.values()))
+    todo = [t for t in tasks if t.key not in done]
+    capacity_rps(base, Traffic.open(base, seed=0))  # once, before the processes ask for it
+    with path.open("ab") as file:
+        for row in _run_all(base, todo, jobs):
+            file.write(_line(row))
+            file.flush()
+            done[row["key"]] = row
+            if progress is not None:
+                progress(row)
+    return [done[t.key] for t in tasks if t.key in done]
+
+
+def _line(row: Row) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+def read_rows(path: Path) -> dict[str, Row]:
+    """Rows of a result file by key; a torn last line is dropped."""
+    rows: dict[str, Row] = {}
+    if not path.exists():
+        return rows
+    for line in path.read_bytes().splitlines():
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue  # the line that was being written when the sweep was stopped
+        rows[row["key"]] = row
+    return rows
+
+
+def _run_all(base: Scenario, todo: Sequence[Task], jobs: int) -> Iterable[Row]:
+    if jobs <= 1:
+        yield from (run_task(base, task) for task in todo)
+        return
+    with ProcessPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(run_task, base, task) for task in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
