@@ -17,6 +17,8 @@ from ops.state import ServiceRecord, Snapshot
 from rca.state import EntityKind, FloatArray, MetricFrame
 
 COLD_START_S_MAX = 900.0  # a later readiness is a return from trouble, not a start
+UNSEEN_CREDIT = 1.25
+QUEUED_MIN = 4.0  # requests that wait at once somewhere: the engines were at their limit
 RATE_ROWS = 12  # rows over which a served rate is averaged
 
 
@@ -30,22 +32,16 @@ class EngineLoad:
     instances_total: int
     instances_max: int
     served_rps: float
-    capacity_rps: float  # per instance: the most that one was seen to serve
+    capacity_rps: float  # per instance, a cautious estimate
     arriving_rps: FloatArray  # per row, served plus what the queue grew, shape [T - 1]
     waiting: float  # requests in queues now
-    kv_usage: float  # mean share of KV memory in use, 0..1
     cold_start_s: float
     step_s: float  # of `arriving_rps`
 
     def headroom_rps(self, *, utilisation_max: float) -> float:
-        """What the ready instances could serve on top.
-
-        The larger of two lower bounds: the rate that an instance was seen to serve, and the
-        present rate scaled to full KV memory, which rises faster than the rate itself.
-        """
-        seen_rps = self.capacity_rps * self.instances_ready * utilisation_max - self.served_rps
-        scaled_rps = self.served_rps * (utilisation_max / max(self.kv_usage, 0.02) - 1.0)
-        return max(0.0, float(np.nan_to_num(np.fmax(seen_rps, scaled_rps))))
+        """What the ready instances could serve on top; 0 where the frame does not say."""
+        full_rps = self.capacity_rps * self.instances_ready * utilisation_max
+        return max(0.0, float(np.nan_to_num(full_rps - self.served_rps)))
 
     @property
     def drain_s(self) -> float:
@@ -60,9 +56,12 @@ def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...
         (s for s in snapshot.services if s.engine), key=lambda s: (s.region, s.service)
     )
     rates = {(s.region, s.service): _served(snapshot.frame, s) for s in engines}
-    # The busiest instance anywhere shows what one can do; a region at rest shows nothing.
+    # The busiest instance anywhere shows what one can do. While nothing ever queued its limit is
+    # higher than what it showed; by how much nobody knows, so only a little is taken on credit.
     peaks = [peak for _, _, peak in rates.values() if not isnan(peak)]
-    capacity_rps = max(peaks, default=float("nan"))
+    queued = max((_longest_queue(waiting) for _, waiting, _ in rates.values()), default=0.0)
+    credit = 1.0 if queued >= QUEUED_MIN else UNSEEN_CREDIT
+    capacity_rps = credit * max(peaks, default=float("nan"))
     starts = _starts(snapshot)
     return tuple(
         EngineLoad(
@@ -75,7 +74,6 @@ def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...
             capacity_rps=capacity_rps,
             arriving_rps=_arriving(snapshot.frame, *rates[s.region, s.service][:2]),
             waiting=_last(rates[s.region, s.service][1]),
-            kv_usage=_kv_usage(snapshot.frame, s),
             cold_start_s=cold_start_quantile_s(
                 [start for start in starts if start.service == s.service],
                 quantile=config.cold_start_quantile,
@@ -136,20 +134,6 @@ def _served(frame: MetricFrame, engine: ServiceRecord) -> tuple[FloatArray, Floa
     return served, waiting, peak
 
 
-def _kv_usage(frame: MetricFrame, engine: ServiceRecord) -> float:
-    columns = [
-        column
-        for column, (role, series) in enumerate(zip(frame.roles, frame.series, strict=True))
-        if role is not None
-        and role.role == "engine_kv_usage"
-        and role.entity.region == engine.region
-        and series.label("service") == engine.service
-    ]
-    block = frame.values[-RATE_ROWS:, columns].astype(np.float64)
-    known = block[~np.isnan(block)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
 def _increase(samples: FloatArray) -> FloatArray:
     """Rise of the summed counters per row; a reset counts from zero, shape [T - 1]."""
     rise = np.diff(samples, axis=0)
@@ -167,6 +151,10 @@ def _arriving(frame: MetricFrame, served: FloatArray, waiting: FloatArray) -> Fl
 def _recent(series: FloatArray) -> float:
     known = series[-RATE_ROWS:][~np.isnan(series[-RATE_ROWS:])]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _longest_queue(waiting: FloatArray) -> float:
+    return float(np.nan_to_num(waiting).max()) if len(waiting) else 0.0
 
 
 def _last(series: FloatArray) -> float:

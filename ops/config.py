@@ -71,6 +71,7 @@ class ActConfig:
     shift_share_max: float = 0.8
     shift_share_min: float = 0.15
     admission_ratio_min: float = 0.4
+    admission_ratio_max: float = 0.9
     admission_hold_s: float = 90.0  # a limit is lifted after this long, whatever happens
     shift_hold_s: float = 420.0  # traffic stays away at least this long
     retry_s: float = 30.0  # pause before refused proposals are made again

@@ -112,8 +112,9 @@ def _blast(
         if record.verdict is Verdict.PENDING and record.action.kind in DISRUPTIVE:
             taken = taken | _pods_of(record.action.target, snapshot)
     ready: dict[tuple[str, str], list[PodRecord]] = {}
+    lost_nodes = {node.name for node in snapshot.nodes if not node.ready}
     for pod in snapshot.pods:
-        if pod.ready:
+        if pod.ready and pod.node not in lost_nodes:  # on a lost node it only seems ready
             ready.setdefault((pod.region, pod.service), []).append(pod)
     for (region, service), pods in sorted(ready.items()):
         lost = [pod for pod in pods if pod.name in taken]

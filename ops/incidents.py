@@ -23,29 +23,31 @@ def take_findings(turn: Turn, findings: tuple[Finding, ...]) -> None:
         holders = [case for case in turn.open_cases if finding.key in case.keys]
         if any(case.incident.phase is not IncidentPhase.MITIGATED for case in holders):
             continue
-        cases = holders or turn.open_cases
-        if not cases:
+        if not turn.open_cases:
             open_case(turn, finding.symptom, keys=(finding.key,))
             continue
-        _place(turn, finding, cases)
+        _place(turn, finding)
 
 
-def _place(turn: Turn, finding: Finding, cases: list[Case]) -> None:
-    """Attach a finding to one of `cases` when its cause is theirs, else open an incident."""
-    symptom = finding.symptom
+def _place(turn: Turn, finding: Finding) -> None:
+    """Attach a finding to the open case with its cause, else open an incident."""
+    symptom, cases = finding.symptom, turn.open_cases
     together_s = turn.config.diagnose.together_s
     for case in cases:
-        undiagnosed = case.cause is None
         near = abs(symptom.began_at_s - case.incident.began_at_s) <= together_s
-        if undiagnosed and (near or case.incident.symptom.region == symptom.region):
+        same_region = case.incident.symptom.region == symptom.region
+        if case.cause is None and (near or same_region):
             attach(turn, case, finding)
             return
     result = turn.diagnose(symptom)
     first = _trusted(result, turn.config.diagnose.confidence_stable)
-    same_region = [c for c in cases if c.incident.symptom.region == symptom.region]
     if first is None:
-        if same_region:
-            attach(turn, same_region[-1], finding)
+        # Nobody can tell: the trouble that this key or region had is the likeliest explanation.
+        known = [c for c in cases if finding.key in c.keys] or [
+            c for c in cases if c.incident.symptom.region == symptom.region
+        ]
+        if known:
+            attach(turn, known[-1], finding)
         else:
             open_case(turn, symptom, keys=(finding.key,))
         return
@@ -189,8 +191,12 @@ def _unnamed(result: RcaResult) -> str:
 def look_for_second_cause(turn: Turn, case: Case) -> None:
     """Open another incident when the bad share jumps again for a reason of its own."""
     config = turn.config
-    if case.cause is None or turn.now_s < case.next_jump_at_s:
+    named = case.incident.phase is IncidentPhase.DIAGNOSED
+    if not named or turn.now_s < case.next_jump_at_s:
         return
+    others = [c for c in turn.open_cases if c.cause is None]
+    if any(set(c.keys) & set(case.keys) for c in others):
+        return  # the jump is theirs already
     symptom = _jump(turn, case)
     if symptom is None:
         return

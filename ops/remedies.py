@@ -262,9 +262,9 @@ def limit_admission(context: Context) -> Action | None:
         return None
     full_rps = load.capacity_rps * load.instances_ready
     arriving_rps = load.served_rps + _growth_rps(load)
-    ratio = round(
-        min(0.95, max(context.config.admission_ratio_min, full_rps / max(arriving_rps, 1e-9))), 2
-    )
+    ratio = round(max(context.config.admission_ratio_min, full_rps / max(arriving_rps, 1e-9)), 2)
+    if not ratio <= context.config.admission_ratio_max:
+        return None  # so little turned away would not shorten the queue
     return Action(
         action_id="",
         kind=ActionKind.LIMIT_ADMISSION,

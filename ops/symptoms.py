@@ -197,7 +197,10 @@ def _silent(
         flight = newest[:, Count.IN_FLIGHT] / newest[:, Count.KNOWN]
         piled = flight >= config.pile_up_factor * usual_flight + config.pile_up_min
         done = totals(counts)
+        # Users who were sent elsewhere leave nothing in flight: that is no silence.
+        waiting = flight >= np.maximum(0.5 * usual_flight, 1.0)
         gone = (expected >= config.expected_min) & (done <= config.missing_ratio * expected)
+        gone &= waiting
         slowed = piled & (done <= 0.5 * expected) & (expected >= config.requests_min)
         z = (expected - done) / np.sqrt(np.maximum(expected, 1.0))
     hit: BoolArray = learnt & scraped & (gone | slowed)
