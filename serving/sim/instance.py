@@ -170,7 +170,7 @@ class SimInstance:
         self._is_hung = True
         if self._segment is not None and self._handle is not None:
             self._frozen_left_s = self._handle[0] - now_s
-            self._segment.drop_done()  # the hang lengthens one gap between tokens, not all
+            self._segment.drop_done()  # the hang lengthens one gap, not all
             self._stop_clock()
 
     def resume(self) -> None:
@@ -259,8 +259,7 @@ class SimInstance:
 
     def _on_end(self) -> None:
         """Last iteration of the segment has ended: apply it, tell the callers, go on."""
-        now_s = self._kernel.now_s
-        segment = self._segment
+        now_s, segment = self._kernel.now_s, self._segment
         assert segment is not None
         self._handle = None
         self._is_busy = True

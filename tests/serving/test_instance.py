@@ -94,6 +94,30 @@ def test_a_request_preempted_just_below_the_limit_still_ends() -> None:
     assert engine.num_preemptions > 0
 
 
+def test_a_request_whose_repeated_prefill_fills_the_memory_can_start_again() -> None:
+    engine = instance(num_blocks=4)
+    sequence = admit(engine, 3, 100)
+    while engine.num_generated(sequence) < 13:
+        engine.complete(engine.plan(0.0), 0.0)
+    engine.reserve_blocks(1)
+    assert engine.plan(0.0).is_empty
+    engine.reserve_blocks(0)
+    assert sequence.num_prefill_tokens == engine.context_limit == 16
+    assert run(engine) == [sequence]
+
+
+def test_no_more_sequences_are_preempted_than_the_others_need() -> None:
+    engine = instance(num_blocks=3)
+    for _ in range(3):
+        admit(engine, 1, 50)
+    while engine.num_decode_blocks_needed < 3:
+        engine.complete(engine.plan(0.0), 0.0)
+    engine.plan(0.0)
+    # One that stays needs one block; each that goes frees one and needs one less.
+    assert [s.seq_id for s in engine.waiting] == [1, 2]
+    assert engine.num_decoding == 1
+
+
 @pytest.mark.parametrize(
     ("prepare", "prompt", "reason"),
     [

@@ -161,6 +161,18 @@ def test_an_abort_is_reported_at_once_and_leaves_with_the_iteration_in_flight() 
     assert user.instance.instance.pool.num_free == 400
 
 
+def test_an_aborted_head_of_the_queue_lets_the_next_one_start_at_once() -> None:
+    user = client()
+    user.submit(1, prompt=1000, output=900)
+    user.submit(2, prompt=6200, output=2)
+    user.submit(3, prompt=20, output=2)
+    user.kernel.run_until(2.0)
+    assert user.instance.num_waiting == 2
+    user.instance.abort(2)
+    user.kernel.run_until(2.1)
+    assert 2.0 < user.first[3] < 2.1
+
+
 def test_an_aborted_request_may_come_back_before_its_sequence_has_left() -> None:
     user = client()
     user.submit(1, output=50)
