@@ -41,6 +41,8 @@ class DecodeGroup:
 
     def num_blocks_ahead(self, num_steps: int) -> int:
         """New blocks that the next `num_steps` steps take."""
+        if num_steps == 1:
+            return self._residues[-self.step % self.block_tokens]
         num_cycles, num_rest = divmod(num_steps, self.block_tokens)
         num_blocks = num_cycles * self.num
         if num_rest:

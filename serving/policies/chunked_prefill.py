@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from serving.policies.fcfs import DECODE_PLAN, IDLE_PLAN, check_token_budget, preemptions
@@ -34,8 +35,9 @@ class ChunkedPrefill:
         num_left = self.token_budget - num_decodes
         chunks: list[PrefillChunk] = []
         if num_left > 0:
-            num_left = _continue_prompts(view, chunks, num_left, ())
-            if num_left > 0:
+            if view.prefilling:
+                num_left = _continue_prompts(view, chunks, num_left, ())
+            if view.waiting and num_left > 0:
                 _admit_prompts(view, chunks, num_left, num_free)
         if chunks:
             return BatchPlan(runs_decodes=num_decodes > 0, chunks=tuple(chunks))
@@ -58,7 +60,7 @@ def _continue_prompts(
     view: InstanceView,
     chunks: list[PrefillChunk],
     num_left: int,
-    dropped: frozenset[int] | tuple[()],
+    dropped: Container[int],
 ) -> int:
     """Give started prompts their next chunk; return what is left of the budget."""
     for sequence in view.prefilling:

@@ -5,7 +5,7 @@ Views are live and read-only; none of them tells how many tokens a request will 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from serving.state import BatchPlan, Phase
@@ -69,12 +69,12 @@ class InstanceView(Protocol):
         ...
 
     @property
-    def waiting(self) -> Iterable[SequenceView]:
+    def waiting(self) -> Collection[SequenceView]:
         """Waiting sequences, first in line first."""
         ...
 
     @property
-    def prefilling(self) -> Iterable[SequenceView]:
+    def prefilling(self) -> Collection[SequenceView]:
         """Partly prefilled running sequences, in order of admission."""
         ...
 

@@ -128,7 +128,7 @@ class Segment:
         """
         histogram, done = meters.inter_token_latency, self.num_done
         if done == 0:
-            end_s = self.end_of(1)
+            end_s = self.start_s + self.first_s
             if late is None:
                 histogram.observe_many(end_s - last_s, self.num_decodes)
             else:
