@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rca.channels.case import Case, Contrast, contrast, ratio
+from rca.channels.case import Case, Contrast, contrast, ratio, service_of
 from rca.channels.red import LinkKey, Red, RedTree, entry_services, known
 from rca.state import Entity, EntityKind, FloatArray
 
 Z_MIN = 2.0  # spreads that are taken off a shift before it counts
 ERROR_FLOOR = 0.004  # share of calls; below it an error rate is noise
+SLOW_Z, SLOW_FACTOR = 4.0, 3.0  # when a callee counts as slow enough to cause timeouts
 LATENCY, ERRORS = "latency", "errors"
 
 
@@ -65,7 +66,7 @@ def blame(case: Case, tree: RedTree) -> Blame:
     for key in sorted(tree.sent):
         if key[0] == region and key[1] in out.on_path and key in tree.received:
             out.parts += _link_parts(tree, key, users)
-    out.parts = _moved_to_stopped(case, tree, out)
+    out.parts = _moved_from_links(case, tree, out)
     out.parts += _node_parts(case, out.parts)
     out.share = _shares(case, tree, out.parts)
     return out
@@ -177,7 +178,7 @@ def _stopped_pods(case: Case, tree: RedTree, region: str) -> dict[str, float]:
     stopped = {}
     for pod, red in tree.pod_inbound.items():
         where, service, _ = case.pod_place.get(pod, ("", "", ""))
-        if where != region:
+        if where != region or pod not in case.live:
             continue
         rate = red.calls / case.block_s
         before = np.nanmedian(rate[:-1]) if np.isfinite(rate[:-1]).any() else 0.0
@@ -198,45 +199,70 @@ def _stopped_pods(case: Case, tree: RedTree, region: str) -> dict[str, float]:
     return stopped
 
 
-def _moved_to_stopped(case: Case, tree: RedTree, found: Blame) -> list[Part]:
-    """Give what callers lose on the way to a silent pod to that pod, not to the link.
+def _moved_from_links(case: Case, tree: RedTree, found: Blame) -> list[Part]:
+    """Give what callers lose on a link to whom it belongs, where that is not the link.
 
-    A gap that at least two callers see, with no silent pod, is the callee's.
+    Silent pods take the loss of their callers. Calls that run into a timeout because the callee
+    became slow by its own account belong to whoever made it slow. A gap that every one of several
+    callers sees is the callee's.
     """
-    silent: dict[tuple[str, str], list[str]] = defaultdict(list)
+    region = case.symptom.region
+    silent: dict[str, list[str]] = defaultdict(list)
     for pod in sorted(found.stopped):
-        where, service, _ = case.pod_place[pod]
-        silent[(where, service)].append(pod)
-    gaps: dict[tuple[str, str, str], int] = defaultdict(int)
+        silent[case.pod_place[pod][1]].append(pod)
+    gaps: dict[tuple[str, str], int] = defaultdict(int)
     for part in found.parts:
         if part.entity.kind is EntityKind.LINK:
-            gaps[(part.entity.region, part.entity.name.partition("->")[2], part.what)] += 1
-    out = []
+            gaps[(part.entity.name.partition("->")[2], part.what)] += 1
+    out = [part for part in found.parts if part.entity.kind is not EntityKind.LINK]
+    slow = [part for part in out if part.what == LATENCY]
     for part in found.parts:
         if part.entity.kind is not EntityKind.LINK:
-            out.append(part)
             continue
-        region, callee = part.entity.region, part.entity.name.partition("->")[2]
-        pods = silent.get((region, callee), [])
+        callee = part.entity.name.partition("->")[2]
         callers = sum(1 for c in tree.callers.get((region, callee), ()) if c)
-        if pods:
-            for pod in pods:
-                entity = Entity(EntityKind.POD, region, pod)
-                added = part.added / len(pods)
-                out.append(Part(entity=entity, what=part.what, added=added, stat=part.stat))
-        elif callers >= 2 and gaps[(region, callee, part.what)] == callers:
-            entity = Entity(EntityKind.SERVICE, region, callee)
-            out.append(Part(entity=entity, what=part.what, added=part.added, stat=part.stat))
+        late = _makers_of_slowness(case, tree, callee, slow) if part.what == ERRORS else {}
+        if silent[callee]:
+            live = set(case.pods_of(region, callee)) & case.live
+            owners = [Entity(EntityKind.POD, region, pod) for pod in silent[callee]]
+            if len(live) >= 2 and live <= set(silent[callee]):
+                owners = [Entity(EntityKind.SERVICE, region, callee)]
+            targets = {owner: 1.0 / len(owners) for owner in owners}
+        elif late:
+            targets = late
+        elif callers >= 2 and gaps[(callee, part.what)] == callers:
+            targets = {Entity(EntityKind.SERVICE, region, callee): 1.0}
         else:
-            out.append(part)
+            targets = {part.entity: 1.0}
+        out += [
+            Part(entity=entity, what=part.what, added=part.added * weight, stat=part.stat)
+            for entity, weight in sorted(targets.items())
+        ]
     return out
+
+
+def _makers_of_slowness(
+    case: Case, tree: RedTree, callee: str, slow: list[Part]
+) -> dict[Entity, float]:
+    """Who makes a callee slow by its own account, as shares; empty where it is not slow."""
+    region = case.symptom.region
+    inbound = tree.inbound.get((region, callee))
+    if inbound is None:
+        return {}
+    stat = contrast(ratio(inbound.total_s, inbound.count), floor_ratio=0.1)
+    if stat.z < SLOW_Z or stat.after < SLOW_FACTOR * stat.before:
+        return {}
+    below = tree.reachable(region, [callee])
+    mine = {p.entity: p.added for p in slow if service_of(case, p.entity) in below}
+    total = sum(mine.values())
+    return {entity: added / total for entity, added in mine.items()} if total > 0.0 else {}
 
 
 def _node_parts(case: Case, parts: list[Part]) -> list[Part]:
     """A node answers for its pods when at least two services on it, half of its pods, are off."""
     by_node: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for pod, (region, service, node) in case.pod_place.items():
-        if node:
+        if node and pod in case.live:
             by_node[(region, node)][service].add(pod)
     out = []
     for (region, node), services in sorted(by_node.items()):

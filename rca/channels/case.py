@@ -14,12 +14,17 @@ from rca.state import (
     Entity,
     EntityKind,
     FloatArray,
+    MetricKind,
     MetricRole,
     ResourceClass,
     Series,
     Symptom,
     Topology,
 )
+
+LIVE_ROWS = 3
+# What a running process shows; the control plane goes on describing pods that are gone.
+_WORK = frozenset({MetricKind.RATE, MetricKind.SATURATION, MetricKind.LATENCY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,7 @@ class Case:
     by_role: Mapping[str, tuple[int, ...]]
     pod_place: Mapping[str, tuple[str, str, str]]
     service_pods: Mapping[tuple[str, str], tuple[str, ...]]
+    live: frozenset[str]  # pods that were at work right before the onset
 
     @property
     def roles(self) -> tuple[MetricRole, ...]:
@@ -184,7 +190,19 @@ def make_case(
         block_s=lengths.astype(float),
         by_role={name: tuple(found) for name, found in by_role.items()},
         pod_place=places,
+        live=_live_pods(aligned, windows),
         service_pods={key: tuple(found) for key, found in pods.items()},
+    )
+
+
+def _live_pods(aligned: Aligned, windows: Windows) -> frozenset[str]:
+    """Pods that showed work in the last normal rows; those replaced before are none of these."""
+    rows = aligned.levels[max(windows.normal_end - LIVE_ROWS, 0) : windows.normal_end]
+    seen = np.isfinite(rows).any(axis=0)
+    return frozenset(
+        role.entity.name
+        for column, role in enumerate(aligned.roles)
+        if seen[column] and role.entity.kind is EntityKind.POD and role.kind in _WORK
     )
 
 

@@ -9,7 +9,7 @@ from rca.channels.case import Case, Finding, service_of
 from rca.channels.changes import change_findings
 from rca.channels.events import event_findings
 from rca.channels.gaps import Gaps
-from rca.channels.hosts import host_findings, vanished_findings
+from rca.channels.hosts import host_findings, sibling_findings, vanished_findings
 from rca.channels.load import load_findings, speed_findings
 from rca.channels.red import RedTree
 from rca.channels.resources import resource_findings
@@ -36,6 +36,7 @@ def collect_findings(
     slowed = max((f.strength for f in speed), default=0.0)
     found += load_findings(case, tree, slowed)
     found += host_findings(case, found)
+    found = sibling_findings(case, found)
     found += change_findings(case, changes, misbehaviour(case, blamed, found))
     found += gaps.findings
     return found

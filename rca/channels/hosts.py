@@ -13,6 +13,7 @@ from rca.state import Entity, EntityKind, ResourceClass
 
 CHANNEL = "silence"
 HOST = "host"
+ENDED_MIN = 0.6  # the control plane still describes what is gone
 _WHOLE = frozenset({EntityKind.POD, EntityKind.NODE})
 
 
@@ -40,8 +41,10 @@ def vanished_findings(case: Case, silent_jobs: Sequence[Entity]) -> list[Finding
     for entity, mine in sorted(columns.items()):
         ended = case.changes.vanished[mine]
         alive = np.isfinite(case.changes.before[mine])
-        if alive.sum() < 3 or ended.sum() < 0.8 * alive.sum():
+        if alive.sum() < 3 or ended.sum() < ENDED_MIN * alive.sum():
             continue
+        if entity.kind is EntityKind.POD and entity.name not in case.live:
+            continue  # replaced before the trouble began
         found.append(
             Finding(
                 entity=entity,
@@ -55,6 +58,38 @@ def vanished_findings(case: Case, silent_jobs: Sequence[Entity]) -> list[Finding
     return found
 
 
+def sibling_findings(case: Case, findings: Sequence[Finding]) -> list[Finding]:
+    """Silent pods against the other pods of their service: when all are silent, the service is.
+
+    Returns:
+        The findings with those of wholly silent services replaced by one of the service.
+    """
+    silent: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for finding in findings:
+        if finding.channel == CHANNEL and finding.entity.kind is EntityKind.POD:
+            region, service, _ = case.pod_place.get(finding.entity.name, ("", "", ""))
+            known = silent[(region, service)].get(finding.entity.name, 0.0)
+            silent[(region, service)][finding.entity.name] = max(known, finding.strength)
+    out: list[Finding] = list(findings)
+    for (region, service), pods in sorted(silent.items()):
+        live = set(case.pods_of(region, service)) & case.live
+        if len(live) < 2 or not live <= set(pods):
+            continue
+        entity = Entity(EntityKind.SERVICE, region, service)
+        out = [f for f in out if not (f.channel == CHANNEL and f.entity.name in pods)]
+        out.append(
+            Finding(
+                entity=entity,
+                channel=CHANNEL,
+                strength=min(pods[pod] for pod in live),
+                resource=ResourceClass.LOSS,
+                text=f"all {len(live)} pods that were at work are silent",
+                specificity=0.6,
+            )
+        )
+    return out
+
+
 def host_findings(case: Case, findings: Sequence[Finding]) -> list[Finding]:
     """Pods of one node that are off in the same way vote for the node.
 
@@ -63,13 +98,15 @@ def host_findings(case: Case, findings: Sequence[Finding]) -> list[Finding]:
     """
     pods: dict[tuple[str, str], set[str]] = defaultdict(set)
     for pod, (region, _, node) in case.pod_place.items():
-        if node:
+        if node and pod in case.live:
             pods[(region, node)].add(pod)
     off: dict[tuple[str, str], dict[str, tuple[float, ResourceClass]]] = defaultdict(dict)
     for finding in findings:
         if finding.entity.kind is not EntityKind.POD or finding.channel == "topology":
             continue
         region, _, node = case.pod_place.get(finding.entity.name, ("", "", ""))
+        if finding.entity.name not in case.live:
+            continue
         known = off[(region, node)].get(finding.entity.name, (0.0, ResourceClass.UNKNOWN))
         if node and finding.strength > max(0.3, known[0]):
             off[(region, node)][finding.entity.name] = (finding.strength, finding.resource)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rca.channels.case import Case, Contrast, Finding, contrast, ratio
-from rca.channels.red import RedTree
+from rca.channels.red import RedTree, entry_services
 from rca.kinds import plain, plain_s
 from rca.state import Entity, EntityKind, FloatArray, MetricKind, ResourceClass
 
@@ -38,15 +38,17 @@ def demand(case: Case, region: str) -> Demand:
         return Demand(factor=1.0, z=0.0, before_rps=np.nan, after_rps=np.nan)
     total = np.nansum(list(answers.values()), axis=0)
     good = np.nansum([v for k, v in answers.items() if k.startswith("2")] or [total], axis=0)
-    flying = [
-        c for c in case.columns("frontend_in_flight") if case.roles[c].entity.region == region
-    ]
-    arrived = total + _growth_of_gauge(case, flying)
+    arrived = total + _growth_of_gauge(case, _in_flight(case, region))
     again = RETRIED_RATIO * np.maximum(total - good, 0.0)
     rate = np.maximum(arrived - again, 0.0) / case.block_s
     stat = contrast(rate, floor_ratio=0.08)
     factor = stat.after / stat.before if stat.before > 0.0 else 1.0
     return Demand(factor=float(factor), z=stat.z, before_rps=stat.before, after_rps=stat.after)
+
+
+def _in_flight(case: Case, region: str) -> list[int]:
+    columns = case.columns("frontend_in_flight")
+    return [c for c in columns if case.roles[c].entity.region == region]
 
 
 def _by_status(case: Case, region: str) -> dict[str, FloatArray]:
@@ -112,10 +114,17 @@ def load_findings(case: Case, tree: RedTree, slowed: float) -> list[Finding]:
 def _amplified(case: Case, tree: RedTree) -> list[Finding]:
     """Services that call a callee more often per request than before: retries multiply load."""
     region = case.symptom.region
+    entries = entry_services(case, tree, region)
+    arrived = tree.entry_requests.get(region)
+    if arrived is not None:
+        arrived = arrived + _growth_of_gauge(case, _in_flight(case, region))
     found: dict[Entity, Finding] = {}
     for (where, caller, callee), sent in sorted(tree.sent.items()):
         inbound = tree.inbound.get((where, caller))
-        base = inbound.calls if inbound is not None else tree.entry_requests.get(where)
+        if caller in entries:
+            base = arrived
+        else:
+            base = inbound.calls if inbound is not None else None
         if where != region or base is None:
             continue
         per_call = contrast(ratio(sent.calls, base), floor_ratio=0.05)

@@ -76,8 +76,7 @@ class Red:
     def calls(self) -> FloatArray:
         """Answered calls per block, failed ones included."""
         seen = np.isfinite(self.rows[:2]).any(axis=0)
-        asked = np.where(seen, known(self.rows[0]) + known(self.rows[1]), np.nan)
-        return np.where(np.isfinite(self.rows[3]), self.rows[3], asked)
+        return np.where(seen, known(self.rows[0]) + known(self.rows[1]), self.rows[3])
 
 
 def known(values: FloatArray) -> FloatArray:
