@@ -38,6 +38,7 @@ class FileJournal:
             JournalError: the file cannot be opened or holds a broken line before its last.
         """
         self.path, self._sync = path, sync
+        _check_regular(path)
         try:
             if path.exists():
                 _drop_torn_line(path)
@@ -95,6 +96,7 @@ def read_journal(path: Path) -> JournalContent:
     Raises:
         JournalError: the file cannot be read, or a line before the last is broken.
     """
+    _check_regular(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -112,6 +114,12 @@ def read_journal(path: Path) -> JournalContent:
             )
         entries.append(entry)
     return JournalContent(entries=tuple(entries), torn=torn)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what may never end or cannot be cut back: devices, pipes, folders."""
+    if path.exists() and not path.is_file():
+        raise JournalError(f"journal {path} is no regular file; give the path of a file")
 
 
 def _split_torn(raw: bytes) -> tuple[bytes, bytes]:
