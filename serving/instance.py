@@ -24,7 +24,7 @@ from serving.state import (
     ceil_div,
 )
 
-NOTHING = Completion()
+NOTHING = Completion()  # what most iterations bring; nobody may change it
 
 
 class Instance:
@@ -120,9 +120,13 @@ class Instance:
             return sequence.base + self.decodes.step - sequence.request.num_prompt_tokens + 1
         return sequence.num_generated_before
 
-    def num_steps_ahead(self) -> int:
-        """Decode steps until one ends a sequence or before blocks run short; needs a decode."""
-        return self.decodes.num_steps_ahead(self.pool.num_free)
+    def num_steps_ahead(self, plan: BatchPlan) -> int:
+        """Iterations of a stable plan until a sequence changes or before blocks run short."""
+        running = self.running
+        limits = [running[seq_id].num_prefill_left // num for seq_id, num in plan.chunks]
+        if plan.runs_decodes:
+            limits.append(self.decodes.num_steps_ahead(self.pool.num_free))
+        return min(limits)
 
     # What drivers do.
 
@@ -155,10 +159,7 @@ class Instance:
         return plan
 
     def complete(self, plan: BatchPlan, now_s: float, num_iterations: int = 1) -> Completion:
-        """Apply `num_iterations` (at most `num_steps_ahead()`) of the last plan, ended `now_s`.
-
-        A plan with prefill chunks runs once. The result is read-only.
-        """
+        """Apply 1 (of a stable plan up to `num_steps_ahead`) iterations that ended `now_s`."""
         done = NOTHING
         if plan.runs_decodes:
             self.last_decode_s = now_s
@@ -172,10 +173,9 @@ class Instance:
                 self._finish(sequence, self.num_generated(sequence), done)
                 sequence = self.decodes.next_ended()
         if plan.chunks:
-            assert num_iterations == 1, f"{num_iterations} iterations of a plan with prefill"
             for seq_id, num_tokens in plan.chunks:
                 sequence = self.running[seq_id]
-                sequence.num_prefilled_tokens += num_tokens
+                sequence.num_prefilled_tokens += num_tokens * num_iterations
                 if sequence.num_prefilled_tokens == sequence.num_prefill_tokens:
                     done = Completion() if done is NOTHING else done
                     self._end_prefill(sequence, now_s, done)

@@ -127,7 +127,8 @@ class BatchPlan:
 
     Decodes are all or none, so that a plan costs what changes, not what runs.
     `stable`: with nothing admitted, finished, aborted, resized or newly first in the queue, the
-    policy answers the same for every following iteration until blocks run short.
+    policy answers the same for every following iteration until blocks run short or a prompt has
+    less left than its chunk.
     """
 
     runs_decodes: bool = False

@@ -159,6 +159,18 @@ class CostModel:
             )
         return duration_s
 
+    def slope_s(self, *, chunks: Sequence[Chunk], num_decodes: int) -> float:
+        """What each further iteration with the same numbers of new tokens takes more, in seconds.
+
+        Exact: decode contexts grow by one token each, cached parts of prompts by their chunks.
+        """
+        slope_s = num_decodes * self._context_s
+        if not chunks:
+            return slope_s
+        half = self.gpu.prefill_half_tokens
+        flop = sum((num_new + half) * num_new for num_new, _ in chunks)
+        return slope_s * self._mixed_factor(num_decodes) + flop * self._prefill_flop_s
+
     def linear_decode(self, num_decodes: int, context_sum: int) -> tuple[float, float]:
         """(c0, slope) in seconds: pure-decode iteration j from now takes c0 + slope j."""
         fixed_s = self._decode_s.get(num_decodes)

@@ -236,8 +236,8 @@ class SimInstance:
         if plan.is_empty:
             return
         segment = Segment(plan, instance, self.cost_model, now_s)
-        if self._segments and plan.stable and not plan.chunks:
-            segment.num_steps = instance.num_steps_ahead()
+        if self._segments and plan.stable:
+            segment.num_steps = instance.num_steps_ahead(plan)
         self._segment = segment
         self._handle = self._kernel.at(segment.end_of(segment.num_steps), self._on_end)
 

@@ -1,6 +1,7 @@
 """A run of identical iterations in closed form, and what it adds to the meters.
 
-Iteration j (from 0) takes first_s + slope_s j. With prefill chunks a segment is one iteration.
+Iteration j (from 0) takes first_s + slope_s j: contexts grow by the same tokens each time, those of
+decodes by one, that of a prompt by its chunk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Segment:
 
     __slots__ = (
         "chunk_attended",
+        "chunk_attended_slope",
         "chunk_tokens",
         "context_sum",
         "first_s",
@@ -41,7 +43,8 @@ class Segment:
             self.num_decodes = instance.decodes.num
             self.context_sum = instance.decodes.context_sum
         self.chunk_tokens = 0
-        self.chunk_attended = 0.0  # (new token, context token) pairs of the prefill chunks
+        # Pairs of a new token of a chunk and a token it attends to: first iteration, growth.
+        self.chunk_attended = self.chunk_attended_slope = 0.0
         if not plan.chunks:
             self.first_s, self.slope_s = cost_model.linear_decode(
                 self.num_decodes, self.context_sum
@@ -52,7 +55,8 @@ class Segment:
         for num, num_cached in chunks:
             self.chunk_tokens += num
             self.chunk_attended += num * (num_cached + num / 2)
-        self.slope_s = 0.0
+            self.chunk_attended_slope += float(num * num)
+        self.slope_s = cost_model.slope_s(chunks=chunks, num_decodes=self.num_decodes)
         self.first_s = cost_model.iteration_s(
             chunks=chunks, num_decodes=self.num_decodes, context_sum=self.context_sum
         )
@@ -91,6 +95,7 @@ class Segment:
         self.start_s = self.end_of(done)
         self.first_s += self.slope_s * done
         self.context_sum += self.num_decodes * done
+        self.chunk_attended += self.chunk_attended_slope * done
         self.num_steps -= done
         self.num_done = 0
 
@@ -101,15 +106,16 @@ class Segment:
         done = self.num_done
         num = num_steps - done
         num_decodes, chunk_tokens = self.num_decodes, self.chunk_tokens
-        num_tokens = num_decodes * num + chunk_tokens
-        read = num * (self.context_sum + num_decodes * (done + (num + 1) / 2))
+        num_tokens = (num_decodes + chunk_tokens) * num
+        middle = done + (num - 1) / 2  # mean index of these iterations
+        read = num * (self.context_sum + num_decodes * (middle + 1))
+        attended = read + num * (self.chunk_attended + self.chunk_attended_slope * middle)
         meters.iterations += num
         meters.busy_s += end_s - (self.end_of(done) if done else self.start_s)
         meters.generation_tokens += num_decodes * num
         meters.iteration_tokens.observe_many(num_decodes + chunk_tokens, num)
         meters.flops += (
-            num_tokens * cost_model.flops_per_token
-            + (read + self.chunk_attended) * cost_model.flops_per_attended
+            num_tokens * cost_model.flops_per_token + attended * cost_model.flops_per_attended
         )
         meters.moved_bytes += (
             num * cost_model.weights_bytes + (read + num_tokens) * cost_model.kv_bytes_per_token

@@ -217,7 +217,7 @@ class InstanceMachine(RuleBasedStateMachine):
         decoding = [s for s in engine.running.values() if s.phase is Phase.DECODE]
         num = 1
         if jump and plan.stable:
-            num = 1 + int(share * (engine.num_steps_ahead() - 1))
+            num = 1 + int(share * (engine.num_steps_ahead(plan) - 1))
         self.now_s += num
         done = engine.complete(plan, self.now_s, num)
         for sequence in decoding if plan.runs_decodes else ():

@@ -112,7 +112,7 @@ def test_a_plan_does_not_depend_on_output_lengths(policy: str) -> None:
 @pytest.mark.parametrize("policy", ["chunked-prefill", "prefill-first"])
 def test_a_stable_plan_is_what_planning_each_iteration_gives(policy: str) -> None:
     engine = instance(policy, token_budget=8, num_blocks=14, slots=3)
-    for prompt, output in ((6, 30), (9, 25), (4, 40), (5, 9)):
+    for prompt, output in ((6, 30), (9, 25), (4, 40), (35, 9), (5, 9)):
         admit(engine, prompt, output)
     num_checked = 0
     for _ in range(200):
@@ -120,7 +120,7 @@ def test_a_stable_plan_is_what_planning_each_iteration_gives(policy: str) -> Non
         if plan.is_empty:
             break
         if plan.stable:
-            for _ in range(engine.num_steps_ahead() - 1):
+            for _ in range(engine.num_steps_ahead(plan) - 1):
                 engine.complete(plan, 0.0)
                 assert engine.plan(0.0) == plan
                 num_checked += 1

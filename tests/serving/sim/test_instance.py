@@ -354,6 +354,17 @@ def test_segments_give_the_times_of_single_iterations_over_many_worlds(policy: s
     assert num_preemptions > 50
 
 
+def test_a_long_prompt_costs_few_events_however_many_chunks_it_has() -> None:
+    user = client(num_blocks=2000)
+    user.submit(1, prompt=200, output=400)
+    user.kernel.run_until(1.0)
+    before = user.kernel.num_events
+    user.submit(2, prompt=20_000, output=2)
+    user.kernel.run_until(20.0)
+    assert sorted(user.ended) == [1, 2]
+    assert user.kernel.num_events - before < 10
+
+
 def test_both_policies_give_every_request_the_same_tokens() -> None:
     totals = set()
     for policy in ("chunked-prefill", "prefill-first"):
