@@ -36,7 +36,7 @@ def demand_quantile(
     if not len(known):
         return float("nan")
     span = max(1, round(horizon_s / step_s))
-    width = max(1, span // 2)
+    width = min(max(1, span // 2), len(known))
     kernel = np.ones(width) / width
     levels = np.convolve(known, kernel, mode="valid")  # [T - width + 1]
     trend = np.zeros_like(levels)

@@ -80,6 +80,7 @@ class TinyFleet:
     changes: tuple = ()
     alerts: tuple = ()
     jobs_silent: bool = False
+    engine_share: dict[str, float] = field(default_factory=dict)  # of the requests, default all
 
     def __post_init__(self):
         columns, self.keys = [], [(region, SLO.name) for region in self.regions]
@@ -147,7 +148,7 @@ class TinyFleet:
             self.totals[base + 11] = self.in_flight
         for i, role in enumerate(self.roles):
             if role.role == "engine_success":
-                self.totals[i] += self.requests / 2
+                self.totals[i] += self.requests / 2 * self.engine_share.get(role.entity.region, 1)
             elif role.role == "engine_waiting":
                 self.totals[i] = waiting
             elif role.role == "engine_kv_usage":
