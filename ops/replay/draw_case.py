@@ -14,10 +14,10 @@ from serving.sim.kernel import stream
 
 WARMUP_S, START_SPREAD_S = 660.0, 120.0
 LENGTH_S = (300.0, 480.0)
-SEVERITY = (0.8, 1.5)
+SEVERITY = (1.0, 1.6)
 TAIL_S = 30.0
 INNOCENT_CLOSER_S = (-8.0, 12.0)  # an innocent deploy around the start of the fault
-HEALTHY_DAY_LOAD = (0.35, 0.6)  # mean over the day; the evening peak is 1.6 times that
+HEALTHY_DAY_LOAD = (0.25, 0.5)  # mean over the day; its peak is some 1.5 times that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

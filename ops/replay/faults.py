@@ -162,7 +162,7 @@ def _gpu_hang(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
     """The device reports an error; the kernel on it never returns."""
     pod = port.pick_pod(spec, rng, engine=True)
     return ActiveFault(
-        truth=_truth(spec, _pod_entity(pod), R.GPU_DEVICE),
+        truth=_truth(spec, _pod_entity(pod), R.GPU_DEVICE, R.LOSS),  # a hang looks like a loss
         set_level=lambda x: port.set_hang(pod, x > 0.0),
         oracle=("restart-pod", "shift-traffic"),
     )

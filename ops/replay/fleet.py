@@ -197,7 +197,7 @@ class Fleet:
 
     def _start_fault(self, index: int) -> None:
         spec = self.scenario.faults[index]
-        rng = stream(self._seed, f"faults/{index}")
+        rng = stream(self._seed, f"faults/{index}/{spec.kind}")
         self.faults.append(start_fault(self.injector, spec, rng))
 
     def _change(self, change: ChangeSpec) -> None:
