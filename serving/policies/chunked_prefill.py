@@ -38,14 +38,11 @@ class ChunkedPrefill:
             if view.prefilling:
                 num_left = _continue_prompts(view, chunks, num_left, ())
             if view.waiting and num_left > 0:
-                num_left = _admit_prompts(view, chunks, num_left, num_free)
+                _admit_prompts(view, chunks, num_left, num_free)
         if chunks:
-            # One prompt that takes all that is left goes on taking it.
-            return BatchPlan(
-                runs_decodes=num_decodes > 0,
-                chunks=tuple(chunks),
-                stable=num_left == 0 and len(chunks) == 1,
-            )
+            # Stable: only the last prompt may have more left than its chunk, and then it took
+            # all of the budget, as it will again.
+            return BatchPlan(runs_decodes=num_decodes > 0, chunks=tuple(chunks), stable=True)
         return DECODE_PLAN if num_decodes else IDLE_PLAN
 
     def _plan_short(self, view: InstanceView, num_needed: int) -> BatchPlan:
@@ -81,17 +78,16 @@ def _continue_prompts(
 
 def _admit_prompts(
     view: InstanceView, chunks: list[PrefillChunk], num_left: int, num_free: int
-) -> int:
-    """Start waiting prompts in order until one does not fit; return what is left of the budget."""
+) -> None:
+    """Start waiting prompts in order until one does not fit."""
     num_slots = view.sequences_max - view.num_running
     block_tokens = view.block_tokens
     for sequence in view.waiting:
         num_prompt = sequence.num_prefill_tokens
         if num_slots <= 0 or num_left <= 0 or view.num_start_blocks(sequence) > num_free:
-            break
+            return
         num_tokens = min(num_prompt, num_left)
         chunks.append((sequence.seq_id, num_tokens))
         num_left -= num_tokens
         num_free -= ceil_div(num_prompt, block_tokens)
         num_slots -= 1
-    return num_left

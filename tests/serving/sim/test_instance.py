@@ -185,6 +185,18 @@ def test_an_aborted_request_may_come_back_before_its_sequence_has_left() -> None
     assert user.ended[1][0] > user.first[1] > 0.2
 
 
+def test_the_first_token_of_an_aborted_request_is_not_given_to_its_successor() -> None:
+    user = client()
+    prefill_s = COST_MODEL.iteration_s(chunks=[(200, 0)], num_decodes=0, context_sum=0)
+    user.submit(1, prompt=200)
+    user.kernel.run_until(prefill_s / 2)
+    user.instance.abort(1)
+    del user.ended[1]
+    user.submit(1, prompt=200)
+    user.kernel.run_until(10.0)
+    assert user.first[1] == pytest.approx(2 * prefill_s)
+
+
 def test_a_hang_delays_everything_by_its_length() -> None:
     plain, hung = client(), client()
     for user in (plain, hung):

@@ -55,7 +55,10 @@ def test_dropping_what_is_done_moves_no_end() -> None:
     made = segment(10, 0.02, 1e-4, 5.0)
     ends = [made.end_of(j) for j in range(4, 11)]
     made.num_done = 3
+    made.num_decodes, made.context_sum = 2, 100
+    made.chunk_attended, made.chunk_attended_slope = 50.0, 10.0
     made.drop_done()
+    assert (made.context_sum, made.chunk_attended) == (106, 80.0)
     assert made.num_steps == 7
     for j, end_s in enumerate(ends, 1):
         assert abs(made.end_of(j) - end_s) < 1e-12
