@@ -70,7 +70,9 @@ def check_outcomes(turn: Turn, case: Case) -> Case:
             why = f"{judged.action.kind} on {judged.action.target} made it worse"
             case = replace(case, incident=replace(case.incident, stand_down=why))
             case = take_back(turn, case, judged, reason=f"{why}: {judged.verdict_reason}")
-        elif judged.verdict is not Verdict.EFFECTIVE:
+        elif judged.verdict is Verdict.EFFECTIVE:
+            case = replace(case, next_action_at_s=turn.now_s + turn.config.act.watch_s)
+        else:
             case = replace(case, revise=True, next_diagnosis_at_s=turn.now_s)
         turn.put(case)
     return case

@@ -20,10 +20,11 @@ class DetectConfig:
     window_s_long: float = 120.0
     requests_min: float = 8.0
     bad_min: float = 5.0
-    rise_ratio_min: float = 0.10  # bad share over the baseline, short window
-    rise_ratio_min_long: float = 0.04  # the same, long window
+    bad_min_long: float = 10.0  # the same in the long window
+    rise_ratio_min: float = 0.20  # bad share over the baseline, short window
+    rise_ratio_min_long: float = 0.06  # the same, long window
     z_min: float = 5.0  # standard errors of the two-proportion test
-    persist_steps: int = 2  # consecutive steps before a slow symptom counts
+    persist_steps: int = 3  # consecutive steps before a slow symptom counts: bursts pass sooner
     failures_min_fast: float = 8.0  # this many failures in window_s_fast need no second step
     failed_ratio_fast: float = 0.3
     window_s_fast: float = 15.0
@@ -75,6 +76,7 @@ class ActConfig:
     admission_hold_s: float = 90.0  # a limit is lifted after this long, whatever happens
     shift_hold_s: float = 420.0  # traffic stays away at least this long
     retry_s: float = 30.0  # pause before refused proposals are made again
+    watch_s: float = 60.0  # pause after an effective action: what is left may go by itself
     actions_max_per_incident: int = 4
 
 

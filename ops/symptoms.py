@@ -109,9 +109,24 @@ def find(
             replace(watch, streak=np.zeros_like(watch.streak)) if watch.streak.any() else watch
         ), ()
     short = window_counts(meter, span_s=config.window_s_short)
-    slow, best = _raised(watch, meter, short, rise_min=config.rise_ratio_min, config=config)
+    newest = window_counts(meter, span_s=config.window_s_fast)
+    slow, best = _raised(
+        watch,
+        meter,
+        short,
+        rise_min=config.rise_ratio_min,
+        bad_min=config.bad_min,
+        config=config,
+    )
+    # A burst that is over already leaves the newest rows clean.
+    slow &= bads(newest) >= 0.5 * config.rise_ratio_min * totals(newest)
     drawn_out, z_long = _raised(
-        watch, meter, long, rise_min=config.rise_ratio_min_long, config=config
+        watch,
+        meter,
+        long,
+        rise_min=config.rise_ratio_min_long,
+        bad_min=config.bad_min_long,
+        config=config,
     )
     # The long window remembers what is over; only what is still going on counts.
     slow |= drawn_out & _uneasy(watch, meter, short, config=config)
@@ -131,7 +146,13 @@ def find(
 
 
 def _raised(
-    watch: Watch, meter: SloMeter, counts: FloatArray, *, rise_min: float, config: DetectConfig
+    watch: Watch,
+    meter: SloMeter,
+    counts: FloatArray,
+    *,
+    rise_min: float,
+    bad_min: float,
+    config: DetectConfig,
 ) -> tuple[BoolArray, FloatArray]:
     """Keys whose bad share of one window is beyond chance and beyond what matters."""
     bad, total = bads(counts), totals(counts)
@@ -139,7 +160,7 @@ def _raised(
     z = z_scores(bad, total, bad_usual, total_usual)
     with np.errstate(invalid="ignore", divide="ignore"):
         rise = bad / total - bad_usual / total_usual
-        hit: BoolArray = (total >= config.requests_min) & (bad >= config.bad_min)
+        hit: BoolArray = (total >= config.requests_min) & (bad >= bad_min)
         hit &= (z >= config.z_min) & (total_usual >= config.baseline_requests_min)
         hit &= rise >= np.maximum(rise_min, 1.0 - meter.target_ratios)
     return hit, np.where(hit, z, 0.0)

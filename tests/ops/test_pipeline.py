@@ -10,6 +10,7 @@ import pytest
 from ops.adapters.fakes import FakeDiagnoser, MemoryJournal
 from ops.config import GuardConfig, LoopConfig
 from ops.pipeline import LoopState, report_blocked, step
+from ops.slo import bads
 from ops.state import ActionKind, DecisionKind, IncidentPhase, Verdict
 from rca.state import Entity, EntityKind, ResourceClass
 
@@ -107,7 +108,7 @@ def test_a_second_cause_in_another_region_opens_its_own_incident(
 ):
     other = make_result(make_cause("pod:west/west-engine-0", ResourceClass.GPU_CLOCK))
     loop = Loop(fleet, memory_leak).run(HEALTHY_STEPS)
-    loop.run(40, slow={"east": 0.6})
+    loop.run(25, slow={"east": 0.6})
     loop.diagnoser = FakeDiagnoser([other])
     loop.run(10, slow={"east": 0.6, "west": 0.7})
     opened = loop.of(DecisionKind.OPEN)
@@ -230,3 +231,51 @@ def test_the_journal_is_the_same_byte_for_byte(fleet, memory_leak):
         return memory.to_bytes()
 
     assert journal() == journal() != b""
+
+
+def test_both_regions_are_one_incident_even_before_a_cause_is_named(fleet, make_cause, make_result):
+    unsure = make_result(make_cause(POD, confidence=0.2))
+    loop = Loop(fleet, unsure).run(HEALTHY_STEPS).run(8, slow={"east": 0.6, "west": 0.6})
+    assert len(loop.of(DecisionKind.OPEN)) == 1
+    assert len(loop.state.cases[0].keys) == 2
+
+
+def test_another_cause_after_the_mitigation_is_another_incident(
+    fleet, memory_leak, make_cause, make_result
+):
+    loop = Loop(fleet, memory_leak).run(HEALTHY_STEPS).run(8, slow={"east": 0.6})
+    fleet.restart("east-door-0")
+    loop.run(25)
+    loop.diagnoser = FakeDiagnoser(
+        [make_result(make_cause("node:east/east-n2", ResourceClass.CPU))]
+    )
+    loop.run(6, slow={"east": 0.6})
+    assert len(loop.state.incidents) == 2
+
+
+def test_users_who_were_sent_elsewhere_are_no_silence(fleet, memory_leak):
+    loop = Loop(fleet, memory_leak).run(HEALTHY_STEPS)
+    fleet.in_flight = 0.0
+    loop.run(20, silent=("east",))
+    assert loop.decisions == []
+
+
+def test_a_long_incident_does_not_become_usual(fleet, make_result):
+    loop = Loop(fleet, make_result(abstained=True)).run(HEALTHY_STEPS)
+    loop.run(100, slow={"east": 0.6})
+    assert bads(loop.state.watch.sums).tolist() == [0.0, 0.0]
+    assert loop.state.incidents[0].phase is IncidentPhase.OPEN
+
+
+def test_a_short_burst_is_no_symptom(fleet, memory_leak):
+    loop = Loop(fleet, memory_leak).run(HEALTHY_STEPS)
+    loop.run(2, slow={"east": 0.4}).run(20)
+    assert loop.decisions == []
+
+
+def test_after_an_effective_action_the_loop_waits(fleet, memory_leak):
+    loop = Loop(fleet, memory_leak).run(HEALTHY_STEPS).run(8, slow={"east": 0.9})
+    fleet.restart("east-door-0")
+    loop.run(16, slow={"east": 0.15})
+    assert loop.of(DecisionKind.OUTCOME)[0].details["verdict"] is Verdict.EFFECTIVE
+    assert len(loop.of(DecisionKind.ACT)) == 1
