@@ -14,6 +14,7 @@ from ops.remedies import (
     Context,
     drain_node,
     limit_admission,
+    pod_of,
     replace_pod,
     restart_pod,
     roll_back,
@@ -28,6 +29,8 @@ Remedy = Callable[[Context], Action | None]
 Plan = tuple[tuple[Remedy, ...], ...]  # alternatives, best first; those of one tuple go together
 
 MENDABLE: Plan = ((roll_back,), (restart_pod,), (surge,), (shift_away,))
+# An engine that still serves costs a minute of its work when it is restarted: help comes first.
+ENGINE_MENDABLE: Plan = ((roll_back,), (surge, shift_away), (restart_pod,))
 OVERLOADED: Plan = ((roll_back,), (surge, shift_away), (limit_admission,))
 ANY: tuple[Class, ...] = ()
 
@@ -85,6 +88,9 @@ def propose(
         regions_suffering=regions_suffering,
         config=config.act,
     )
+    pod = pod_of(context)
+    if plan is MENDABLE and pod is not None and pod.engine:
+        plan = ENGINE_MENDABLE
     tried = {(record.action.kind, record.action.target) for record in incident.actions}
     alternatives = []
     for remedies in plan:

@@ -58,6 +58,7 @@ SCALE, ROLLBACK = ActionKind.SCALE_OUT, ActionKind.ROLLBACK
     ("entity", "resource", "expected"),
     [
         ("pod:east/east-door-0", Class.MEMORY, [(RESTART,), (SCALE,)]),
+        ("pod:east/east-engine-0", Class.MEMORY, [(SCALE,), (RESTART,)]),
         ("pod:east/east-engine-0", Class.GPU_DEVICE, [(REPLACE,), (DRAIN,)]),
         ("pod:east/east-engine-0", Class.GPU_CLOCK, [(SCALE,), (DRAIN,), (REPLACE,)]),
         ("pod:east/east-engine-0", Class.GPU_MEMORY, [(SCALE,), (RESTART,)]),
