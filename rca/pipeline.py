@@ -14,6 +14,7 @@ from rca.channels.case import Case, Finding, make_case
 from rca.channels.collect import collect_findings
 from rca.channels.gaps import find_gaps
 from rca.channels.red import RedTree, build_red
+from rca.channels.silence import find_silence
 from rca.detect import change_points
 from rca.fuse import FuseConfig, fuse, ranked
 from rca.granger_linear import GrangerConfig, GrangerResult, fit, screen
@@ -125,9 +126,10 @@ def _conclude(
     rng: np.random.Generator,
 ) -> RcaResult:
     tree = build_red(case)
-    blamed = blame(case, tree)
     gaps = find_gaps(case)
-    found = collect_findings(case, tree, blamed, gaps, changes, events)
+    silence = find_silence(case, tree, events, [f.entity for f in gaps.findings])
+    blamed = blame(case, tree, silence)
+    found = collect_findings(case, tree, blamed, gaps, silence, changes, events)
     first = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
     links, innovation, skipped = _granger(case, config, rng)
     prior = {c.entity: min(1.0, c.score) for c in first}

@@ -14,6 +14,7 @@ import numpy as np
 
 from rca.channels.case import Case, Contrast, contrast, ratio, service_of
 from rca.channels.red import LinkKey, Red, RedTree, entry_services, known
+from rca.channels.silence import Silence
 from rca.state import Entity, EntityKind, FloatArray
 
 Z_MIN = 2.0  # spreads that are taken off a shift before it counts
@@ -40,17 +41,15 @@ class Blame:
         parts: every positive contribution.
         share: entity -> explained share of the total, 0..1.
         on_path: services between the users and the leaves.
-        stopped: pods that were busy and answer nobody, with how far they fell (0..1).
     """
 
     parts: list[Part] = field(default_factory=list)
     share: dict[Entity, float] = field(default_factory=dict)
     on_path: set[str] = field(default_factory=set)
     entries: list[str] = field(default_factory=list)
-    stopped: dict[str, float] = field(default_factory=dict)
 
 
-def blame(case: Case, tree: RedTree) -> Blame:
+def blame(case: Case, tree: RedTree, silence: Silence) -> Blame:
     """Split what users suffer in the symptom's region over the entities of its call graph."""
     region = case.symptom.region
     out = Blame(entries=entry_services(case, tree, region))
@@ -59,14 +58,13 @@ def blame(case: Case, tree: RedTree) -> Blame:
     users = float(asked[-1]) if asked is not None and np.isfinite(asked[-1]) else 0.0
     if users <= 0.0:
         users = 1.0
-    out.stopped = _stopped_pods(case, tree, region)
     for service in sorted(out.on_path):
         for what in (LATENCY, ERRORS):
             out.parts += _service_parts(case, tree, (region, service), what, users)
     for key in sorted(tree.sent):
         if key[0] == region and key[1] in out.on_path and key in tree.received:
             out.parts += _link_parts(tree, key, users)
-    out.parts = _moved_from_links(case, tree, out)
+    out.parts = _moved_from_links(case, tree, silence, out)
     out.parts += _node_parts(case, out.parts)
     out.share = _shares(case, tree, out.parts)
     return out
@@ -173,33 +171,7 @@ def _link_parts(tree: RedTree, key: LinkKey, users: float) -> list[Part]:
     return found
 
 
-def _stopped_pods(case: Case, tree: RedTree, region: str) -> dict[str, float]:
-    """Pods whose answered calls fell to nothing while their callers went on calling."""
-    stopped = {}
-    for pod, red in tree.pod_inbound.items():
-        where, service, _ = case.pod_place.get(pod, ("", "", ""))
-        if where != region or pod not in case.live:
-            continue
-        rate = red.calls / case.block_s
-        before = np.nanmedian(rate[:-1]) if np.isfinite(rate[:-1]).any() else 0.0
-        after = float(np.nan_to_num(rate[-1]))
-        callers = [
-            tree.sent[(region, caller, service)].calls / case.block_s
-            for caller in tree.callers.get((region, service), ())
-            if (region, caller, service) in tree.sent
-        ]
-        if not callers:
-            continue
-        asked = np.nansum(callers, axis=0)
-        usual = float(np.median(asked[:-1]))
-        wanted = before * min(1.0, float(asked[-1]) / usual) if usual > 0.0 else 0.0
-        # Two calls are too few to tell silence from chance.
-        if wanted * float(case.block_s[-1]) >= 4.0 and after < 0.3 * wanted:
-            stopped[pod] = 1.0 - after / wanted
-    return stopped
-
-
-def _moved_from_links(case: Case, tree: RedTree, found: Blame) -> list[Part]:
+def _moved_from_links(case: Case, tree: RedTree, silence: Silence, found: Blame) -> list[Part]:
     """Give what callers lose on a link to whom it belongs, where that is not the link.
 
     Silent pods take the loss of their callers. Calls that run into a timeout because the callee
@@ -207,14 +179,13 @@ def _moved_from_links(case: Case, tree: RedTree, found: Blame) -> list[Part]:
     callers sees is the callee's.
     """
     region = case.symptom.region
-    silent: dict[str, list[str]] = defaultdict(list)
-    for pod in sorted(found.stopped):
-        silent[case.pod_place[pod][1]].append(pod)
     gaps: dict[tuple[str, str], int] = defaultdict(int)
     for part in found.parts:
         if part.entity.kind is EntityKind.LINK:
             gaps[(part.entity.name.partition("->")[2], part.what)] += 1
-    out = [part for part in found.parts if part.entity.kind is not EntityKind.LINK]
+    out = _moved_from_siblings(
+        case, silence, [part for part in found.parts if part.entity.kind is not EntityKind.LINK]
+    )
     slow = [part for part in out if part.what == LATENCY]
     for part in found.parts:
         if part.entity.kind is not EntityKind.LINK:
@@ -222,17 +193,37 @@ def _moved_from_links(case: Case, tree: RedTree, found: Blame) -> list[Part]:
         callee = part.entity.name.partition("->")[2]
         callers = sum(1 for c in tree.callers.get((region, callee), ()) if c)
         late = _makers_of_slowness(case, tree, callee, slow) if part.what == ERRORS else {}
-        if silent[callee]:
-            live = set(case.pods_of(region, callee)) & case.live
-            owners = [Entity(EntityKind.POD, region, pod) for pod in silent[callee]]
-            if len(live) >= 2 and live <= set(silent[callee]):
-                owners = [Entity(EntityKind.SERVICE, region, callee)]
-            targets = {owner: 1.0 / len(owners) for owner in owners}
+        silent = silence.of_service(case, region, callee)
+        if silent:
+            targets = _owners(silence, silent)
         elif late:
             targets = late
         elif callers >= 2 and gaps[(callee, part.what)] == callers:
             targets = {Entity(EntityKind.SERVICE, region, callee): 1.0}
         else:
+            targets = {part.entity: 1.0}
+        out += [
+            Part(entity=entity, what=part.what, added=part.added * weight, stat=part.stat)
+            for entity, weight in sorted(targets.items())
+        ]
+    return out
+
+
+def _owners(silence: Silence, pods: list[str]) -> dict[Entity, float]:
+    shares: dict[Entity, float] = defaultdict(float)
+    for pod in pods:
+        shares[silence.owner[pod]] += 1.0 / len(pods)
+    return shares
+
+
+def _moved_from_siblings(case: Case, silence: Silence, parts: list[Part]) -> list[Part]:
+    """Give what silent pods and their overloaded siblings add to the owner of the silence."""
+    out = []
+    for part in parts:
+        service = service_of(case, part.entity)
+        silent = silence.of_service(case, part.entity.region, service) if service else []
+        targets = _owners(silence, silent) if silent else {part.entity: 1.0}
+        if part.entity.kind is EntityKind.NODE:
             targets = {part.entity: 1.0}
         out += [
             Part(entity=entity, what=part.what, added=part.added * weight, stat=part.stat)

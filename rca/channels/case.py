@@ -114,6 +114,8 @@ class Case:
     pod_place: Mapping[str, tuple[str, str, str]]
     service_pods: Mapping[tuple[str, str], tuple[str, ...]]
     live: frozenset[str]  # pods that were at work right before the onset
+    earlier: frozenset[str]  # pods that were at work halfway through the normal rows
+    working: frozenset[str]  # pods that show work in the newest row
 
     @property
     def roles(self) -> tuple[MetricRole, ...]:
@@ -154,6 +156,16 @@ class Case:
         """Pods known of one service in one region, sorted."""
         return self.service_pods.get((region, service), ())
 
+    def replaced(self, pod: str) -> bool:
+        """Whether a pod that is gone left no hole: its service has as many at work as usual.
+
+        During a roll-out old and new pods overlap, so usual is the smaller of two earlier counts.
+        """
+        region, service, _ = self.pod_place.get(pod, ("", "", ""))
+        pods = set(self.pods_of(region, service))
+        usual = min(len(pods & self.live), len(pods & self.earlier) or len(pods))
+        return pod not in self.working and len(pods & self.working) >= max(1, usual)
+
 
 def make_case(
     aligned: Aligned,
@@ -190,15 +202,17 @@ def make_case(
         block_s=lengths.astype(float),
         by_role={name: tuple(found) for name, found in by_role.items()},
         pod_place=places,
-        live=_live_pods(aligned, windows),
+        live=_showing_work(aligned, windows.normal_end, rows=LIVE_ROWS),
+        earlier=_showing_work(aligned, windows.normal_end // 2, rows=LIVE_ROWS),
+        working=_showing_work(aligned, len(aligned.times_s), rows=1),
         service_pods={key: tuple(found) for key, found in pods.items()},
     )
 
 
-def _live_pods(aligned: Aligned, windows: Windows) -> frozenset[str]:
-    """Pods that showed work in the last normal rows; those replaced before are none of these."""
-    rows = aligned.levels[max(windows.normal_end - LIVE_ROWS, 0) : windows.normal_end]
-    seen = np.isfinite(rows).any(axis=0)
+def _showing_work(aligned: Aligned, end: int, *, rows: int) -> frozenset[str]:
+    """Pods that showed work in the last rows before `end`."""
+    finite = np.isfinite(aligned.levels[max(end - rows, 0) : end])
+    seen: list[bool] = np.logical_or.reduce(finite, axis=0).tolist()
     return frozenset(
         role.entity.name
         for column, role in enumerate(aligned.roles)

@@ -12,7 +12,7 @@ from rca.state import ChangeEvent, ChangeKind, Entity, EntityKind, ResourceClass
 CHANNEL = "change"
 BEFORE_S = 900.0  # how long a change stays a candidate
 AFTER_S = 30.0  # onsets are read from noisy rows: a change may seem to come a little later
-MEMORY_S = 600.0
+MEMORY_S = 150.0
 _CLASS = {
     ChangeKind.DEPLOY: ResourceClass.CODE,
     ChangeKind.CONFIG: ResourceClass.CONFIG_CHANGE,

@@ -9,13 +9,16 @@ from rca.channels.case import Case, Finding, service_of
 from rca.channels.changes import change_findings
 from rca.channels.events import event_findings
 from rca.channels.gaps import Gaps
-from rca.channels.hosts import host_findings, sibling_findings, vanished_findings
+from rca.channels.hosts import host_findings
 from rca.channels.load import load_findings, speed_findings
 from rca.channels.red import RedTree
 from rca.channels.resources import resource_findings
+from rca.channels.silence import Silence, silence_findings
 from rca.channels.topology import CHANNEL as TOPOLOGY
 from rca.channels.topology import findings as topology_findings
 from rca.state import ChangeEvent, ClusterEvent, Entity, EntityKind
+
+LINK_SHARE = 0.4
 
 
 def collect_findings(
@@ -23,20 +26,21 @@ def collect_findings(
     tree: RedTree,
     blamed: Blame,
     gaps: Gaps,
+    silence: Silence,
     changes: Sequence[ChangeEvent],
     events: Sequence[ClusterEvent],
 ) -> list[Finding]:
     """Ask every channel; the later ones build on what the earlier ones found."""
-    found = topology_findings(case, blamed)
+    jobs = [f.entity for f in gaps.findings]
+    found = topology_findings(blamed)
     found += resource_findings(case)
-    found += vanished_findings(case, [f.entity for f in gaps.findings])
+    found += silence_findings(case, silence, jobs)
     found += event_findings(case, events)
     speed = speed_findings(case)
     found += speed
     slowed = max((f.strength for f in speed), default=0.0)
     found += load_findings(case, tree, slowed)
     found += host_findings(case, found)
-    found = sibling_findings(case, found)
     found += change_findings(case, changes, misbehaviour(case, blamed, found))
     found += gaps.findings
     return found
@@ -50,7 +54,9 @@ def misbehaviour(case: Case, blamed: Blame, findings: Sequence[Finding]) -> dict
         service = service_of(case, entity)
         if service:
             owner = Entity(EntityKind.SERVICE, entity.region, service)
-            sums[owner] = min(1.0, sums.get(owner, 0.0) + share)
+            # A slow link is more often the network's fault than its caller's.
+            mine = LINK_SHARE * share if entity.kind is EntityKind.LINK else share
+            sums[owner] = min(1.0, sums.get(owner, 0.0) + mine)
     out.update(sums)
     for finding in findings:
         service = service_of(case, finding.entity)

@@ -15,7 +15,7 @@ from rca.state import Entity, EntityKind, FloatArray, MetricKind, ResourceClass
 CHANNEL = "load"
 SPEED = "speed"
 # Share of failed answers that come back as another try; a bound, as clients differ.
-RETRIED_RATIO = 0.67
+RETRIED_RATIO = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +121,18 @@ def _amplified(case: Case, tree: RedTree) -> list[Finding]:
     found: dict[Entity, Finding] = {}
     for (where, caller, callee), sent in sorted(tree.sent.items()):
         inbound = tree.inbound.get((where, caller))
+        base = inbound.calls if inbound is not None else None
         if caller in entries:
             base = arrived
-        else:
-            base = inbound.calls if inbound is not None else None
         if where != region or base is None:
             continue
         per_call = contrast(ratio(sent.calls, base), floor_ratio=0.05)
         if not (per_call.before > 0.0 and per_call.z > 3.0):
             continue
-        factor = per_call.after / per_call.before
+        # Failed calls are repeated, up to twice in any sane client: that much is a consequence.
+        failed = contrast(ratio(np.maximum(sent.errors, sent.lost), sent.calls), floor=0.005)
+        share = float(np.clip(np.nan_to_num(failed.after), 0.0, 1.0))
+        factor = per_call.after / per_call.before / (1.0 + share + share**2)
         retried = contrast(ratio(sent.retries, sent.calls), floor=0.005)
         strength = float(np.clip((factor - 1.15) / 1.0, 0.0, 1.0))
         if strength <= 0.0:

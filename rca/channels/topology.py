@@ -1,9 +1,9 @@
-"""Says as evidence what `rca.channels.blame` measured: shares of the loss, and silent pods."""
+"""Says as evidence what `rca.channels.blame` measured: each entity's share of the loss."""
 
 from __future__ import annotations
 
 from rca.channels.blame import LATENCY, Blame, Part
-from rca.channels.case import Case, Finding
+from rca.channels.case import Finding
 from rca.kinds import plain, plain_s
 from rca.state import Entity, EntityKind, ResourceClass
 
@@ -11,7 +11,7 @@ CHANNEL = "topology"
 SHARE_MIN = 0.02
 
 
-def findings(case: Case, found: Blame) -> list[Finding]:
+def findings(found: Blame) -> list[Finding]:
     """Say the parts as findings; the strength is the explained share."""
     out = []
     best: dict[Entity, Part] = {}
@@ -33,18 +33,6 @@ def findings(case: Case, found: Blame) -> list[Finding]:
                 before=part.stat.before,
                 after=part.stat.after,
                 unit="s" if part.what == LATENCY else "ratio",
-            )
-        )
-    for pod, fell in sorted(found.stopped.items()):
-        entity = Entity(EntityKind.POD, case.pod_place[pod][0], pod)
-        out.append(
-            Finding(
-                entity=entity,
-                channel="silence",
-                strength=fell,
-                resource=ResourceClass.LOSS,
-                text=f"answers {plain(100 * (1 - fell))} % of its usual calls",
-                specificity=0.4,
             )
         )
     return out

@@ -12,10 +12,11 @@ from rca.channels.case import contrast, make_case
 from rca.channels.changes import change_findings
 from rca.channels.events import event_findings
 from rca.channels.gaps import find_gaps
-from rca.channels.hosts import host_findings, vanished_findings
+from rca.channels.hosts import host_findings
 from rca.channels.load import demand, load_findings, speed_findings
 from rca.channels.red import FIELDS, Red, build_red
 from rca.channels.resources import resource_findings
+from rca.channels.silence import find_silence
 from rca.channels.topology import findings
 from rca.state import (
     ChangeEvent,
@@ -41,6 +42,11 @@ def case_of(world, frame=None, **symptom):
     )  # fmt: skip
 
 
+def blamed(case):
+    tree = build_red(case)
+    return blame(case, tree, find_silence(case, tree, [], []))
+
+
 def pod(name):
     return Entity(EntityKind.POD, "r1", name)
 
@@ -62,25 +68,25 @@ def test_a_call_that_nobody_waits_for_is_not_taken_off():
 
 def test_an_innocent_caller_has_no_share(fleet):
     case = case_of(fleet(knobs={("own", "store"): 0.3}))
-    share = blame(case, build_red(case)).share
+    share = blamed(case).share
     assert share[service("store")] > 0.9
     assert share.get(service("middle"), 0.0) < 0.05
 
 
 def test_shares_split_two_faults_by_what_they_add(fleet):
     case = case_of(fleet(knobs={("own", "store"): 0.3, ("own", "middle"): 0.1}))
-    share = blame(case, build_red(case)).share
+    share = blamed(case).share
     assert share[service("store")] == pytest.approx(0.75, abs=0.05)
     assert share[service("middle")] == pytest.approx(0.25, abs=0.05)
 
 
 def test_a_share_of_next_to_nothing_accuses_nobody(fleet):
     case = case_of(fleet(knobs={("own", "store"): 0.005}))
-    share = blame(case, build_red(case)).share
+    share = blamed(case).share
     assert max(share.values(), default=0.0) < 0.2
 
 
-def silence(world, name):
+def muted(world, name):
     """The pod answers nobody: its counters stand still while callers lose their calls."""
     frame = world.build()
     for i, (series, role) in enumerate(zip(frame.series, frame.roles, strict=True)):
@@ -97,11 +103,12 @@ def silence(world, name):
 
 def test_a_pod_that_answers_nobody_takes_the_loss_of_its_callers(fleet):
     world = fleet()
-    case = case_of(world, silence(world, "store-1"))
-    found = blame(case, build_red(case))
-    assert set(found.stopped) == {"store-1"}
+    case = case_of(world, muted(world, "store-1"))
+    silence = find_silence(case, build_red(case), [], [])
+    assert silence.owner == {"store-1": pod("store-1")}
+    found = blamed(case)
     assert found.share[pod("store-1")] > 0.75
-    assert any(f.channel == "silence" for f in findings(case, found))
+    assert {f.entity for f in findings(found)} == {pod("store-1")}
 
 
 def test_a_pod_whose_series_all_end_is_lost_but_not_when_its_job_is(fleet):
@@ -109,7 +116,8 @@ def test_a_pod_whose_series_all_end_is_lost_but_not_when_its_job_is(fleet):
     frame = world.build()
     mine = np.array([s.label("pod") == "store-1" for s in frame.series])
     frame.values[world.onset_row + 2 :, mine] = np.nan
-    assert [f.entity for f in vanished_findings(case_of(world, frame), [])] == [pod("store-1")]
+    found = find_silence(case_of(world, frame), build_red(case_of(world, frame)), [], [])
+    assert found.owner == {"store-1": pod("store-1")}
 
 
 def test_a_job_gap_names_the_job_and_makes_no_pod_look_idle(fleet):
@@ -120,7 +128,7 @@ def test_a_job_gap_names_the_job_and_makes_no_pod_look_idle(fleet):
     case = case_of(world, frame)
     gaps = find_gaps(case)
     assert [str(f.entity) for f in gaps.findings] == ["telemetry:r1/cadvisor"]
-    assert vanished_findings(case, [f.entity for f in gaps.findings]) == []
+    assert find_silence(case, build_red(case), [], [f.entity for f in gaps.findings]).fell == {}
     assert resource_findings(case) == []
     assert any("container cpu" in text for text in gaps.missing)
 
