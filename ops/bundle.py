@@ -5,7 +5,10 @@ The truth of a simulated fault lies apart: `read_bundle` never opens it.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +24,10 @@ from rca.state import ChangeEvent, ClusterEvent, Topology
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 TRUTH = "truth.json"
+METRICS = "metrics.om.gz"  # a window of a real fleet is a hundred megabytes of text
+METRICS_BYTES_MAX = 1 << 30  # of the text; more is refused
 CONTENT = (
-    "metrics.om",
+    METRICS,
     "events.jsonl",
     "changes.jsonl",
     "alerts.jsonl",
@@ -83,7 +88,7 @@ def write_bundle(
         BundleError: the folder cannot be written.
     """
     files = {
-        "metrics.om": metrics_text.encode(),
+        METRICS: gzip.compress(metrics_text.encode(), compresslevel=1, mtime=0),
         "events.jsonl": b"".join(map(to_json_line, events)),
         "changes.jsonl": b"".join(map(to_json_line, changes)),
         "alerts.jsonl": b"".join(map(to_json_line, alerts)),
@@ -131,7 +136,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{folder}: topology.json must be an object and slos.json a list")
     return Bundle(
         manifest=manifest,
-        metrics_text=_decoded(folder, files["metrics.om"]),
+        metrics_text=_decoded(folder, files[METRICS]),
         events=_lines(folder, "events.jsonl", files),
         changes=_lines(folder, "changes.jsonl", files),
         alerts=_lines(folder, "alerts.jsonl", files),
@@ -231,9 +236,18 @@ def _sha256(content: bytes) -> str:
 
 def _decoded(folder: Path, content: bytes) -> str:
     try:
-        return content.decode()
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            raw = file.read(METRICS_BYTES_MAX + 1)
+        if len(raw) > METRICS_BYTES_MAX:
+            raise BundleError(
+                f"{folder / METRICS} holds more than {METRICS_BYTES_MAX} bytes of text; "
+                "export a shorter window"
+            )
+        return raw.decode()
     except UnicodeDecodeError as error:
-        raise BundleError(f"{folder}/metrics.om is not UTF-8: {error}; write it again") from error
+        raise BundleError(f"{folder / METRICS} is not UTF-8: {error}; write it again") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise BundleError(f"{folder / METRICS} is no gzip: {error}; write it again") from error
 
 
 def _json(folder: Path, name: str, files: Mapping[str, bytes]) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from ops import __version__
 from ops.commands import chaos
+from ops.commands.replay import replay
 
 app = typer.Typer(
     name="midwatch",
@@ -17,6 +16,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+app.command()(replay)
 app.add_typer(chaos.app, name="chaos")
 
 
@@ -24,12 +24,6 @@ app.add_typer(chaos.app, name="chaos")
 def version() -> None:
     """Print the version. Example: `midwatch version`."""
     typer.echo(__version__)
-
-
-@app.command()
-def replay(out: Path = Path("out/replay")) -> None:
-    """Replay a scenario. Example: `midwatch replay --out out/demo`."""
-    typer.echo(f"midwatch {__version__}: no scenario is embedded yet, nothing written to {out}")
 
 
 def main() -> None:

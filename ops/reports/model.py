@@ -105,6 +105,7 @@ class RunReport:
         replay_note: what a replay must give, e.g. the journal's hash.
         versions: (name, text) pairs for the foot: made by, world, input, confidence from.
         watched: what was looked at in a run without incident, a few words each.
+        loop: midwatch watched; False = only the world without it was run.
         sample: every name and number is invented; the page says so at its top.
     """
 
@@ -122,6 +123,8 @@ class RunReport:
     versions: tuple[tuple[str, str], ...] = ()
     watched: tuple[str, ...] = ()
     report_path: str = ""
+    loop: bool = True
+    complete: bool = True  # False = stopped before its end
     sample: bool = False
 
     def minutes_with(self) -> int:

@@ -105,6 +105,7 @@ class Lane:
         budget_ratio: a minute with a larger share is a bad minute.
         requests_hit: requests that arrived in bad minutes, and `requests_bad` of them bad.
         limit: the SLO in words, e.g. "TTFT 1.5 s, TPOT 0.1 s".
+        since_s: bad minutes that ended before it are shown and not counted.
     """
 
     region: str
@@ -117,16 +118,24 @@ class Lane:
     requests_hit: int = 0
     requests_bad: int = 0
     limit: str = ""
+    since_s: float = 0.0
 
     def minutes_with(self) -> int:
         """Bad minutes as it happened."""
-        return sum(ratio > self.budget_ratio for ratio in self.bad_with)
+        return self._count(self.bad_with)
 
     def minutes_without(self) -> int | None:
         """Bad minutes without the loop; None where that was not run."""
         if not self.bad_without:
             return None
-        return sum(ratio > self.budget_ratio for ratio in self.bad_without)
+        return self._count(self.bad_without)
+
+    def _count(self, ratios: tuple[float, ...]) -> int:
+        return sum(
+            ratio > self.budget_ratio
+            for index, ratio in enumerate(ratios)
+            if self.start_s + 60.0 * (index + 1) > self.since_s
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,144 @@
+"""Body of `midwatch replay`: plan, run with progress, write, print, choose the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ops.commands.options import OURS, find_scenario
+from ops.replay.experiment import Experiment, Plan, make_plan, run_experiment
+from ops.replay.export import summary, write_run
+from ops.replay.facts import Source
+from ops.replay.options import ReplayOptions, with_options
+from ops.reports import RunReport, findings, render_terminal, sentence
+from ops.reports.build import good_ratio
+
+SEED = 7
+WORLDS = ("with", "without")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user typed."""
+
+    subject: str
+    options: ReplayOptions
+    seed: int | None
+    only: str | None
+    out: Path
+    as_json: bool
+    check: bool
+
+
+def run_replay(asked: Asked) -> None:
+    """Run and print. Exit code 1 on a finding, 2 on wrong use, 130 after an interrupt."""
+    seed = SEED if asked.seed is None else asked.seed
+    if seed < 0:
+        raise typer.BadParameter(f"--seed {seed}: expected 0 or more")
+    source = Source(
+        scenario=asked.subject,
+        options=asked.options,
+        seed=seed,
+        worlds=WORLDS if asked.only is None else (asked.only,),
+    )
+    done, report = simulate(source, out=asked.out, check=asked.check)
+    if asked.as_json:
+        figures = summary(done, report=str(asked.out / "report.html"))
+        typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(report, done)
+    if not done.complete:
+        raise typer.Exit(130)
+    missed = missed_steady_state(done)
+    if missed:
+        Console(stderr=True).print(missed)
+        raise typer.Exit(1)
+
+
+def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, RunReport]:
+    """Plan, run both worlds, write below `out`.
+
+    Raises:
+        typer.BadParameter: scenario, trace or options cannot be used.
+        typer.Exit: 130 after an interrupt before anything was simulated, 1 on a broken invariant.
+    """
+    console = Console(stderr=True)
+    try:
+        scenario = with_options(find_scenario(source.scenario), source.options)
+        console.print(f"seed {source.seed}: reading the traffic, measuring the capacity if needed")
+        plan = make_plan(
+            scenario, seed=source.seed, skip_bad_rows=source.options.skip_bad_rows
+        )  # fmt: skip
+        out.mkdir(parents=True, exist_ok=True)
+        _announce(console, plan)
+        with _progress(console) as progress:
+            done = run_experiment(
+                plan, journal=out / "journal.jsonl", worlds=source.worlds, check=check,
+                progress=progress,
+            )  # fmt: skip
+        return done, write_run(done, source, out)
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        raise typer.BadParameter(f"--out {out}: {error}; choose a folder for results") from error
+    except AssertionError as error:
+        console.print(f"an invariant broke: {error}\nrepeat it: {source.command('--check')}")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        console.print("stopped before anything was simulated")
+        raise typer.Exit(130) from None
+
+
+def _announce(console: Console, plan: Plan) -> None:
+    load = f"load {plan.load:g} of a capacity of {plan.capacity_rps:.3g}/s: " if (
+        plan.capacity_rps
+    ) else ""  # fmt: skip
+    console.print(
+        f"seed {plan.seed}: {load}{plan.rate_rps:.3g} requests/s for "
+        f"{plan.scenario.duration_s:.0f} simulated seconds"
+    )
+    for note in plan.notes:
+        console.print(f"note: {note}")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[float], None]]:
+    with Progress(
+        TextColumn("{task.description:10}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(), console=console, disable=not sys.stderr.isatty(), transient=True,
+    ) as bar:  # fmt: skip
+        shown = bar.add_task("replaying", total=1.0)
+        yield lambda share: bar.update(shown, completed=share)
+
+
+def missed_steady_state(done: Experiment) -> str:
+    """What to say where a run without fault serves too few good requests; else empty."""
+    scenario, world = done.plan.scenario, done.told
+    if scenario.faults or not done.complete:
+        return ""
+    rows = [(m.region, m.slo_class, m.minute, m.requests, m.bad) for m in world.minutes]
+    ratio = good_ratio(rows, from_s=scenario.warmup_s)
+    wanted = scenario.steady_state.good_ratio
+    if not ratio < wanted:
+        return ""
+    return f"steady state missed: {ratio:.4f} of the requests were good, {wanted:g} expected"
+
+
+def _print(report: RunReport, done: Experiment) -> None:
+    for incident in report.incidents:
+        typer.echo(render_terminal(report, incident))
+    if not done.complete:
+        typer.echo("INCOMPLETE: the run was stopped before its end.")
+    typer.echo(sentence.run_headline(report))
+    for name, text in findings.run_rows(report):
+        if (name, text) not in report.versions:
+            typer.echo(f"{name:12}{text}")
+    typer.echo(f"{'Report':12}{report.report_path}")

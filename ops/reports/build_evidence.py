@@ -1,0 +1,282 @@
+"""Evidence of a report from a frame: labels, units, series around the onset, the best numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ops.catalogue import Catalogue
+from ops.reports.parts import EvidenceSeries, Finding
+from ops.state import Incident
+from rca.align import Aligned, align, cut_windows
+from rca.change import measure_changes
+from rca.state import (
+    Entity,
+    EntityKind,
+    Evidence,
+    FloatArray,
+    MetricFrame,
+    MetricKind,
+    MetricRole,
+    Series,
+)
+
+_BEFORE_S, _AFTER_S = 900.0, 600.0  # shown around the onset
+_JUDGE_S = 240.0  # rows after the onset that decide whether a series moved
+_PER_ENTITY = 2  # series shown of each thing on the way from the cause to the user
+_SERIES_MAX = 10
+_SCORE_MIN = 1.4  # log(1 + 3 scales); below it a series has not moved
+_WORDS = frozenset({"cpu", "gpu", "sm", "kv", "ttft", "tpot", "fb", "itl", "e2e", "hpa", "xid"})
+# Unit as the catalogue stores it -> unit of a report and factor; others are counts.
+_UNITS = {
+    "seconds": ("s", 1.0),
+    "milliseconds": ("s", 1e-3),
+    "microseconds": ("s", 1e-6),
+    "bytes": ("bytes", 1.0),
+    "MiB": ("MiB", 1.0),
+    "MHz": ("MHz", 1.0),
+    "ratio": ("ratio", 1.0),
+    "percent": ("ratio", 0.01),
+    "celsius": ("°C", 1.0),
+    "watts": ("W", 1.0),
+    "cores": ("cores", 1.0),
+    "millijoules": ("J", 1e-3),
+}
+_NUMBERS = re.compile(r"(?P<label>\D*?)[ ]-?\d[^>]* -> [^;,]*[;,]?\s*(?P<rest>.*)")
+# Where a measurement is worded as a clause; a report wants a noun before its number.
+_NOUNS = {"users send": "requests that users send"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Measured:
+    """Comparable levels of one frame with their changes since an onset; columns as in `aligned`."""
+
+    aligned: Aligned
+    before: FloatArray  # [N]
+    after: FloatArray
+    onset_s: FloatArray  # NaN where none
+    score: FloatArray
+    columns: dict[Series, int]
+
+    def onset_of(self, entity: Entity) -> float | None:
+        """Earliest onset among the series of an entity that clearly moved."""
+        found = [
+            float(self.onset_s[k])
+            for k, role in enumerate(self.aligned.roles)
+            if role.entity == entity and abs(self.score[k]) >= _SCORE_MIN
+        ]
+        known = [t for t in found if np.isfinite(t)]
+        return min(known, default=None)
+
+
+def measure(frame: MetricFrame, incident: Incident) -> Measured | None:
+    """Levels and changes of all known series; None where too little came before the onset."""
+    began_s = incident.began_at_s
+    until_s = began_s + _JUDGE_S
+    if incident.mitigated_at_s is not None:
+        until_s = min(until_s, incident.mitigated_at_s)
+    judged = align(frame, now_s=max(until_s, incident.detected_at_s))
+    windows = cut_windows(judged.times_s, began_s)
+    if windows is None:
+        return None
+    table = measure_changes(judged, windows)
+    whole = align(frame, now_s=float(frame.times_s[-1]))
+    return Measured(
+        aligned=whole,
+        before=table.before,
+        after=table.after,
+        onset_s=table.onset_s,
+        score=table.score,
+        columns={series: k for k, series in enumerate(whole.series)},
+    )
+
+
+def label_of(role: MetricRole) -> str:
+    """A role as a noun: "GPU SM clock", "edge latency"."""
+    words = role.role.split("_")
+    return " ".join(w.upper() if w in _WORDS else w for w in words)
+
+
+def name_of(entity: Entity) -> str:
+    """An entity as a row of a figure names it."""
+    if entity.kind is EntityKind.LINK:
+        return entity.name.replace("->", " → ")
+    if entity.name:
+        return entity.name
+    noun = "users" if entity.kind is EntityKind.WORKLOAD else str(entity.kind)
+    return f"{noun} of {entity.region}"
+
+
+def unit_of(stored: str, role: MetricRole) -> tuple[str, float]:
+    """Unit of a role's level and the factor that brings the level to it."""
+    unit, factor = _UNITS.get(stored, ("", 1.0))
+    if role.counter and role.part != "sum":
+        unit = f"{unit}/s" if role.part != "count" else "/s"
+    return unit, factor
+
+
+def series_of(
+    measured: Measured, incident: Incident, catalogue: Catalogue
+) -> tuple[EvidenceSeries, ...]:
+    """Series of the cause's evidence, then what moved most on the way to the users.
+
+    The traffic of the users is always among them: that it did not move is an answer as well.
+    """
+    result = incident.result
+    cause = result.causes[0] if result and result.causes else None
+    chosen: list[int] = []
+    for evidence in cause.evidence if cause else ():
+        if evidence.series is not None and evidence.series in measured.columns:
+            chosen.append(measured.columns[evidence.series])
+    path = cause.path if cause else ()
+    for text in path:
+        chosen += _strongest(measured, Entity.parse(text), chosen)
+    chosen += _of_users(measured, incident)
+    chosen = list(dict.fromkeys(chosen))[:_SERIES_MAX]
+    return tuple(_series(measured, k, incident, catalogue) for k in chosen)
+
+
+def _strongest(measured: Measured, entity: Entity, chosen: Sequence[int]) -> list[int]:
+    """Series of an entity that moved most, one per role, those of its callers' links included."""
+    roles = measured.aligned.roles
+    shown = {(roles[k].role, roles[k].entity) for k in chosen}
+    kinds = (MetricKind.LATENCY, MetricKind.SATURATION, MetricKind.QUEUE, MetricKind.ERRORS,
+             MetricKind.AVAILABILITY)  # fmt: skip
+    candidates = [
+        (-abs(float(measured.score[k])), role.role, k)
+        for k, role in enumerate(roles)
+        if (role.entity == entity or _calls_into(role.entity, entity))
+        if role.kind in kinds and role.part != "count"
+        if abs(measured.score[k]) >= _SCORE_MIN
+    ]
+    found: list[int] = []
+    for _, name, k in sorted(candidates):
+        if (name, roles[k].entity) in shown or len(found) == _PER_ENTITY:
+            continue
+        shown.add((name, roles[k].entity))
+        found.append(k)
+    return found
+
+
+def _calls_into(link: Entity, entity: Entity) -> bool:
+    return (
+        link.kind is EntityKind.LINK
+        and entity.kind is EntityKind.SERVICE
+        and link.region == entity.region
+        and link.name.endswith(f"->{entity.name}")
+    )
+
+
+def _of_users(measured: Measured, incident: Incident) -> list[int]:
+    """What the suffering users got and how many they are: time to first token, request rate."""
+    region, slo_class = incident.symptom.region, incident.symptom.slo_class
+    wanted: dict[str, int] = {}
+    for k, (role, series) in enumerate(
+        zip(measured.aligned.roles, measured.aligned.series, strict=True)
+    ):
+        if role.entity.region != region or series.label("slo_class") != slo_class:
+            continue
+        mean = role.kind is MetricKind.LATENCY and role.part == "sum"
+        if mean or role.kind is MetricKind.RATE:
+            wanted.setdefault(role.role, k)
+    return [wanted[name] for name in sorted(wanted, reverse=True)]
+
+
+def _series(measured: Measured, k: int, incident: Incident, catalogue: Catalogue) -> EvidenceSeries:
+    aligned, role = measured.aligned, measured.aligned.roles[k]
+    info = catalogue.info(aligned.series[k])
+    unit, factor = unit_of(info.unit if info else "", role)
+    times = aligned.times_s
+    shown = (times >= incident.began_at_s - _BEFORE_S) & (times <= _end_s(incident))
+    levels = aligned.levels[:, k] * factor
+    normal = levels[(times >= incident.began_at_s - 1800.0) & (times < incident.began_at_s)]
+    normal = normal[np.isfinite(normal)]
+    since = levels[(times >= incident.began_at_s) & shown]
+    since = since[np.isfinite(since)]
+    median = float(np.median(normal)) if len(normal) else None
+    moved = bool(np.isfinite(measured.onset_s[k])) and abs(measured.score[k]) >= _SCORE_MIN
+    slo_class = aligned.series[k].label("slo_class")
+    detail = label_of(role) + (f", {slo_class}" if slo_class else "")
+    return EvidenceSeries(
+        label=name_of(role.entity),
+        detail=f"{detail}, mean" if role.part == "sum" else detail,
+        unit=unit,
+        times_s=tuple(round(float(t), 3) for t in times[shown]),
+        values=tuple(round(float(v), 6) for v in levels[shown]),
+        normal_low=float(np.percentile(normal, 5)) if len(normal) else None,
+        normal_high=float(np.percentile(normal, 95)) if len(normal) else None,
+        onset_s=float(measured.onset_s[k]) if moved else None,
+        before=median,
+        after=_extreme(since, median) if moved else _middle(since),
+        score=round(abs(float(measured.score[k])), 2),
+    )
+
+
+def _end_s(incident: Incident) -> float:
+    last_s = incident.mitigated_at_s or incident.diagnosed_at_s or incident.detected_at_s
+    return max(last_s + 120.0, min(incident.began_at_s + _AFTER_S, last_s + 300.0))
+
+
+def _middle(values: FloatArray) -> float | None:
+    return float(np.median(values)) if len(values) else None
+
+
+def _extreme(values: FloatArray, median: float | None) -> float | None:
+    """The value farthest from the normal median."""
+    if not len(values):
+        return None
+    centre = 0.0 if median is None else median
+    return float(values[int(np.argmax(np.abs(values - centre)))])
+
+
+def findings_of(
+    evidence: Sequence[Evidence],
+    *,
+    catalogue: Catalogue,
+    roles: Mapping[Series, MetricRole],
+    entity: Entity,
+) -> tuple[Finding, ...]:
+    """Numbers first, each strongest first; walks over the graph are no measurement."""
+    ordered = sorted(
+        (e for e in evidence if e.strength > 0 and e.channel != "graph"),
+        key=lambda e: (e.after is None or _finding_label(e) is None, -e.strength, e.text),
+    )
+    return tuple(_finding(e, catalogue, roles, entity) for e in ordered)
+
+
+def _finding_label(evidence: Evidence) -> str | None:
+    if evidence.series is not None:
+        return evidence.series.name
+    found = _NUMBERS.match(evidence.text)
+    return found["label"] if found and evidence.after is not None else None
+
+
+def _finding(
+    evidence: Evidence, catalogue: Catalogue, roles: Mapping[Series, MetricRole], entity: Entity
+) -> Finding:
+    role = roles.get(evidence.series) if evidence.series is not None else None
+    if role is not None and evidence.series is not None and evidence.after is not None:
+        info = catalogue.info(evidence.series)
+        unit, factor = unit_of(info.unit if info else "", role)
+        return Finding(
+            label=label_of(role),
+            before=None if evidence.before is None else evidence.before * factor,
+            after=evidence.after * factor,
+            unit=unit,
+            own=role.entity == entity,
+        )
+    found = _NUMBERS.match(evidence.text)
+    if found is None or evidence.after is None:
+        return Finding(label=evidence.text, before=None, after=None, unit="")
+    label, rest = found["label"], found["rest"]
+    return Finding(
+        label=_NOUNS.get(label, label),
+        before=evidence.before,
+        after=evidence.after,
+        unit=evidence.unit,
+        text=f"{rest[:1].upper()}{rest[1:]}." if rest else "",
+        own=label.startswith("own "),
+    )
