@@ -38,7 +38,7 @@ class ServiceGraph:
     ) -> None:
         self._kernel, self._cluster, self._draws = kernel, cluster, draws
         self._roots, self._rtt_s = roots, rtt_s
-        self._entries = sorted(roots)
+        self._entries = list(roots)  # in the scenario's order: names mean nothing
         self.links: dict[tuple[str, str, str], Link] = {}
         self.admitted_ratio: dict[str, float] = {}
 
@@ -52,9 +52,12 @@ class ServiceGraph:
         root.sent_at_s = root.arrived_at_s = now
         root.deadline_s = math.inf
         pod = self._choose(attempt.region, entry, attempt.row[COLUMNS * root.visit.index + 3])
-        if pod is None or not pod.up:
+        if pod is None or (not pod.up and self._cluster.node_up(pod)):
             root.done = True
             self._kernel.after(0.001, attempt.finish, "503", now)
+            return
+        if not pod.up:
+            root.done = True  # a lost node answers nothing: the user's patience ends it
             return
         root.pod = pod
         meter = pod.frontends.get(attempt.slo_class)
@@ -90,10 +93,11 @@ class ServiceGraph:
                 continue  # the instance reports its own sequences
             if not silent:
                 self._reply(call, "503")
-            elif call.timer is None and call.parent is not None and not call.done:
+            elif call.timer is None and call.source is not None and not call.done:
                 call.timer = self._kernel.at(call.deadline_s, self._timed_out, call)
         for pool in pod.pool_queues.values():
             pool.waiting.clear()
+            pool.meter.pending = 0
         pod.calls, pod.active = {}, 0
         pod.queue.clear()
 
@@ -218,7 +222,9 @@ class ServiceGraph:
     def _first_token(self, call: Call, at_s: float) -> None:
         attempt = call.attempt
         root = attempt.root
-        if root is None or root.done or root.pod is None or attempt.token_at_s >= 0.0:
+        if root is None or root.done or root.dead or root.pod is None:
+            return
+        if attempt.token_at_s >= 0.0:
             return
         attempt.token_at_s = at_s
         meter = root.pod.frontends.get(attempt.slo_class)
@@ -253,7 +259,8 @@ class ServiceGraph:
         source = call.source
         if parent is None:
             return  # background
-        if parent.dead or parent.done or source is None:
+        # A parent whose caller left works on in vain: it must still end and free its worker.
+        if parent.dead or source is None:
             return
         if status != "200":
             retries = source.revision.retries.get(call.visit.service, spec.retries)
@@ -268,7 +275,7 @@ class ServiceGraph:
         self._next(parent)
 
     def _retry(self, parent: Call, visit: Visit, repeat: int) -> None:
-        if not (parent.dead or parent.done):
+        if not parent.dead:
             self._call_out(parent, visit, repeat)
 
     def _refused(self, call: Call) -> None:
@@ -417,7 +424,8 @@ class ServiceGraph:
         attempt, pod = root.attempt, root.pod
         now = self._kernel.now_s
         root.done = True
-        if pod is not None:
+        # A process that was started since knows nothing of this attempt.
+        if pod is not None and pod.container.started_at_s <= attempt.started_at_s:
             meter = pod.frontends.get(attempt.slo_class)
             if meter is not None:
                 meter.in_flight -= 1
