@@ -190,9 +190,17 @@ class Cluster:
 
     def reboot_pod(self, pod: Pod) -> None:
         """Its node came back from a reboot: every process on it is gone."""
-        if pod.up:
-            self.kill_pod(pod, reason="NodeRebooted")
-        elif pod.phase is PodPhase.RUNNING or pod.scheduled_at_s is not None:
+        for timer in pod.timers:
+            Kernel.cancel(timer)
+        pod.timers.clear()
+        pulling = self.registries[pod.region].pulls.pop(pod.name, None) is not None
+        if pod.phase is PodPhase.RUNNING:
+            self._stop_process(pod, silent=False)
+            self.note(pod, "NodeRebooted", warning=True)
+            pod.restarts += 1
+        if pulling or pod.scheduled_at_s is None:
+            self._pull(pod)
+        else:
             self._start_process(pod)
 
     def retire_pod(self, pod: Pod) -> None:
@@ -256,13 +264,18 @@ class Cluster:
 
     def _roll_next(self, deployment: Deployment, revision: Revision, old: list[Pod]) -> None:
         """Surge one pod, wait until it is ready, retire one old pod, repeat."""
-        if deployment.revision is not revision or not old:
+        if deployment.revision is not revision:
+            return
+        if not old:
+            self.reconcile(deployment)  # a roll-out that this one overtook left a surge pod
             return
         self._roll_wait(deployment, revision, old, self.add_pod(deployment))
 
     def _roll_wait(
         self, deployment: Deployment, revision: Revision, old: list[Pod], fresh: Pod
     ) -> None:
+        if deployment.revision is not revision:
+            return
         if fresh.ready:
             if old[0] in deployment.pods:
                 self.retire_pod(old[0])
@@ -292,12 +305,13 @@ class Cluster:
             self.refresh_endpoints(pod.region, pod.service)
 
     def _stop_process(self, pod: Pod, *, silent: bool) -> None:
-        was_up, pod.up = pod.up, False
+        pod.up = False
         pod.phase = PodPhase.PENDING if pod.phase is PodPhase.RUNNING else pod.phase
         pod.ready = False
         self.refresh_endpoints(pod.region, pod.service)
-        if pod.instance is not None and was_up:
-            pod.instance.kill()
+        if pod.instance is not None:
+            if not silent:
+                pod.instance.kill()  # tells its callers; a lost node tells nobody
             pod.instance = None
         if self.graph is not None:
             self.graph.drop_pod(pod, silent=silent)

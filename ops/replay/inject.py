@@ -149,6 +149,7 @@ class Injector:
         pods = [p for p in self.cluster.pods() if p.node == node.name]
         if not up:
             for pod in pods:
+                pod.up = False
                 self.graph.drop_pod(pod, silent=True)
                 if pod.instance is not None:
                     pod.instance.hang()
