@@ -143,13 +143,14 @@ def align(frame: MetricFrame, *, now_s: float) -> Aligned:
     ]
     roles = tuple(role for c in columns if (role := frame.roles[c]) is not None)
     raw = np.asarray(frame.values, dtype=float)[:, columns]
-    times, values = clean_rows(frame.times_s, raw, now_s=now_s)
+    times, values = clean_rows(frame.times_s, raw, now_s=now_s)  # a copy of the frame's
     counter = np.array([role.counter for role in roles], dtype=bool)
     growth = np.full(values.shape, np.nan)
     levels = np.array(values, dtype=float)
-    if counter.any():
-        growth[:, counter], levels[:, counter] = increases(times, values[:, counter])
     series = tuple(frame.series[c] for c in columns)
+    if counter.any():
+        _start_at_zero(values, counter, series)
+        growth[:, counter], levels[:, counter] = increases(times, values[:, counter])
     _means_for_sums(levels, series, roles)
     return Aligned(
         times_s=times,
@@ -160,6 +161,31 @@ def align(frame: MetricFrame, *, now_s: float) -> Aligned:
         counter=counter,
         step_s=frame.step_s,
     )
+
+
+def _start_at_zero(values: FloatArray, counter: BoolArray, series: tuple[Series, ...]) -> None:
+    """Let a counter that a running pod shows for the first time grow from zero, in place.
+
+    Exporters create a labelled counter at its first event (the first 503, the first retry). Where
+    the pod was scraped one row before without it, its count was zero then: that is knowledge, not
+    a filled gap.
+    """
+    if len(values) < 2:
+        return
+    finite = np.isfinite(values)
+    first = np.argmax(finite, axis=0)
+    late = np.flatnonzero(counter & (first > 0) & finite.any(axis=0))
+    if not len(late):
+        return
+    shown: dict[tuple[str, str], list[int]] = {}
+    for column, one in enumerate(series):
+        shown.setdefault((one.name, one.label("pod")), []).append(column)
+    for column in late.tolist():
+        row = int(first[column])
+        # The same metric of the same pod with other labels: the same exporter, the same scrape.
+        others = shown[(series[column].name, series[column].label("pod"))]
+        if series[column].label("pod") and finite[row - 1, others].any():
+            values[row - 1, column] = 0.0
 
 
 def _means_for_sums(

@@ -61,8 +61,31 @@ def find_silence(
             if out.fell.get(pod, 0.0) < ENDED_STRENGTH:
                 out.fell[pod], out.text[pod] = ENDED_STRENGTH, text
     out.alive = {pod for pod in out.fell if pod in case.working and _never_away(case, pod)}
-    _find_owners(case, events, out, measured)
+    killed = _ended_on_purpose(case, events)
+    _drop_succeeded(case, out, killed)
+    _find_owners(case, events, out, measured, killed)
     return out
+
+
+def _ended_on_purpose(case: Case, events: Sequence[ClusterEvent]) -> set[str]:
+    return {
+        event.entity.name
+        for event in events
+        if event.reason == "Killing" and case.onset_s - KILLED_S <= event.at_s <= case.now_s
+    }
+
+
+def _drop_succeeded(case: Case, out: Silence, killed: set[str]) -> None:
+    """Forget pods that were ended on purpose and whose successors already work: a roll-out."""
+    young = case.working - case.live - case.earlier
+    ended: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for pod in sorted(set(out.fell) & killed):
+        ended[case.pod_place[pod][:2]].append(pod)
+    for (region, service), pods in ended.items():
+        if len(young & set(case.pods_of(region, service))) >= len(pods):
+            for pod in pods:
+                del out.fell[pod], out.text[pod]
+                out.alive.discard(pod)
 
 
 def _unanswering(case: Case, tree: RedTree, out: Silence) -> set[str]:
@@ -142,7 +165,11 @@ def _never_away(case: Case, pod: str) -> bool:
 
 
 def _find_owners(
-    case: Case, events: Sequence[ClusterEvent], out: Silence, measured: set[str]
+    case: Case,
+    events: Sequence[ClusterEvent],
+    out: Silence,
+    measured: set[str],
+    killed: set[str],
 ) -> None:
     hosts: dict[tuple[str, str], set[str]] = defaultdict(set)
     for pod in measured:
@@ -150,11 +177,6 @@ def _find_owners(
         if node:
             hosts[(region, node)].add(pod)
     waiting = _waiting_for_images(case, events)
-    killed = {
-        event.entity.name
-        for event in events
-        if event.reason == "Killing" and case.onset_s - KILLED_S <= event.at_s <= case.now_s
-    }
     for pod in sorted(out.fell):
         region, service, node = case.pod_place[pod]
         silent_here = hosts[(region, node)] & set(out.fell)

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rca.align import block_sums, clean_rows, cut_windows, increases
+from rca.align import align, block_sums, clean_rows, cut_windows, increases
+from rca.state import (
+    Direction,
+    Entity,
+    EntityKind,
+    MetricFrame,
+    MetricKind,
+    MetricRole,
+    ResourceClass,
+    Series,
+)
 
 
 def test_a_fall_of_a_counter_is_a_restart_not_negative_work():
@@ -70,3 +80,22 @@ def test_too_few_rows_give_no_windows():
     times = np.arange(20) * 5.0
     assert cut_windows(times, 95.0) is None
     assert cut_windows(times, 30.0) is None
+
+
+def test_a_counter_that_a_running_pod_shows_first_now_grew_from_zero():
+    def series(pod, code):
+        return Series("calls_total", (("code", code), ("pod", pod)))
+
+    link = Entity(EntityKind.LINK, "r", "a->b")
+    role = MetricRole(role="edge_errors", entity=link, kind=MetricKind.ERRORS,
+                      resource=ResourceClass.CODE, bad=Direction.UP, counter=True)  # fmt: skip
+    nan = np.nan
+    values = np.array([[5.0, nan, nan], [6.0, nan, nan], [7.0, 4.0, 9.0], [8.0, 6.0, 9.0]])
+    frame = MetricFrame(
+        times_s=np.arange(4) * 5.0, values=values.copy(), step_s=5.0, roles=(role,) * 3,
+        series=(series("p", "200"), series("p", "503"), series("new", "503")),
+    )  # fmt: skip
+    aligned = align(frame, now_s=15.0)
+    assert aligned.increases[2:, 1].tolist() == [4.0, 2.0]
+    assert np.isnan(aligned.increases[2, 2])  # a pod that nobody saw before has no past
+    assert np.array_equal(frame.values, values, equal_nan=True)
