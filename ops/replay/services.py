@@ -96,6 +96,8 @@ class ServiceGraph:
             elif call.timer is None and call.source is not None and not call.done:
                 call.timer = self._kernel.at(call.deadline_s, self._timed_out, call)
         for pool in pod.pool_queues.values():
+            for call in pool.waiting:  # died with their caller, without a connection
+                call.done, call.pool = True, None
             pool.waiting.clear()
             pool.meter.pending = 0
         pod.calls, pod.active = {}, 0

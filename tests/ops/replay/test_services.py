@@ -328,7 +328,7 @@ def check_connections(sim, seed, faults, size, patience_s):
         for pool in pools(fleet):
             assert 0 <= pool.meter.in_use, (at_s, pool.meter)
             assert pool.meter.pending == len(pool.waiting)
-    fleet.run_until(60.0)
+    fleet.run_until(600.0)
     assert not fleet.users.open
     for pod in fleet.cluster.pods():
         for callee, pool in pod.pool_queues.items():
