@@ -99,6 +99,24 @@ def take_back(turn: Turn, case: Case, record: ActionRecord, *, reason: str) -> C
     return turn.put(replace(case, undone=(*case.undone, action.action_id)))
 
 
+def return_shifted(turn: Turn, region: str, *, reason: str) -> Case | None:
+    """Take back every shift into a region that has begun to suffer.
+
+    Returns:
+        The case whose shift it was, None when nobody's users were sent there.
+    """
+    blamed = None
+    for case in turn.open_cases:
+        for record in case.incident.actions:
+            action = record.action
+            if action.kind is not ActionKind.SHIFT_TRAFFIC or action.action_id in case.undone:
+                continue
+            if action.params.get("to_region") == region and record.verdict is not Verdict.BLOCKED:
+                case = take_back(turn, case, record, reason=reason)
+                blamed = case
+    return blamed
+
+
 def lift_limits(turn: Turn, case: Case) -> Case:
     """Take back admission limits whose time is up: turning users away must end by itself."""
     hold_s = turn.config.act.admission_hold_s

@@ -17,8 +17,7 @@ from ops.state import ServiceRecord, Snapshot
 from rca.state import EntityKind, FloatArray, MetricFrame
 
 COLD_START_S_MAX = 900.0  # a later readiness is a return from trouble, not a start
-UNSEEN_CREDIT = 1.25
-QUEUED_MIN = 4.0  # requests that wait at once somewhere: the engines were at their limit
+BUSY_QUANTILE = 0.99  # of the sequences that one instance ran at once: what it can hold
 RATE_ROWS = 12  # rows over which a served rate is averaged
 
 
@@ -56,12 +55,11 @@ def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...
         (s for s in snapshot.services if s.engine), key=lambda s: (s.region, s.service)
     )
     rates = {(s.region, s.service): _served(snapshot.frame, s) for s in engines}
-    # The busiest instance anywhere shows what one can do. While nothing ever queued its limit is
-    # higher than what it showed; by how much nobody knows, so only a little is taken on credit.
-    peaks = [peak for _, _, peak in rates.values() if not isnan(peak)]
-    queued = max((_longest_queue(waiting) for _, waiting, _ in rates.values()), default=0.0)
-    credit = 1.0 if queued >= QUEUED_MIN else UNSEEN_CREDIT
-    capacity_rps = credit * max(peaks, default=float("nan"))
+    # Little's law: an instance that runs as many sequences as the busiest one ever did finishes
+    # that many per mean stay. Rates alone would mistake a lucky minute for a capacity.
+    fastest = [rate for _, _, rate, _ in rates.values() if not isnan(rate)]
+    fullest = [held for _, _, _, held in rates.values() if not isnan(held)]
+    capacity_rps = float(np.median(fastest)) * max(fullest) if fastest and fullest else float("nan")
     starts = _starts(snapshot)
     return tuple(
         EngineLoad(
@@ -104,12 +102,18 @@ def instances_to_add(load: EngineLoad, config: ActConfig) -> int:
     return max(0, min(room, max(1, wanted), config.scale_add_max))
 
 
-def _served(frame: MetricFrame, engine: ServiceRecord) -> tuple[FloatArray, FloatArray, float]:
-    """Finished requests/s per row, queue per row, and the peak rate of one instance."""
+def _served(
+    frame: MetricFrame, engine: ServiceRecord
+) -> tuple[FloatArray, FloatArray, float, float]:
+    """Finished requests/s and queue per row, then of one instance: 1 / mean stay, most held.
+
+    The stay is the median over instances, so that one that hangs or crawls does not set it.
+    """
     num_rows = len(frame.times_s)
     served = np.full(max(num_rows - 1, 0), np.nan)
     waiting = np.full(num_rows, np.nan)
-    by_pod: dict[str, list[int]] = {}
+    finished: dict[str, list[int]] = {}
+    running: dict[str, int] = {}
     queues: list[int] = []
     for column, (role, series) in enumerate(zip(frame.roles, frame.series, strict=True)):
         if role is None or role.entity.kind is not EntityKind.POD:
@@ -117,21 +121,26 @@ def _served(frame: MetricFrame, engine: ServiceRecord) -> tuple[FloatArray, Floa
         if role.entity.region != engine.region or series.label("service") != engine.service:
             continue
         if role.role == "engine_success":
-            by_pod.setdefault(role.entity.name, []).append(column)
+            finished.setdefault(role.entity.name, []).append(column)
+        elif role.role == "engine_running":
+            running[role.entity.name] = column
         elif role.role == "engine_waiting":
             queues.append(column)
-    peak = float("nan")
-    for columns in by_pod.values():
+    stays: list[float] = []
+    held = float("nan")
+    for pod, columns in finished.items():
         rate = _increase(frame.values[:, columns].astype(np.float64)) / np.diff(frame.times_s)
         served = np.where(np.isnan(served), rate, served + np.nan_to_num(rate))
-        width = min(RATE_ROWS, len(rate))
-        if width and not np.isnan(rate).all():
-            means = np.convolve(np.nan_to_num(rate), np.ones(width) / width, mode="valid")
-            peak = float(np.fmax(peak, means.max()))
+        if pod in running:
+            busy = frame.values[:, running[pod]].astype(np.float64)
+            known = busy[~np.isnan(busy)]
+            if len(known) >= RATE_ROWS and known.mean() > 0.0 and not np.isnan(rate).all():
+                stays.append(float(np.nanmean(rate) / known.mean()))
+                held = float(np.fmax(held, np.quantile(known, BUSY_QUANTILE)))
     if queues:
         block = frame.values[:, queues].astype(np.float64)
         waiting = np.where(np.isnan(block).all(axis=1), np.nan, np.nansum(block, axis=1))
-    return served, waiting, peak
+    return served, waiting, float(np.median(stays)) if stays else float("nan"), held
 
 
 def _increase(samples: FloatArray) -> FloatArray:
@@ -151,10 +160,6 @@ def _arriving(frame: MetricFrame, served: FloatArray, waiting: FloatArray) -> Fl
 def _recent(series: FloatArray) -> float:
     known = series[-RATE_ROWS:][~np.isnan(series[-RATE_ROWS:])]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _longest_queue(waiting: FloatArray) -> float:
-    return float(np.nan_to_num(waiting).max()) if len(waiting) else 0.0
 
 
 def _last(series: FloatArray) -> float:

@@ -39,10 +39,9 @@ PLANS: Mapping[EntityKind, tuple[tuple[tuple[Class, ...], Plan], ...]] = {
     EntityKind.POD: (
         # Kubernetes restarts what is gone; capacity may be short until then.
         ((Class.LOSS, Class.START_UP), ((surge, shift_away),)),
-        ((Class.GPU_DEVICE,), ((replace_pod,), (drain_node,), (shift_away,))),
-        # A slowed instance still serves: help first, then move it to other hardware.
-        ((Class.GPU_CLOCK,), ((surge,), (drain_node,), (replace_pod,), (shift_away,))),
-        ((Class.GPU_MEMORY,), ((surge,), (restart_pod,), (shift_away,))),
+        # Other hardware mends it; users go elsewhere while the new instance starts.
+        ((Class.GPU_DEVICE, Class.GPU_CLOCK), ((replace_pod, shift_away), (drain_node,), (surge,))),
+        ((Class.GPU_MEMORY,), ((restart_pod, shift_away), (surge,))),
         ((Class.NETWORK,), ((replace_pod,), (drain_node,), (shift_away,))),
         ((Class.LOAD,), OVERLOADED),
         (ANY, MENDABLE),

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ops.actions import act, check_outcomes, lift_limits, take_back, with_record
+from ops.actions import act, check_outcomes, lift_limits, return_shifted, take_back, with_record
 from ops.alerts import take_alerts
 from ops.config import LoopConfig
 from ops.gaps import note_gaps
 from ops.guard import HOUR_S
-from ops.incidents import diagnose_case, look_for_second_cause, take_findings
+from ops.incidents import attach, diagnose_case, look_for_second_cause, take_findings
 from ops.pipeline_state import Case, LoopState, Turn
 from ops.ports import Diagnoser
 from ops.slo import advance
@@ -54,7 +54,7 @@ def step(
         watch, findings = find(watch, meter, now_s=snapshot.now_s, config=detect)
     state = replace(state, meter=meter, watch=watch)
     turn = Turn(state=state, snapshot=snapshot, diagnoser=diagnoser, config=config)
-    take_findings(turn, findings)
+    take_findings(turn, _not_ours(turn, findings))
     if snapshot.alerts:
         take_alerts(turn)
     for case in turn.open_cases:
@@ -99,6 +99,19 @@ def _advance_case(turn: Turn, case: Case) -> None:
     case = next(c for c in turn.state.cases if c.incident.incident_id == case.incident.incident_id)
     case = act(turn, case)
     _close(turn, case)
+
+
+def _not_ours(turn: Turn, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Findings that are not the price of a shift; those of a shift end it and join its case."""
+    left = []
+    for finding in findings:
+        region = finding.symptom.region
+        case = return_shifted(turn, region, reason=f"{region} cannot carry the traffic sent to it")
+        if case is None:
+            left.append(finding)
+        else:
+            attach(turn, case, finding)
+    return tuple(left)
 
 
 def _close(turn: Turn, case: Case) -> None:

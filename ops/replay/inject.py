@@ -20,7 +20,8 @@ from serving.sim.kernel import Kernel
 T = TypeVar("T")
 XID_HANG = 31  # GPU memory page fault, one of the codes seen before a hang
 ACTIVATOR_S = 5.0  # request seen -> scale from zero
-LEAK_LEFT_RATIO = 0.012  # KV blocks that a full leak leaves
+LEAK_LEFT_RATIO = 0.3  # of the KV blocks in use when it begins, that a leak of severity 1 leaves
+LEAK_LEFT_TOKENS = 2304  # but always room for one usual request
 
 
 class Injector:
@@ -170,8 +171,10 @@ class Injector:
         if level <= 0.0:
             pod.leak_blocks_per_s, pod.leaked_blocks = 0.0, 0.0
             return
-        total = pod.engine.cache_config.num_gpu_blocks
-        pod.leak_blocks_max = total * (1.0 - LEAK_LEFT_RATIO / min(level, 4.0))
+        cache = pod.engine.cache_config
+        used = cache.num_gpu_blocks * pod.engine.kv_usage_ratio
+        left = max(LEAK_LEFT_RATIO * used / min(level, 4.0), LEAK_LEFT_TOKENS / cache.block_size)
+        pod.leak_blocks_max = cache.num_gpu_blocks - left
         pod.leak_blocks_per_s = pod.leak_blocks_max / (0.3 * length_s)
 
     def set_hang(self, pod: Pod, hung: bool) -> None:

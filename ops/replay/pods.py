@@ -20,8 +20,8 @@ from serving.metrics import EngineMeters
 from serving.sim.instance import SimInstance
 
 CFS_PERIOD_S = 0.1
-PRESSURE_START_RATIO = 0.85  # above it reclaim costs CPU
-PRESSURE_WORK_RATIO = 5.0  # extra work at the limit, in multiples of the call's own
+PRESSURE_START_RATIO = 0.7  # above it reclaim costs CPU
+PRESSURE_WORK_RATIO = 30.0  # extra work at the limit, in multiples of the call's own
 HOG_SHARE_MAX = 0.97  # a hog leaves at least 3 % of the quota
 
 

@@ -114,7 +114,7 @@ class TinyFleet:
                     pod=f"{region}-engine-{i}",
                 )
                 for i in range(2)
-                for role in ("engine_success", "engine_waiting", "engine_kv_usage")
+                for role in ("engine_success", "engine_waiting", "engine_kv_usage", "engine_running")
             ]
         self.series = tuple(series for series, _ in columns)
         self.roles = tuple(role for _, role in columns)
@@ -151,6 +151,9 @@ class TinyFleet:
                 self.totals[i] += self.requests / 2 * self.engine_share.get(role.entity.region, 1)
             elif role.role == "engine_waiting":
                 self.totals[i] = waiting
+            elif role.role == "engine_running":
+                # Held at every second row; the busy rows show what an instance can hold.
+                self.totals[i] = 10.0 if len(self.rows) % 2 else 6.0
             elif role.role == "engine_kv_usage":
                 self.totals[i] = kv
         self.rows.append(self.totals.copy())

@@ -59,9 +59,9 @@ SCALE, ROLLBACK = ActionKind.SCALE_OUT, ActionKind.ROLLBACK
     [
         ("pod:east/east-door-0", Class.MEMORY, [(RESTART,), (SCALE,)]),
         ("pod:east/east-engine-0", Class.MEMORY, [(SCALE,), (RESTART,)]),
-        ("pod:east/east-engine-0", Class.GPU_DEVICE, [(REPLACE,), (DRAIN,)]),
-        ("pod:east/east-engine-0", Class.GPU_CLOCK, [(SCALE,), (DRAIN,), (REPLACE,)]),
-        ("pod:east/east-engine-0", Class.GPU_MEMORY, [(SCALE,), (RESTART,)]),
+        ("pod:east/east-engine-0", Class.GPU_DEVICE, [(REPLACE,), (DRAIN,), (SCALE,)]),
+        ("pod:east/east-engine-0", Class.GPU_CLOCK, [(REPLACE,), (DRAIN,), (SCALE,)]),
+        ("pod:east/east-engine-0", Class.GPU_MEMORY, [(RESTART,), (SCALE,)]),
         ("pod:east/east-door-0", Class.LOSS, [(SCALE,)]),
         ("node:east/east-n0", Class.CPU, [(DRAIN,)]),
         ("service:east/door", Class.LOAD, [(SCALE,)]),
@@ -197,7 +197,8 @@ def test_scale_out_is_sized_by_the_forecast(fleet):
         snapshot = fleet.advance()
     load = engine_loads(snapshot, ActConfig())[0]
     assert load.served_rps == pytest.approx(4.0)  # 20 requests per 5 s on two instances
-    assert load.capacity_rps == pytest.approx(2.5)  # 2 seen, a quarter on credit: nothing queued
+    # 2 requests/s at 8 sequences held on average, 10 at most: Little's law gives 2.5.
+    assert load.capacity_rps == pytest.approx(2.5, rel=0.02)
     assert instances_to_add(load, ActConfig()) == 1
     rising = replace(load, arriving_rps=np.linspace(4.0, 9.0, 60))
     assert instances_to_add(rising, ActConfig()) == 3
