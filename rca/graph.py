@@ -84,7 +84,9 @@ def path_to_users(
         hosted = sorted(
             {s for r, s, n in case.pod_place.values() if r == region and n == entity.name and s}
         )
-        service = hosted[0] if hosted else ""
+        chains = [_callers_up(tree, region, name, entries) for name in hosted]
+        reaching = [c for c in chains if c[-1] in entries]
+        service = min(reaching or chains, key=len)[0] if chains else ""
     elif entity.kind is EntityKind.SERVICE:
         service, start = entity.name, []
     else:

@@ -109,6 +109,7 @@ def ruled_out(
         if recent and entity not in named and blamed.share.get(entity, 0.0) < 0.05:
             named.add(entity)
             out.append((entity, f"{change.kind} is recent, but its own time and errors are usual"))
+    waiting: list[tuple[float, Entity, str]] = []
     for (where, service), red in sorted(tree.inbound.items()):
         entity = Entity(EntityKind.SERVICE, where, service)
         if where != region or entity in named or blamed.share.get(entity, 0.0) >= 0.05:
@@ -119,7 +120,8 @@ def ruled_out(
                 f"{plain_s(slower.before)} -> {plain_s(slower.after)} per call, "
                 "none of it its own: it waits for its callees"
             )
-            out.append((entity, text))
+            waiting.append((-slower.z, entity, text))
+    out += [(entity, text) for _, entity, text in sorted(waiting)]  # most suspicious first
     return tuple(out[:NUM_RULED_OUT_MAX])
 
 

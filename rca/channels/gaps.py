@@ -78,7 +78,7 @@ def _silent_jobs(case: Case) -> list[Finding]:
                     f"{plain(100 * before)} % before; silent since {plain(since_s)} s"
                 ),
                 specificity=1.0,
-                series=case.aligned.series[columns[0]],
+                series=min((case.aligned.series[c] for c in columns), key=lambda s: s.labels),
                 before=before,
                 after=after,
                 onset_s=since_s,
