@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.catalogue import Catalogue
-from ops.reports import build_lanes, build_story
-from ops.reports.build_evidence import findings_of, measure, series_of
+from ops.reports import build_lanes, build_story, words
+from ops.reports.build_evidence import measure, series_of
+from ops.reports.build_findings import findings_of
 from ops.reports.build_lanes import MinuteRow
 from ops.reports.build_spread import spread_of
 from ops.reports.calibration import CalibrationBin, calibrated
@@ -34,6 +35,7 @@ from rca.state import (
 )
 
 _CANDIDATES_MAX = 8
+_CONFIDENCE_MIN = 0.005  # less is shown as 0.00, which tells nobody anything
 _LANES_BEFORE_S, _LANES_AFTER_S = 1800.0, 1800.0
 
 
@@ -200,13 +202,13 @@ def _cause(cause: RankedCause, facts: RunFacts) -> Cause:
 def _why_not(result: RcaResult | None) -> str:
     if result is None:
         return "No diagnosis was made yet."
-    return f"{result.reason[:1].upper()}{result.reason[1:]}".rstrip(".") + "."
+    return words.capital(words.arrows(result.reason)).rstrip(".") + "."
 
 
 def _candidates(result: RcaResult | None, *, named: bool) -> tuple[Candidate, ...]:
     if result is None:
         return ()
-    out = dict(result.ruled_out)
+    out = {entity: words.arrows(why) for entity, why in result.ruled_out}
     rest = result.causes[1:] if named else result.causes
     found = [
         Candidate(
@@ -217,11 +219,12 @@ def _candidates(result: RcaResult | None, *, named: bool) -> tuple[Candidate, ..
             ruled_out=out.get(c.entity, ""),
         )
         for c in rest[:_CANDIDATES_MAX]
+        if c.confidence >= _CONFIDENCE_MIN or c.entity in out
     ]
     ranked = {c.entity for c in result.causes}
     found += [
-        Candidate(entity=entity, resource_class=_class_of(entity), ruled_out=why)
-        for entity, why in result.ruled_out
+        Candidate(entity=entity, resource_class=_class_of(entity), ruled_out=words.capital(why))
+        for entity, why in out.items()
         if entity not in ranked
     ]
     return tuple(found)
@@ -229,7 +232,7 @@ def _candidates(result: RcaResult | None, *, named: bool) -> tuple[Candidate, ..
 
 def _suspected(cause: RankedCause) -> str:
     texts = [e.text for e in cause.evidence if e.strength > 0 and e.channel != "graph"]
-    return f"{texts[0][:1].upper()}{texts[0][1:]}" if texts else "On the way to the users"
+    return words.capital(words.arrows(texts[0])) if texts else "On the way to the users"
 
 
 def _class_of(entity: Entity) -> ResourceClass:
@@ -251,7 +254,7 @@ def _findings(
             for series, role in zip(frame.series, frame.roles, strict=True)
             if series in wanted and role is not None
         }
-    return findings_of(first.evidence, catalogue=catalogue, roles=roles, entity=first.entity)
+    return findings_of(first.evidence, catalogue=catalogue, roles=roles, cause=first)
 
 
 def good_ratio(rows: Sequence[MinuteRow], *, from_s: float) -> float:

@@ -1,22 +1,20 @@
-"""Evidence of a report from a frame: labels, units, series around the onset, the best numbers."""
+"""Series of a report from a frame: which ones, their labels and units, what moved and when."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ops.catalogue import Catalogue
-from ops.reports.parts import EvidenceSeries, Finding
+from ops.reports.parts import EvidenceSeries
 from ops.state import Incident
 from rca.align import Aligned, align, cut_windows
 from rca.change import measure_changes
 from rca.state import (
     Entity,
     EntityKind,
-    Evidence,
     FloatArray,
     MetricFrame,
     MetricKind,
@@ -28,8 +26,9 @@ _BEFORE_S, _AFTER_S = 900.0, 600.0  # shown around the onset
 _JUDGE_S = 240.0  # rows after the onset that decide whether a series moved
 _PER_ENTITY = 2  # series shown of each thing on the way from the cause to the user
 _SERIES_MAX = 10
+_MEAN_ROWS = 6
 _SCORE_MIN = 1.4  # log(1 + 3 scales); below it a series has not moved
-_WORDS = frozenset({"cpu", "gpu", "sm", "kv", "ttft", "tpot", "fb", "itl", "e2e", "hpa", "xid"})
+_ACRONYMS = frozenset({"cpu", "gpu", "sm", "kv", "ttft", "tpot", "fb", "itl", "e2e", "hpa", "xid"})
 # Unit as the catalogue stores it -> unit of a report and factor; others are counts.
 _UNITS = {
     "seconds": ("s", 1.0),
@@ -45,9 +44,6 @@ _UNITS = {
     "cores": ("cores", 1.0),
     "millijoules": ("J", 1e-3),
 }
-_NUMBERS = re.compile(r"(?P<label>\D*?)[ ]-?\d[^>]* -> [^;,]*[;,]?\s*(?P<rest>.*)")
-# Where a measurement is worded as a clause; a report wants a noun before its number.
-_NOUNS = {"users send": "requests that users send"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,18 +58,21 @@ class Measured:
     columns: dict[Series, int]
 
     def onset_of(self, entity: Entity) -> float | None:
-        """Earliest onset among the series of an entity that clearly moved."""
+        """Onset of the series that moved most among those of an entity and of calls into it."""
         found = [
-            float(self.onset_s[k])
+            (-abs(float(self.score[k])), float(self.onset_s[k]))
             for k, role in enumerate(self.aligned.roles)
-            if role.entity == entity and abs(self.score[k]) >= _SCORE_MIN
+            if role.entity == entity or _calls_into(role.entity, entity)
+            if abs(self.score[k]) >= _SCORE_MIN and np.isfinite(self.onset_s[k])
         ]
-        known = [t for t in found if np.isfinite(t)]
-        return min(known, default=None)
+        return min(found)[1] if found else None
 
 
 def measure(frame: MetricFrame, incident: Incident) -> Measured | None:
-    """Levels and changes of all known series; None where too little came before the onset."""
+    """Levels and changes of all known series; None where too little came before the onset.
+
+    What moved only after midwatch had acted says nothing about the cause: its onset is dropped.
+    """
     began_s = incident.began_at_s
     until_s = began_s + _JUDGE_S
     if incident.mitigated_at_s is not None:
@@ -84,20 +83,45 @@ def measure(frame: MetricFrame, incident: Incident) -> Measured | None:
         return None
     table = measure_changes(judged, windows)
     whole = align(frame, now_s=float(frame.times_s[-1]))
+    _smooth_means(whole)
+    acted_s = min((r.decided_at_s for r in incident.actions), default=np.inf)
+    onset_s = np.where(table.onset_s <= acted_s, table.onset_s, np.nan)
     return Measured(
         aligned=whole,
         before=table.before,
         after=table.after,
-        onset_s=table.onset_s,
+        onset_s=onset_s,
         score=table.score,
         columns={series: k for k, series in enumerate(whole.series)},
     )
 
 
+def _smooth_means(aligned: Aligned) -> None:
+    """Means of histograms over `_MEAN_ROWS` rows, in place: few requests end in one row."""
+    counts = {
+        (r.role, r.entity, r.group, aligned.series[k].labels): k
+        for k, r in enumerate(aligned.roles)
+        if r.part == "count"
+    }
+    for k, role in enumerate(aligned.roles):
+        below = counts.get((role.role, role.entity, role.group, aligned.series[k].labels))
+        if role.part != "sum" or below is None:
+            continue
+        events = _trailing(aligned.increases[:, below])
+        total = _trailing(aligned.increases[:, k])
+        known = np.isfinite(aligned.increases[:, below]) & (events > 0.0)
+        aligned.levels[:, k] = np.where(known, total / np.where(events > 0.0, events, 1.0), np.nan)
+
+
+def _trailing(values: FloatArray) -> FloatArray:
+    summed = np.cumsum(np.nan_to_num(values))
+    before = np.concatenate([np.zeros(_MEAN_ROWS), summed])[: len(summed)]
+    return np.asarray(summed - before)
+
+
 def label_of(role: MetricRole) -> str:
     """A role as a noun: "GPU SM clock", "edge latency"."""
-    words = role.role.split("_")
-    return " ".join(w.upper() if w in _WORDS else w for w in words)
+    return " ".join(w.upper() if w in _ACRONYMS else w for w in role.role.split("_"))
 
 
 def name_of(entity: Entity) -> str:
@@ -150,7 +174,7 @@ def _strongest(measured: Measured, entity: Entity, chosen: Sequence[int]) -> lis
         for k, role in enumerate(roles)
         if (role.entity == entity or _calls_into(role.entity, entity))
         if role.kind in kinds and role.part != "count"
-        if abs(measured.score[k]) >= _SCORE_MIN
+        if abs(measured.score[k]) >= _SCORE_MIN and np.isfinite(measured.onset_s[k])
     ]
     found: list[int] = []
     for _, name, k in sorted(candidates):
@@ -230,53 +254,3 @@ def _extreme(values: FloatArray, median: float | None) -> float | None:
         return None
     centre = 0.0 if median is None else median
     return float(values[int(np.argmax(np.abs(values - centre)))])
-
-
-def findings_of(
-    evidence: Sequence[Evidence],
-    *,
-    catalogue: Catalogue,
-    roles: Mapping[Series, MetricRole],
-    entity: Entity,
-) -> tuple[Finding, ...]:
-    """Numbers first, each strongest first; walks over the graph are no measurement."""
-    ordered = sorted(
-        (e for e in evidence if e.strength > 0 and e.channel != "graph"),
-        key=lambda e: (e.after is None or _finding_label(e) is None, -e.strength, e.text),
-    )
-    return tuple(_finding(e, catalogue, roles, entity) for e in ordered)
-
-
-def _finding_label(evidence: Evidence) -> str | None:
-    if evidence.series is not None:
-        return evidence.series.name
-    found = _NUMBERS.match(evidence.text)
-    return found["label"] if found and evidence.after is not None else None
-
-
-def _finding(
-    evidence: Evidence, catalogue: Catalogue, roles: Mapping[Series, MetricRole], entity: Entity
-) -> Finding:
-    role = roles.get(evidence.series) if evidence.series is not None else None
-    if role is not None and evidence.series is not None and evidence.after is not None:
-        info = catalogue.info(evidence.series)
-        unit, factor = unit_of(info.unit if info else "", role)
-        return Finding(
-            label=label_of(role),
-            before=None if evidence.before is None else evidence.before * factor,
-            after=evidence.after * factor,
-            unit=unit,
-            own=role.entity == entity,
-        )
-    found = _NUMBERS.match(evidence.text)
-    if found is None or evidence.after is None:
-        return Finding(label=evidence.text, before=None, after=None, unit="")
-    label, rest = found["label"], found["rest"]
-    return Finding(
-        label=_NOUNS.get(label, label),
-        before=evidence.before,
-        after=evidence.after,
-        unit=evidence.unit,
-        text=f"{rest[:1].upper()}{rest[1:]}." if rest else "",
-        own=label.startswith("own "),
-    )

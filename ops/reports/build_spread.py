@@ -27,6 +27,8 @@ def spread_of(
     if cause is None or result is None:
         return (), ()
     zero_s = incident.began_at_s if cause.onset_s is None else cause.onset_s
+    own_s = measured.onset_of(cause.entity) if measured else None
+    zero_s = zero_s if own_s is None else min(zero_s, own_s)  # some metrics are collected late
     reached: dict[Entity, float] = {cause.entity: zero_s}
     arcs: list[SpreadArc] = []
     strong = sorted(

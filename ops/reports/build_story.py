@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ops.reports import sentence, words
 from ops.reports.parts import Change, Command, DoneAction, Mark, MarkKind, Step
 from ops.state import Action, ActionKind, ActionRecord, Decision, DecisionKind, Incident, Verdict
-from rca.state import ChangeEvent, Entity, EntityKind, RankedCause
+from rca.state import ChangeEvent, Entity, EntityKind, RankedCause, RcaResult, Symptom
 
 _CHANGES_BEFORE_S = 1800.0
 _MARK_OF = {
@@ -85,14 +85,37 @@ def marks_of(
         Mark(at_s=first_miss_s, kind=MarkKind.SLO_MISS, text=f"{lane}: first bad minute"),
     ]
     for decision in decisions:
-        text = decision.reason
+        text = words.arrows(decision.reason)
+        if decision.kind is DecisionKind.OPEN:
+            text = _symptom_text(decision.incident.symptom if decision.incident else symptom)
+        elif decision.kind is DecisionKind.DIAGNOSE and decision.incident is not None:
+            text = _verdict_text(decision, decision.incident.result)
         if decision.kind is DecisionKind.ACT and decision.action is not None:
-            text = f"{done_title(decision.action)}: {decision.reason}"
+            text = f"{done_title(decision.action)}: {text}"
         marks.append(Mark(at_s=decision.at_s, kind=_MARK_OF[decision.kind], text=text))
     if page_s is not None:
         text = "14.4× page, in the same run without midwatch"
         marks.append(Mark(at_s=page_s, kind=MarkKind.PAGE, text=text))
     return tuple(sorted(marks, key=lambda m: m.at_s))
+
+
+def _symptom_text(symptom: Symptom) -> str:
+    lane = f"{symptom.region} {symptom.slo_class}".strip()
+    bad = words.percent(symptom.bad_ratio)
+    return {
+        "latency": f"{bad} of the requests of {lane} miss a limit",
+        "errors": f"{bad} of the requests of {lane} fail",
+    }.get(symptom.reason, f"requests of {lane} no longer end")
+
+
+def _verdict_text(decision: Decision, result: RcaResult | None) -> str:
+    if result is None or not result.causes:
+        return words.arrows(decision.reason)
+    first = result.causes[0]
+    noun = f"{sentence.entity_noun(first.entity)}, {sentence.RESOURCE_NOUNS[first.resource_class]}"
+    sure = sentence.confidence_text(first.confidence)
+    again = "revised: " if decision.reason.startswith("revised") else ""
+    return f"{again}{noun}, confidence {sure}: {words.arrows(result.reason)}"
 
 
 def done_title(action: Action) -> str:
@@ -122,14 +145,12 @@ def done_title(action: Action) -> str:
 
 def done_of(incident: Incident, decisions: Sequence[Decision]) -> tuple[DoneAction, ...]:
     """Actions with their verdicts; one that was taken back needs no undo any more."""
-    back = {
-        str(d.action.params["action_id"]): d.at_s
-        for d in decisions
-        if d.kind is DecisionKind.ACT and d.action and d.action.kind is ActionKind.UNDO
-    }
+    back = _taken_back(decisions)
     done = []
     for record in incident.actions:
         action = record.action
+        if action.kind is ActionKind.UNDO:
+            continue  # told with what it took back
         taken_back_s = back.get(action.action_id)
         reason = record.verdict_reason
         if taken_back_s is not None:
@@ -150,6 +171,15 @@ def done_of(incident: Incident, decisions: Sequence[Decision]) -> tuple[DoneActi
     return tuple(done)
 
 
+def _taken_back(decisions: Sequence[Decision]) -> dict[str, float]:
+    """When each action that was undone was undone, by its id."""
+    return {
+        str(d.action.params["action_id"]): d.at_s
+        for d in decisions
+        if d.kind is DecisionKind.ACT and d.action and d.action.kind is ActionKind.UNDO
+    }
+
+
 def next_step_of(
     incident: Incident, decisions: Sequence[Decision], cause: RankedCause | None
 ) -> Step:
@@ -158,8 +188,16 @@ def next_step_of(
         return _step_of_abstention(incident)
     effective = [r for r in incident.actions if r.verdict is Verdict.EFFECTIVE]
     pending = [r for r in incident.actions if r.verdict is Verdict.PENDING]
+    back = _taken_back(decisions)
+    standing = [r for r in effective if r.action.action_id not in back]
+    if standing:
+        return _step_after(standing, cause)
     if effective:
-        return _step_after(effective[-1], cause)
+        return Step(
+            title=f"Find out why {sentence.entity_noun(cause.entity)} failed; it may come back.",
+            detail=f"What helped was taken back: {done_title(effective[-1].action)}.",
+            commands=_look(cause.entity),
+        )
     if pending:
         return Step(
             title=f"Wait for the check of what was done: {done_title(pending[-1].action)}.",
@@ -199,9 +237,9 @@ def _step_of_abstention(incident: Incident) -> Step:
     )
 
 
-def _step_after(record: ActionRecord, cause: RankedCause) -> Step:
-    """What remains to be done after an action that helped."""
-    action = record.action
+def _step_after(helped: Sequence[ActionRecord], cause: RankedCause) -> Step:
+    """What remains to be done after actions that helped."""
+    last = helped[-1].action
     resource = sentence.RESOURCE_NOUNS[cause.resource_class]
     rest = {
         ActionKind.RESTART_POD: f"Find out why its {resource} went wrong; it may come back.",
@@ -212,11 +250,13 @@ def _step_after(record: ActionRecord, cause: RankedCause) -> Step:
         ActionKind.LIMIT_ADMISSION: "The limit ends by itself; the cause is still there.",
         ActionKind.ROLLBACK: "Keep the change out of the next roll-out until it is mended.",
         ActionKind.UNDO: "",
-    }[action.kind]
+    }
+    kinds = dict.fromkeys(record.action.kind for record in reversed(helped))
+    node = last.kind is ActionKind.CORDON_DRAIN_NODE
     return Step(
-        title=f"Keep what was done: {done_title(action)}.",
-        detail=rest,
-        commands=_look(cause.entity),
+        title=f"Keep what was done: {done_title(last)}.",
+        detail=" ".join(rest[kind] for kind in kinds if rest[kind]),
+        commands=_look(last.target if node else cause.entity),
     )
 
 
@@ -224,7 +264,7 @@ def _look(entity: Entity) -> tuple[Command, ...]:
     """A command that shows more and changes nothing."""
     context = f"kubectl --context {entity.region}"
     text = {
-        EntityKind.POD: f"{context} describe pod {entity.name}",
+        EntityKind.POD: f"{context} get events --field-selector involvedObject.name={entity.name}",
         EntityKind.NODE: f"{context} describe node {entity.name}",
         EntityKind.SERVICE: f"{context} rollout history deployment/{entity.name}",
         EntityKind.LINK: f"{context} get endpointslices -l "

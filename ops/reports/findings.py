@@ -62,7 +62,14 @@ def evidence(incident: IncidentReport) -> str:
     """What moved first and what did not move."""
     series = ordered_series(incident)
     moved = [item for item in series if item.onset_s is not None]
-    still = list(dict.fromkeys(item.label for item in series if item.onset_s is None))
+    labels = {item.label for item in moved}  # one series of a thing may move and another not
+    still = list(
+        dict.fromkeys(
+            f"{item.label} ({item.detail})" if item.label in labels else item.label
+            for item in series
+            if item.onset_s is None
+        )
+    )
     text = f"{moved[0].label} moves first." if moved else "No series moved."
     if still:
         verb = "does" if len(still) == 1 else "do"

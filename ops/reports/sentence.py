@@ -16,6 +16,8 @@ from ops.reports.parts import (
     DoneAction,
     Finding,
     Lane,
+    Mark,
+    MarkKind,
 )
 from rca.state import Entity, EntityKind, ResourceClass
 
@@ -79,6 +81,7 @@ RESOURCE_NOUNS = {
     ResourceClass.TELEMETRY: "telemetry",
     ResourceClass.UNKNOWN: "resource not known",
 }
+_MARK_ORDER = {kind: place for place, kind in enumerate(MarkKind)}
 _STAYS_RATIO = 0.05  # a smaller relative change reads "stays at"
 
 
@@ -134,6 +137,11 @@ def state_line(incident: IncidentReport, base: ClockBase) -> str:
     )
 
 
+def mark_key(mark: Mark) -> tuple[float, int, str]:
+    """Order of moments: by time, then as the kinds follow one another in an incident."""
+    return mark.at_s, _MARK_ORDER[mark.kind], mark.text
+
+
 def confidence_text(value: float) -> str:
     """ "0.82": two decimals, never rounded up to certainty."""
     return f"{min(value, 0.99):.2f}"
@@ -159,7 +167,9 @@ def calibration_short(calibration: Calibration | None) -> str:
 
 
 def cause_noun(cause: Cause | Candidate) -> str:
-    """ "session-db in eu-west, load"."""
+    """ "session-db in eu-west, load"; what is wrong is left out where it is not known."""
+    if cause.resource_class is ResourceClass.UNKNOWN:
+        return entity_noun(cause.entity)
     return f"{entity_noun(cause.entity)}, {RESOURCE_NOUNS[cause.resource_class]}"
 
 

@@ -161,6 +161,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def arrows(text: str) -> str:
+    """Arrows of a measurement's text as the report draws them: "5.6 s → 12 s"."""
+    return text.replace(" -> ", " → ")
+
+
 def plain(text: str) -> str:
     """Text on one line without control or direction-changing characters."""
     return _CONTROL.sub(" ", text).strip()

@@ -1,0 +1,74 @@
+"""The best numbers of a cause's evidence, as nouns with a figure each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ops.catalogue import Catalogue
+from ops.reports import words
+from ops.reports.build_evidence import label_of, unit_of
+from ops.reports.parts import Finding
+from rca.state import Entity, Evidence, MetricRole, RankedCause, Series
+
+_NUMBERS = re.compile(r"(?P<label>\D*?)[ ]-?\d[^>]* -> [^;,]*[;,]?\s*(?P<rest>.*)")
+# Where a measurement is worded as a clause; a report wants a noun before its number.
+_NOUNS = {"users send": "requests that users send"}
+
+
+def findings_of(
+    evidence: Sequence[Evidence],
+    *,
+    catalogue: Catalogue,
+    roles: Mapping[Series, MetricRole],
+    cause: RankedCause,
+) -> tuple[Finding, ...]:
+    """Numbers first, and first of them what shows the accused resource itself.
+
+    Walks over the graph are no measurement.
+    """
+    entity = cause.entity
+
+    def order(evidence: Evidence) -> tuple[bool, bool, float, str]:
+        role = roles.get(evidence.series) if evidence.series is not None else None
+        shows = role is not None and role.hardware and role.resource is cause.resource_class
+        text_only = evidence.after is None or _finding_label(evidence) is None
+        return text_only, not shows, -evidence.strength, evidence.text
+
+    ordered = sorted((e for e in evidence if e.strength > 0 and e.channel != "graph"), key=order)
+    return tuple(_finding(e, catalogue, roles, entity) for e in ordered)
+
+
+def _finding_label(evidence: Evidence) -> str | None:
+    if evidence.series is not None:
+        return evidence.series.name
+    found = _NUMBERS.match(evidence.text)
+    return found["label"] if found and evidence.after is not None else None
+
+
+def _finding(
+    evidence: Evidence, catalogue: Catalogue, roles: Mapping[Series, MetricRole], entity: Entity
+) -> Finding:
+    role = roles.get(evidence.series) if evidence.series is not None else None
+    if role is not None and evidence.series is not None and evidence.after is not None:
+        info = catalogue.info(evidence.series)
+        unit, factor = unit_of(info.unit if info else "", role)
+        return Finding(
+            label=label_of(role),
+            before=None if evidence.before is None else evidence.before * factor,
+            after=evidence.after * factor,
+            unit=unit,
+            own=role.entity == entity,
+        )
+    found = _NUMBERS.match(evidence.text)
+    if found is None or evidence.after is None:
+        return Finding(label=words.arrows(evidence.text), before=None, after=None, unit="")
+    label, rest = found["label"], found["rest"]
+    return Finding(
+        label=_NOUNS.get(label, label),
+        before=evidence.before,
+        after=evidence.after,
+        unit=evidence.unit,
+        text=f"{words.capital(rest)}." if rest else "",
+        own=label.startswith("own "),
+    )
