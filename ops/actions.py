@@ -11,6 +11,7 @@ from ops.outcome import before_action, judge, settled
 from ops.pipeline_state import Case, Turn
 from ops.slo import Key
 from ops.state import Action, ActionKind, ActionRecord, DecisionKind, IncidentPhase, Verdict
+from rca.state import ResourceClass
 
 # What leaves something behind that can be taken back; a restarted pod cannot be un-restarted.
 UNDOABLE = frozenset(
@@ -22,6 +23,18 @@ UNDOABLE = frozenset(
         ActionKind.ROLLBACK,
     }
 )
+
+# What removes a cause, as opposed to what helps to live with it.
+MENDS = frozenset(
+    {
+        ActionKind.RESTART_POD,
+        ActionKind.REPLACE_POD,
+        ActionKind.CORDON_DRAIN_NODE,
+        ActionKind.ROLLBACK,
+    }
+)
+# Classes that end by themselves once every wanted pod is ready.
+COMES_BACK = frozenset({ResourceClass.LOSS, ResourceClass.START_UP})
 
 
 def with_record(case: Case, record: ActionRecord) -> Case:
@@ -115,6 +128,29 @@ def return_shifted(turn: Turn, region: str, *, reason: str) -> Case | None:
                 case = take_back(turn, case, record, reason=reason)
                 blamed = case
     return blamed
+
+
+def return_mended(turn: Turn, case: Case) -> Case:
+    """Give traffic back as soon as its own region is whole again: a shift costs the other one."""
+    incident, region = case.incident, case.incident.symptom.region
+    if incident.phase is not IncidentPhase.MITIGATED:
+        return case
+    whole = all(
+        s.ready_replicas >= s.replicas for s in turn.snapshot.services if s.region == region
+    )
+    cause = incident.result.causes[0] if incident.result and incident.result.causes else None
+    lost = cause is not None and cause.resource_class in COMES_BACK
+    mended = any(
+        r.verdict is Verdict.EFFECTIVE and r.action.kind in MENDS for r in incident.actions
+    )
+    if whole and (lost or mended):
+        for record in incident.actions:
+            if record.action.kind is ActionKind.SHIFT_TRAFFIC and record.verdict not in (
+                Verdict.BLOCKED,
+                Verdict.PENDING,
+            ):
+                case = take_back(turn, case, record, reason=f"{region} is whole again")
+    return case
 
 
 def lift_limits(turn: Turn, case: Case) -> Case:

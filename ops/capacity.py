@@ -6,7 +6,7 @@ Called when an action is being sized, never in a quiet step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, isnan
+from math import exp, isnan
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from ops.state import ServiceRecord, Snapshot
 from rca.state import EntityKind, FloatArray, MetricFrame
 
 COLD_START_S_MAX = 900.0  # a later readiness is a return from trouble, not a start
+BURST_RATIO = 0.8
+WAIT_SHARE = 0.5  # of the time to first token: the rest is spent in services and the prefill
 BUSY_QUANTILE = 0.99  # of the sequences that one instance ran at once: what it can hold
 RATE_ROWS = 12  # rows over which a served rate is averaged
 
@@ -31,16 +33,37 @@ class EngineLoad:
     instances_total: int
     instances_max: int
     served_rps: float
-    capacity_rps: float  # per instance, a cautious estimate
+    capacity_rps: float  # per instance with every slot taken; queues are endless there
+    slots: float  # sequences that one instance runs at once
+    wait_s: float  # longest queueing that the SLO leaves room for
+    wait_ratio: float  # share of requests that may wait longer
     arriving_rps: FloatArray  # per row, served plus what the queue grew, shape [T - 1]
     waiting: float  # requests in queues now
     cold_start_s: float
     step_s: float  # of `arriving_rps`
 
-    def headroom_rps(self, *, utilisation_max: float) -> float:
-        """What the ready instances could serve on top; 0 where the frame does not say."""
-        full_rps = self.capacity_rps * self.instances_ready * utilisation_max
-        return max(0.0, float(np.nan_to_num(full_rps - self.served_rps)))
+    def fits_rps(self, instances: int) -> float:
+        """Highest rate at which few enough requests wait too long; NaN where nothing is known.
+
+        Source: Erlang C with the instances' slots as servers, P(wait > t) = C exp(-(c mu - l) t).
+        Differs: arrivals here come in bursts; `BURST_RATIO` keeps a distance for them.
+        """
+        servers = round(self.slots * instances) if not isnan(self.slots) else 0
+        if servers < 1 or isnan(self.capacity_rps):
+            return float("nan")
+        rate_rps = self.capacity_rps / self.slots
+        low, high = 0.0, servers * rate_rps
+        for _ in range(30):
+            middle = (low + high) / 2.0
+            late = _erlang_c(servers, middle / rate_rps)
+            late *= exp(-(servers * rate_rps - middle) * self.wait_s)
+            low, high = (middle, high) if late <= self.wait_ratio else (low, middle)
+        return BURST_RATIO * low
+
+    def headroom_rps(self) -> float:
+        """What the ready instances could serve in time on top; 0 where the frame does not say."""
+        fits_rps = self.fits_rps(self.instances_ready)
+        return max(0.0, float(np.nan_to_num(fits_rps - self.served_rps)))
 
     @property
     def drain_s(self) -> float:
@@ -70,6 +93,9 @@ def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...
             instances_max=s.replicas_max,
             served_rps=_recent(rates[s.region, s.service][0]),
             capacity_rps=capacity_rps,
+            slots=max(fullest, default=float("nan")),
+            wait_s=WAIT_SHARE * min((slo.ttft_s for slo in snapshot.slos), default=1.0),
+            wait_ratio=min((1.0 - slo.target_ratio for slo in snapshot.slos), default=0.01),
             arriving_rps=_arriving(snapshot.frame, *rates[s.region, s.service][:2]),
             waiting=_last(rates[s.region, s.service][1]),
             cold_start_s=cold_start_quantile_s(
@@ -95,11 +121,12 @@ def instances_to_add(load: EngineLoad, config: ActConfig) -> int:
         horizon_s=load.cold_start_s,
         quantile=config.demand_quantile,
     )
-    wanted = 1
-    if not isnan(demand_rps) and load.capacity_rps > 0:
-        usable_rps = load.capacity_rps * config.utilisation_max
-        wanted = ceil(demand_rps / usable_rps) - load.instances_total
-    return max(0, min(room, max(1, wanted), config.scale_add_max))
+    most = max(0, min(room, config.scale_add_max))
+    for add in range(1, most):
+        # Not `>=`: an unknown rate is NaN, and then one instance is what can be justified.
+        if not load.fits_rps(load.instances_total + add) < demand_rps:
+            return add
+    return most
 
 
 def _served(
@@ -141,6 +168,16 @@ def _served(
         block = frame.values[:, queues].astype(np.float64)
         waiting = np.where(np.isnan(block).all(axis=1), np.nan, np.nansum(block, axis=1))
     return served, waiting, float(np.median(stays)) if stays else float("nan"), held
+
+
+def _erlang_c(servers: int, offered: float) -> float:
+    """Chance that a request has to wait, by the recursion of Erlang B."""
+    if offered >= servers:
+        return 1.0
+    blocked = 1.0
+    for k in range(1, servers + 1):
+        blocked = offered * blocked / (k + offered * blocked)
+    return servers * blocked / (servers - offered * (1.0 - blocked))
 
 
 def _increase(samples: FloatArray) -> FloatArray:

@@ -66,7 +66,6 @@ class ActConfig:
     change_after_s: float = 15.0  # clocks of change feeds and scrapes differ
     scale_add_max: int = 3
     demand_quantile: float = 0.9
-    utilisation_max: float = 0.85  # planned share of an instance's best rate
     cold_start_quantile: float = 0.8
     cold_start_s_default: float = 60.0  # until a start was observed
     shift_share_max: float = 0.8

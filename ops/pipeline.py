@@ -10,7 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from ops.actions import act, check_outcomes, lift_limits, return_shifted, take_back, with_record
+from ops.actions import (
+    act,
+    check_outcomes,
+    lift_limits,
+    return_mended,
+    return_shifted,
+    take_back,
+    with_record,
+)
 from ops.alerts import take_alerts
 from ops.config import LoopConfig
 from ops.gaps import note_gaps
@@ -94,7 +102,7 @@ def report_blocked(
 def _advance_case(turn: Turn, case: Case) -> None:
     case = diagnose_case(turn, case)
     case = check_outcomes(turn, case)
-    case = lift_limits(turn, case)
+    case = return_mended(turn, lift_limits(turn, case))
     look_for_second_cause(turn, case)
     case = next(c for c in turn.state.cases if c.incident.incident_id == case.incident.incident_id)
     case = act(turn, case)

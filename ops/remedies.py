@@ -217,7 +217,7 @@ def shift_away(context: Context) -> Action | None:
     own_rps = sum(load.served_rps for load in context.loads if load.region == away)
     own_rps += sum(_growth_rps(load) for load in context.loads if load.region == away)
     healthy = [
-        (load.headroom_rps(utilisation_max=context.config.utilisation_max), load.region)
+        (load.headroom_rps(), load.region)
         for load in context.loads
         if load.region not in context.regions_suffering and load.region != away
         if _serving(context.snapshot, load.region)
@@ -260,7 +260,7 @@ def limit_admission(context: Context) -> Action | None:
     load = max(loads, key=lambda item: (item.waiting, item.service), default=None)
     if load is None or not load.drain_s > 2.0 * ttft_s:
         return None
-    full_rps = load.capacity_rps * load.instances_ready
+    full_rps = load.fits_rps(load.instances_ready)
     arriving_rps = load.served_rps + _growth_rps(load)
     ratio = round(max(context.config.admission_ratio_min, full_rps / max(arriving_rps, 1e-9)), 2)
     if not ratio <= context.config.admission_ratio_max:

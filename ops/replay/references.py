@@ -1,4 +1,4 @@
-"""Reference controllers: an oracle that knows the truth, and a reflex that restarts the worst pod."""
+"""Reference controllers: an oracle that knows the truth, a reflex that restarts the worst pod."""
 
 from __future__ import annotations
 
@@ -24,14 +24,19 @@ from rca.state import (
     Topology,
 )
 
-ORACLE_SHARE = 0.6  # of a region's traffic that the oracle moves away
+ORACLE_FILL = 0.9  # of the other region's true capacity, which the oracle may use up
+ORACLE_SHARE_MIN, ORACLE_SHARE_MAX = 0.1, 0.8
 ORACLE_ADD = 1
 
 
 @dataclass(slots=True)
 class Oracle:
-    """Acts at the first scrape after the start of each fault, on the right target."""
+    """Acts at the first scrape after the start of each fault, on the right target.
 
+    It knows the fleet's measured capacity, so that the traffic it moves fits where it goes.
+    """
+
+    capacity_rps: float
     _done: int = 0
     _shifted: list[tuple[str, float]] = field(default_factory=list)
 
@@ -60,15 +65,33 @@ class Oracle:
         params: dict[str, float | str] = {}
         target = entity
         if kind is ActionKind.SHIFT_TRAFFIC:
-            others = [r for r in fleet.regions if r != entity.region]
-            if not others:
+            to_region, share = self._room(fleet, entity.region)
+            if share < ORACLE_SHARE_MIN:
                 return None
-            params = {"to_region": others[0], "share": ORACLE_SHARE}
+            params = {"to_region": to_region, "share": share}
         elif kind is ActionKind.SCALE_OUT:
             params = {"add": ORACLE_ADD}
             if entity.kind is not EntityKind.SERVICE:
                 target = Entity(EntityKind.SERVICE, entity.region, fleet.scenario.engine.name)
         return Action(action_id=action_id, kind=kind, target=target, params=params)
+
+    def _room(self, fleet: Fleet, away: str) -> tuple[str, float]:
+        """Region with most true headroom, and the share of the traffic of `away` that fits."""
+        specs = {r.name: r for r in fleet.scenario.regions}
+        engine = fleet.scenario.engine
+        sizes = {
+            n: engine.instances if r.instances is None else r.instances for n, r in specs.items()
+        }
+        per_instance = self.capacity_rps / max(1, sum(sizes.values()))
+        room = {
+            name: ORACLE_FILL * per_instance * sizes[name] - fleet.rate_rps * spec.traffic_share
+            for name, spec in specs.items() if name != away
+        }  # fmt: skip
+        if not room:
+            return "", 0.0
+        best = max(sorted(room), key=lambda name: room[name])
+        own = fleet.rate_rps * specs[away].traffic_share
+        return best, min(ORACLE_SHARE_MAX, room[best] / max(own, 1e-9))
 
 
 def worst_looking(
@@ -90,7 +113,7 @@ def worst_looking(
 
 @dataclass(slots=True)
 class RestartWorst:
-    """Detects as the loop does, then restarts the pod whose metrics moved most. Once per incident."""
+    """Detects as the loop does, then restarts the pod whose metrics moved most, once a case."""
 
     config: LoopConfig = field(default_factory=LoopConfig)
     state: LoopState = field(default_factory=LoopState)

@@ -129,7 +129,7 @@ def _run_fault(case: Case, task: Task, capacity: float, catalogue: Catalogue) ->
             scenario, traffic, seed=case.seed, rate_rps=rate, controller=None
         )
         worlds["oracle"] = run_world(
-            scenario, traffic, seed=case.seed, rate_rps=rate, controller=Oracle()
+            scenario, traffic, seed=case.seed, rate_rps=rate, controller=Oracle(capacity)
         )
         worlds["restart"] = run_world(
             scenario, traffic, seed=case.seed, rate_rps=rate, controller=RestartWorst(),

@@ -197,8 +197,9 @@ def test_scale_out_is_sized_by_the_forecast(fleet):
         snapshot = fleet.advance()
     load = engine_loads(snapshot, ActConfig())[0]
     assert load.served_rps == pytest.approx(4.0)  # 20 requests per 5 s on two instances
-    # 2 requests/s at 8 sequences held on average, 10 at most: Little's law gives 2.5.
-    assert load.capacity_rps == pytest.approx(2.5, rel=0.02)
+    # 2 requests/s at 24 sequences held on average, 40 at most: Little's law.
+    assert load.capacity_rps == pytest.approx(2.0 * 40 / 24, rel=0.02)
+    assert load.served_rps < load.fits_rps(2) < 2 * load.capacity_rps  # in time, not at the brink
     assert instances_to_add(load, ActConfig()) == 1
     rising = replace(load, arriving_rps=np.linspace(4.0, 9.0, 60))
     assert instances_to_add(rising, ActConfig()) == 3
