@@ -36,9 +36,13 @@ def replay(
         None
     ),
     only: Annotated[Only | None, typer.Option(help="Run one of the two worlds only.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for report, journal and bundles.")] = Path(
-        "out/replay"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report, journal and bundles.",
+            show_default="out/replay, out/again for a bundle",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be used.")

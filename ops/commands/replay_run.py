@@ -14,14 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ops.commands.options import OURS, find_scenario
+from ops.replay.again import is_recording, read_again
 from ops.replay.experiment import Experiment, Plan, make_plan, run_experiment
-from ops.replay.export import summary, write_run
+from ops.replay.export import JOURNAL, journal_sha256, summary, write_run
 from ops.replay.facts import Source
 from ops.replay.options import ReplayOptions, with_options
+from ops.replay.recorded import replay_recorded
 from ops.reports import RunReport, findings, render_terminal, sentence
 from ops.reports.build import good_ratio
 
 SEED = 7
+OUT, OUT_AGAIN = Path("out/replay"), Path("out/again")
 WORLDS = ("with", "without")
 
 
@@ -33,13 +36,18 @@ class Asked:
     options: ReplayOptions
     seed: int | None
     only: str | None
-    out: Path
+    out: Path | None
     as_json: bool
     check: bool
 
 
 def run_replay(asked: Asked) -> None:
     """Run and print. Exit code 1 on a finding, 2 on wrong use, 130 after an interrupt."""
+    folder = Path(asked.subject)
+    if is_recording(folder):
+        run_recording(folder, asked)
+        return
+    out = asked.out or OUT
     seed = SEED if asked.seed is None else asked.seed
     if seed < 0:
         raise typer.BadParameter(f"--seed {seed}: expected 0 or more")
@@ -49,18 +57,69 @@ def run_replay(asked: Asked) -> None:
         seed=seed,
         worlds=WORLDS if asked.only is None else (asked.only,),
     )
-    done, report = simulate(source, out=asked.out, check=asked.check)
-    if asked.as_json:
-        figures = summary(done, report=str(asked.out / "report.html"))
-        typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _print(report, done)
+    done, report = simulate(source, out=out, check=asked.check)
+    _tell(done, report, as_json=asked.as_json)
     if not done.complete:
         raise typer.Exit(130)
     missed = missed_steady_state(done)
     if missed:
         Console(stderr=True).print(missed)
         raise typer.Exit(1)
+
+
+def run_recording(folder: Path, asked: Asked) -> None:
+    """Simulate a recorded run again, or pass a recording of metrics through the pipeline.
+
+    Exit code 1 where the journal is not the one that was recorded.
+    """
+    if asked.options != ReplayOptions() or asked.seed is not None or asked.only is not None:
+        raise typer.BadParameter(f"{folder} is replayed as it was: leave all options but --out")
+    try:
+        again = read_again(folder)
+        if again is None:
+            _run_open_loop(folder)
+            return
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error
+    out = asked.out or OUT_AGAIN
+    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise typer.BadParameter(f"--out {out} would overwrite {folder}; choose another folder")
+    source = Source(
+        scenario=again.scenario, options=again.options, seed=again.seed, worlds=WORLDS
+    )  # fmt: skip
+    done, report = simulate(source, out=out, check=asked.check)
+    _tell(done, report, as_json=asked.as_json)
+    seen = journal_sha256(out)
+    recorded = again.journal_sha256
+    same = seen == recorded or not recorded  # a run without the loop left no journal
+    told = "the same as recorded" if same else f"another one was recorded: {recorded[:16]}"
+    Console(stderr=True).print(f"journal {seen[:16]}: {told}")
+    if not done.complete:
+        raise typer.Exit(130)
+    if not same:
+        raise typer.Exit(1)
+
+
+def _run_open_loop(folder: Path) -> None:
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+        found = replay_recorded(folder, progress=progress)
+    verdict = found.verdict
+    result = verdict.incident.result if verdict and verdict.incident else None
+    typer.echo(verdict.reason if verdict else "No incident in this recording.")
+    for cause in result.causes if result else ():
+        typer.echo(
+            f"{cause.rank:3} {cause.confidence:5.2f}  {cause.entity}  {cause.resource_class}"
+        )
+    typer.echo(f"decisions {len(found.decisions)}, sha256 {found.sha256}")
+
+
+def _tell(done: Experiment, report: RunReport, *, as_json: bool) -> None:
+    if as_json:
+        figures = summary(done, report=report.report_path)
+        typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(report, done)
 
 
 def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, RunReport]:
@@ -81,7 +140,7 @@ def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, Run
         _announce(console, plan)
         with _progress(console) as progress:
             done = run_experiment(
-                plan, journal=out / "journal.jsonl", worlds=source.worlds, check=check,
+                plan, journal=out / JOURNAL, worlds=source.worlds, check=check,
                 progress=progress,
             )  # fmt: skip
         return done, write_run(done, source, out)

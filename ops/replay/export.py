@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ops import __version__
-from ops.bundle import Manifest, write_bundle
+from ops.bundle import CONTENT, MANIFEST, TRUTH, Manifest, write_bundle
 from ops.encode import to_json, to_plain
 from ops.replay.experiment import Experiment
 from ops.replay.facts import Source, make_report
@@ -26,6 +26,7 @@ from rca.state import ChangeEvent, ClusterEvent, MetricFrame
 
 BUNDLE_BEFORE_S, BUNDLE_AFTER_S = 900.0, 60.0  # of metrics around onset and first verdict
 CAUSES_MAX = 5
+JOURNAL = "journal.jsonl"
 
 Timed = TypeVar("Timed", ChangeEvent, ClusterEvent)
 
@@ -85,6 +86,11 @@ def _incident(incident: Incident) -> dict[str, Any]:
     return plain
 
 
+def journal_sha256(out: Path) -> str:
+    """Hash of the journal of a run."""
+    return hashlib.sha256((out / JOURNAL).read_bytes()).hexdigest()
+
+
 def write_run(done: Experiment, source: Source, out: Path) -> RunReport:
     """Write everything below `out`; the journal is there already.
 
@@ -92,9 +98,8 @@ def write_run(done: Experiment, source: Source, out: Path) -> RunReport:
         BundleError: a bundle cannot be written.
         OSError: another file cannot be written.
     """
-    journal = out / "journal.jsonl"
-    content = journal.read_bytes() if done.acted is not None else b""
-    digest = hashlib.sha256(content).hexdigest() if done.acted is not None else ""
+    content = (out / JOURNAL).read_bytes() if done.acted is not None else b""
+    digest = journal_sha256(out) if done.acted is not None else ""
     report = make_report(done, source, journal_sha256=digest, path=str(out / "report.html"))
     # The report's data hold no path of this machine, so that equal runs give equal bytes.
     (out / "report.html").write_text(render_html(report), encoding="utf-8")
@@ -118,10 +123,20 @@ def write_run(done: Experiment, source: Source, out: Path) -> RunReport:
         "summary": summary(done, report="report.html"),
     }
     (out / "run.json").write_bytes(to_json(run))
+    _remove_old_bundles(out / "bundle")
     for incident in incidents_of(done.acted.decisions if done.acted else ()):
         folder = out / "bundle" / incident.incident_id
         _write_incident(done, source, incident, content, folder)
     return report
+
+
+def _remove_old_bundles(folder: Path) -> None:
+    """Bundles of an older run in the same folder; anything else stays."""
+    for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+        for name in (*CONTENT, TRUTH, MANIFEST):
+            (manifest.parent / name).unlink(missing_ok=True)
+        if not any(manifest.parent.iterdir()):
+            manifest.parent.rmdir()
 
 
 def _write_incident(

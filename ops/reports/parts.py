@@ -126,16 +126,11 @@ class Lane:
 
     def minutes_without(self) -> int | None:
         """Bad minutes without the loop; None where that was not run."""
-        if not self.bad_without:
-            return None
-        return self._count(self.bad_without)
+        return self._count(self.bad_without) if self.bad_without else None
 
     def _count(self, ratios: tuple[float, ...]) -> int:
-        return sum(
-            ratio > self.budget_ratio
-            for index, ratio in enumerate(ratios)
-            if self.start_s + 60.0 * (index + 1) > self.since_s
-        )
+        first = max(0, int((self.since_s - self.start_s) // 60.0))
+        return sum(ratio > self.budget_ratio for ratio in ratios[first:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
