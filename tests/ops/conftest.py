@@ -153,7 +153,7 @@ class TinyFleet:
                 self.totals[i] = waiting
             elif role.role == "engine_running":
                 # Held at every second row; the busy rows show what an instance can hold.
-                self.totals[i] = 40.0 if len(self.rows) % 2 else 8.0
+                self.totals[i] = 40.0 if len(self.rows) % 2 else 0.0
             elif role.role == "engine_kv_usage":
                 self.totals[i] = kv
         self.rows.append(self.totals.copy())

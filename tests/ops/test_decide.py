@@ -197,12 +197,12 @@ def test_scale_out_is_sized_by_the_forecast(fleet):
         snapshot = fleet.advance()
     load = engine_loads(snapshot, ActConfig())[0]
     assert load.served_rps == pytest.approx(4.0)  # 20 requests per 5 s on two instances
-    # 2 requests/s at 24 sequences held on average, 40 at most: Little's law.
-    assert load.capacity_rps == pytest.approx(2.0 * 40 / 24, rel=0.02)
+    # 2 requests/s at 20 sequences held on average, 40 at most: Little's law.
+    assert load.capacity_rps == pytest.approx(2.0 * 40 / 20, rel=0.02)
     assert load.served_rps < load.fits_rps(2) < 2 * load.capacity_rps  # in time, not at the brink
     assert instances_to_add(load, ActConfig()) == 1
     rising = replace(load, arriving_rps=np.linspace(4.0, 9.0, 60))
-    assert instances_to_add(rising, ActConfig()) == 3
+    assert instances_to_add(rising, ActConfig()) == 2
     assert instances_to_add(replace(rising, instances_max=3), ActConfig()) == 1
     assert instances_to_add(replace(rising, instances_max=2), ActConfig()) == 0
     unknown = replace(load, arriving_rps=np.full(60, np.nan), capacity_rps=float("nan"))

@@ -279,3 +279,37 @@ def test_after_an_effective_action_the_loop_waits(fleet, memory_leak):
     loop.run(16, slow={"east": 0.15})
     assert loop.of(DecisionKind.OUTCOME)[0].details["verdict"] is Verdict.EFFECTIVE
     assert len(loop.of(DecisionKind.ACT)) == 1
+
+
+@pytest.fixture
+def lost_region(make_cause, make_result):
+    return make_result(make_cause("service:east/engine", ResourceClass.LOSS))
+
+
+def shifted(fleet, result):
+    """A loop that has moved traffic from east to west because east's engines are gone."""
+    loop = Loop(fleet, result).run(HEALTHY_STEPS)
+    east = fleet.services["east", "engine"]
+    fleet.services["east", "engine"] = replace(east, ready_replicas=1)
+    loop.run(8, slow={"east": 0.6})
+    assert ActionKind.SHIFT_TRAFFIC in {d.action.kind for d in loop.of(DecisionKind.ACT)}
+    return loop, east
+
+
+def test_traffic_goes_back_once_the_region_is_whole(fleet, lost_region):
+    loop, east = shifted(fleet, lost_region)
+    loop.run(24)
+    assert ActionKind.UNDO not in {d.action.kind for d in loop.of(DecisionKind.ACT)}
+    fleet.services["east", "engine"] = east
+    loop.run(6)
+    undone = [d for d in loop.of(DecisionKind.ACT) if d.action.kind is ActionKind.UNDO]
+    assert [d.reason for d in undone] == ["east is whole again"]
+
+
+def test_a_shift_that_hurts_where_it_goes_is_taken_back(fleet, lost_region):
+    loop, _ = shifted(fleet, lost_region)
+    loop.run(12)
+    loop.run(8, slow={"west": 0.7})
+    undone = [d for d in loop.of(DecisionKind.ACT) if d.action.kind is ActionKind.UNDO]
+    assert len(undone) == 1 and "west" in undone[0].reason
+    assert len(loop.state.incidents) == 1
