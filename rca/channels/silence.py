@@ -214,9 +214,10 @@ def silence_findings(case: Case, silence: Silence, silent_jobs: Sequence[Entity]
     found = []
     for owner, pods in sorted(owned.items()):
         single = owner.kind is EntityKind.POD
-        text = silence.text[pods[0]]
+        worst = min(pods, key=lambda pod: (-silence.fell[pod], pod))
+        text = silence.text[worst]
         if not single:
-            text = f"{len(pods)} pods are silent for its sake, {pods[0]} {text}"
+            text = f"{len(pods)} pods are silent for its sake; the worst: {text}"
         found.append(
             Finding(
                 entity=owner,
