@@ -172,6 +172,8 @@ class Injector:
             pod.leak_blocks_per_s, pod.leaked_blocks = 0.0, 0.0
             return
         cache = pod.engine.cache_config
+        if pod.instance is not None:
+            pod.instance.refresh(self.kernel.now_s)  # else the answer depends on the last scrape
         used = cache.num_gpu_blocks * pod.engine.kv_usage_ratio
         left = max(LEAK_LEFT_RATIO * used / min(level, 4.0), LEAK_LEFT_TOKENS / cache.block_size)
         pod.leak_blocks_max = cache.num_gpu_blocks - left
