@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ops.adapters.journal import FileJournal
 from ops.catalogue import Catalogue
-from ops.replay.capacity import capacity_rps
+from ops.replay.capacity import measure_capacity
 from ops.replay.fleet import Fleet
 from ops.replay.options import GENERATED
 from ops.replay.run import Loop, WorldRecord, incidents_of, run_world
@@ -78,16 +78,24 @@ def make_plan(scenario: Scenario, *, seed: int, skip_bad_rows: bool = False) -> 
         ConfigError: it has no rate.
     """
     traffic = Traffic.open(scenario, seed=seed, skip_bad_rows=skip_bad_rows)
-    load, capacity = scenario.traffic.load, None
+    load = scenario.traffic.load
+    capacity: float | None = None
+    notes: tuple[str, ...] = ()
     if load > 0.0:
-        capacity = capacity_rps(scenario, traffic)
+        measured = measure_capacity(scenario, traffic)
+        capacity = measured.rps
         rate = load * capacity
+        if measured.idle_good_ratio < 1.0:
+            notes = (
+                f"even an idle fleet serves only {100 * measured.idle_good_ratio:.0f} % of these "
+                "requests within the SLO; load is a share of the rate at which it still does",
+            )
     else:
         rate = traffic.own_rate_rps()
-    notes: tuple[str, ...] = ()
     if scenario.traffic.trace != GENERATED and traffic.table is not None:
         wanted_s = (len(traffic.table) - 1) / rate + TAIL_S
-        scenario, notes = fit_duration(scenario, wanted_s)
+        scenario, adapted = fit_duration(scenario, wanted_s)
+        notes += adapted
         traffic = replace(traffic, scenario=scenario)
     if traffic.report is not None and traffic.report.dropped:
         dropped = ", ".join(f"{n} {reason}" for reason, n in traffic.report.dropped.items())

@@ -1,8 +1,7 @@
 """Parts of a report as pure data, independent of the world that it describes.
 
-Times are seconds since the start of the run; `ClockBase` turns them into clock times. Ratios lie
-in 0..1. A missing sample is NaN, a missing fact is None; neither is ever zero. Strings may hold
-names that others chose: every renderer escapes them.
+Times are seconds since the start of the run; `ClockBase` makes clock times of them. Ratios lie in
+0..1. A missing sample is NaN, a missing fact None. Names may be hostile: renderers escape them.
 """
 
 from __future__ import annotations
