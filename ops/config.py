@@ -96,7 +96,7 @@ class GuardConfig:
 def _settle_s() -> Mapping[ActionKind, float]:
     return {
         ActionKind.RESTART_POD: 60.0,
-        ActionKind.REPLACE_POD: 75.0,
+        ActionKind.REPLACE_POD: 100.0,
         ActionKind.CORDON_DRAIN_NODE: 90.0,
         ActionKind.SHIFT_TRAFFIC: 45.0,
         ActionKind.SCALE_OUT: 90.0,

@@ -113,10 +113,16 @@ def not_in_effect(record: ActionRecord, snapshot: Snapshot) -> str:
 def _pod_unchanged(record: ActionRecord, snapshot: Snapshot) -> str:
     name = record.action.target.name
     pod = next((p for p in snapshot.pods if p.name == name), None)
+    if record.action.kind is ActionKind.REPLACE_POD:
+        if pod is not None:
+            return f"pod {name} is still there"
+        owner = str(record.action.params.get("service", ""))
+        service = _service(snapshot, record.action.target.region, owner)
+        if service and record.ready_before and service.ready_replicas < record.ready_before:
+            return f"the replacement of {name} is not ready"
+        return ""
     if pod is None:
         return ""
-    if record.action.kind is ActionKind.REPLACE_POD:
-        return f"pod {name} is still there"
     if record.restarts_before is not None and pod.restarts <= record.restarts_before:
         return f"pod {name} was not restarted"
     return "" if pod.ready else f"pod {name} is not ready again"
@@ -134,7 +140,8 @@ def _node(snapshot: Snapshot, name: str) -> NodeRecord | None:
 def before_action(record: ActionRecord, snapshot: Snapshot, *, share: Share) -> ActionRecord:
     """The record with what the later check compares against."""
     target = record.action.target
-    service = _service(snapshot, target.region, target.name)
+    owner = str(record.action.params.get("service", target.name))
+    service = _service(snapshot, target.region, owner)
     pod = (
         next((p for p in snapshot.pods if p.name == target.name), None)
         if target.kind is EntityKind.POD

@@ -131,6 +131,7 @@ def replace_pod(context: Context) -> Action | None:
         action_id="",
         kind=ActionKind.REPLACE_POD,
         target=context.cause.entity,
+        params={"service": pod.service},
         reason=f"{context.cause.resource_class} of {pod.name} is the cause; "
         "a new pod gets other hardware or a clean state",
         undo="none needed: its owner makes a new pod",
