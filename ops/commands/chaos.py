@@ -36,6 +36,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for runs.jsonl and summary.json.")] = Path(
         "out/chaos"
     ),
+    write_calibration: Annotated[
+        Path | None,
+        typer.Option(help="Also write how often each confidence was right, for reports."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Sweep kinds x seeds and print accuracy, speed, savings and false alarms.
@@ -46,5 +50,6 @@ def run(
 
     run_chaos(
         scenario=scenario, kinds=kinds, seeds=seeds, load=load, healthy_days=healthy_days,
-        jobs=jobs, resume=resume, worlds=worlds, out=out, as_json=as_json,
+        jobs=jobs, resume=resume, worlds=worlds, out=out,
+        write_calibration=write_calibration, as_json=as_json,
     )  # fmt: skip

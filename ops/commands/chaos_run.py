@@ -29,6 +29,7 @@ def run_chaos(
     resume: bool,
     worlds: bool,
     out: Path,
+    write_calibration: Path | None,
     as_json: bool,
 ) -> None:
     """Run and print. Exit code 2 on wrong use."""
@@ -72,6 +73,16 @@ def run_chaos(
     figures = summarise(rows)
     figures["seeds"], figures["load"], figures["scenario"] = seeds, load, base.name
     figures["calibration"] = calibration(rows)
+    if write_calibration is not None:
+        write_calibration.write_bytes(
+            orjson.dumps(
+                {
+                    "source": f"sweep of {len(rows)} runs, seeds {seeds}",
+                    "bins": figures["calibration"],
+                },
+                option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+            )
+        )
     (out / "summary.json").write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
     if as_json:
         typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
