@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from ops import __version__
+from ops.errors import ScenarioError
 from ops.replay.fleet import Fleet
 from ops.replay.scenario import Scenario
 from ops.replay.score import minutes
@@ -46,6 +47,9 @@ def measure_capacity(
     """Bisect the rate; the answer is cached per fleet, graph, traffic source and version.
 
     The pools stay at their deployed size: autoscaling would measure another fleet.
+
+    Raises:
+        ScenarioError: an idle fleet serves no request within its limits.
     """
     fixed = replace(
         scenario,
@@ -83,6 +87,11 @@ def _bisect(scenario: Scenario, traffic: Traffic) -> Capacity:
     if not _is_good(scenario, traffic, high, wanted):
         length_s = max(TRIAL_S, SETTLE_S + IDLE_REQUESTS / IDLE_RPS)
         idle = _good_ratio(replace(scenario, duration_s=length_s), traffic, IDLE_RPS)
+        if idle <= 0.0:
+            raise ScenarioError(
+                f"scenario {scenario.name!r}: at {IDLE_RPS} requests/s not one is within its "
+                "limits; loosen the SLOs or check the call timeouts and pools"
+            )
         wanted, high = GOOD_RATIO * min(idle, 1.0), 2.0 * IDLE_RPS
     while _is_good(scenario, traffic, high, wanted) and high < 4096.0:
         high *= 2.0
