@@ -33,8 +33,9 @@ THIN_KINDS = ("pod-kill",)
 SEED, RATE_RPS = 3, 10.0
 SEVERITY = {
     "pod-kill": 3.0, "gpu-throttle": 1.3, "gpu-memory-leak": 4.0, "cpu-hog": 1.5,
-    "memory-leak": 0.4, "pool-exhaustion": 2.0, "slow-registry": 2.0, "traffic-burst": 0.6,
+    "memory-leak": 0.4, "pool-exhaustion": 2.0, "retry-storm": 2.0, "slow-registry": 2.0, "traffic-burst": 0.6,
 }  # fmt: skip
+PROMPT = {"gpu-memory-leak": (700, 1100)}  # long enough to fill what a leak leaves
 # Decoys: what comes after a moment must not reach back before it.
 AFTERWARDS = ("node-loss", "bad-code", "traffic-burst", "metric-gap", "cpu-hog")
 
@@ -117,9 +118,11 @@ class Bench:
             if until_s is not None and now_s >= until_s:
                 raise KeyboardInterrupt
 
+        kind = scenario.faults[0].kind if scenario.faults else ""
+        traffic = self.sim.Steady(scenario, seed=SEED, prompt=PROMPT.get(kind, (50, 300)))
         loop = Loop(config=self.size.config, act=act) if watch else None
         world = run_world(
-            scenario, self.sim.Steady(scenario), seed=SEED, rate_rps=self.size.rate_rps,
+            scenario, traffic, seed=SEED, rate_rps=self.size.rate_rps,
             controller=loop, catalogue=self.catalogue if scrape else None, check=True,
             fleet_hook=on_start, progress=stop,
         )  # fmt: skip
