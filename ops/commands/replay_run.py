@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from ops.reports.build import good_ratio
 SEED = 7
 OUT, OUT_AGAIN = Path("out/replay"), Path("out/again")
 WORLDS = ("with", "without")
+COLUMNS, LABEL_COLUMNS = 80, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ def _tell(done: Experiment, report: RunReport, *, as_json: bool) -> None:
         figures = summary(done, report=report.report_path)
         typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
     else:
-        _print(report, done)
+        _print(report)
 
 
 def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, RunReport]:
@@ -191,13 +193,13 @@ def missed_steady_state(done: Experiment) -> str:
     return f"steady state missed: {ratio:.4f} of the requests were good, {wanted:g} expected"
 
 
-def _print(report: RunReport, done: Experiment) -> None:
+def _print(report: RunReport) -> None:
     for incident in report.incidents:
         typer.echo(render_terminal(report, incident))
-    if not done.complete:
-        typer.echo("INCOMPLETE: the run was stopped before its end.")
-    typer.echo(sentence.run_headline(report))
-    for name, text in findings.run_rows(report):
-        if (name, text) not in report.versions:
-            typer.echo(f"{name:12}{text}")
-    typer.echo(f"{'Report':12}{report.report_path}")
+    rows = [("", sentence.run_headline(report))]
+    rows += [row for row in findings.run_rows(report) if row not in report.versions]
+    for name, text in rows:
+        indent = " " * LABEL_COLUMNS if name else ""
+        lines = textwrap.wrap(text, COLUMNS - len(indent))
+        typer.echo(f"{name:{len(indent)}}" + f"\n{indent}".join(lines))
+    typer.echo(f"{'Report':{LABEL_COLUMNS}}{report.report_path}")

@@ -145,12 +145,16 @@ def missing(incident: IncidentReport) -> str:
     return words.capital(text)
 
 
-def lane_rows(lanes: tuple[Lane, ...]) -> list[tuple[str, str]]:
-    """(lane, share of traffic and bad minutes) for every lane, in the order given."""
+def lane_rows(lanes: tuple[Lane, ...], *, loop: bool = True) -> list[tuple[str, str]]:
+    """(lane, share of traffic and bad minutes) for every lane, in the order given.
+
+    Args:
+        loop: midwatch watched; False = the lanes are those of the world without it.
+    """
     rows = []
     for lane in lanes:
         text = f"{words.percent(lane.traffic_ratio)} of traffic, bad minutes: "
-        text += f"{_bare(lane.minutes_with())} with midwatch"
+        text += f"{_bare(lane.minutes_with())} {_world(loop)}"
         without = lane.minutes_without()
         if without is not None:
             text += f", {_bare(without)} without"
@@ -175,7 +179,7 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
         rows.append(("Requests", f"{ledger.arrived:,} arrived: {told or 'none'}"))
         rows.append(("Attempts", f"{ledger.attempts:,}, {ledger.retries:,} of them retries"))
     if run.lanes:
-        text = f"{_bare(run.minutes_with())} with midwatch"
+        text = f"{_bare(run.minutes_with())} {_world(run.loop)}"
         without = run.minutes_without()
         if without is not None:
             text += f", {_bare(without)} without"
@@ -185,6 +189,10 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
         rows.append(("Load", f"{words.number(run.load)} of the healthy fleet's capacity"))
     rows.append(("Seed", str(run.seed)))
     return rows + list(run.versions)
+
+
+def _world(loop: bool) -> str:
+    return "with midwatch" if loop else "without midwatch"
 
 
 def _bare(value: int) -> str:

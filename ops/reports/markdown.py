@@ -211,7 +211,10 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
 def _healthy(run: RunReport) -> list[str]:
     rows = [
         ("Watched", "; ".join(map(escape, run.watched)) or "none"),
-        *((f"**{escape(who)}**", escape(much)) for who, much in findings.lane_rows(run.lanes)),
+        *(
+            (f"**{escape(who)}**", escape(much))
+            for who, much in findings.lane_rows(run.lanes, loop=run.loop)
+        ),
         *(
             (f"{time} change", f"{escape(title)}, {escape(why)}")
             for time, title, why, _ in sentence.changed(run.changes, run.clock)

@@ -5,6 +5,8 @@ The same sentences go to every format; no renderer words a fact by itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ops.reports import words
 from ops.reports.model import IncidentReport, RunReport
 from ops.reports.parts import (
@@ -228,6 +230,14 @@ def done_text(action: DoneAction, base: ClockBase) -> str:
 
 def run_headline(run: RunReport) -> str:
     """One sentence for the whole run."""
+    if not run.complete:
+        whole = replace(run, complete=True)
+        return f"Stopped early, the rest is not known. {run_headline(whole)}"
+    if not run.loop:
+        bad = run.minutes_with()
+        return (
+            f"Without midwatch: {words.count(bad, 'bad minute')} in {words.span(run.duration_s)}."
+        )
     if not run.incidents:
         bad = run.minutes_with()
         tail = "" if not bad else f"; {words.count(bad, 'bad minute')} without an incident"
