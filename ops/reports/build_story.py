@@ -186,8 +186,9 @@ def next_step_of(
     """What a person should do now, given what was done already."""
     if cause is None:
         return _step_of_abstention(incident)
-    effective = [r for r in incident.actions if r.verdict is Verdict.EFFECTIVE]
-    pending = [r for r in incident.actions if r.verdict is Verdict.PENDING]
+    done = [r for r in incident.actions if r.action.kind is not ActionKind.UNDO]
+    effective = [r for r in done if r.verdict is Verdict.EFFECTIVE]
+    pending = [r for r in done if r.verdict is Verdict.PENDING]
     back = _taken_back(decisions)
     standing = [r for r in effective if r.action.action_id not in back]
     if standing:

@@ -24,6 +24,8 @@ def escape(text: str) -> str:
 def render_markdown(run: RunReport) -> str:
     """The whole run, first incident first."""
     lines = []
+    if not run.complete:
+        lines += ["**Incomplete.** The run was stopped before its end; the rest is not known.", ""]
     if len(run.incidents) != 1:
         lines += [f"# {escape(sentence.run_headline(run))}", "", f"_{_facts_line(run)}_", ""]
     if len(run.incidents) > 1:
