@@ -72,7 +72,7 @@ def rank_deepest(
     )  # fmt: skip
     tree = build_red(case)
     region = symptom.region
-    depth = _depths(tree.callees, region, entry_services(case, tree, region))
+    depth = tree.depths(region, entry_services(case, tree, region))
     keyed = []
     for (where, service), red in tree.inbound.items():
         if where != region:
@@ -147,18 +147,3 @@ def _robust(normal: FloatArray, fault: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore"):
         score = (top - at(0.5)) / spread
     return np.where(np.isfinite(score), score, 0.0)
-
-
-def _depths(
-    callees: Mapping[tuple[str, str], list[str]], region: str, entries: list[str]
-) -> dict[str, int]:
-    depth = dict.fromkeys(entries, 0)
-    todo = list(entries)
-    while todo:
-        caller = todo.pop(0)
-        for callee in callees.get((region, caller), ()):
-            # The longest way down, but never around a cycle.
-            if depth[caller] + 1 > depth.get(callee, -1) and depth[caller] < len(callees) + 1:
-                depth[callee] = depth[caller] + 1
-                todo.append(callee)
-    return depth

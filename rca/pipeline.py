@@ -83,6 +83,8 @@ def diagnose(
         topology=topology,
         symptom=symptom,
         now_s=now_s,
+        events=events,
+        announced=changes,
     )
     return _conclude(case, changes, events, config, np.random.default_rng([seed, 7]))
 

@@ -12,25 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rca.channels.case import Case, Contrast, contrast, ratio, service_of
+from rca.channels.case import Case, Contrast, contrast, ratio
+from rca.channels.explain import explained
+from rca.channels.load import demand
+from rca.channels.parts import ERRORS, LATENCY, Part, beyond_noise
 from rca.channels.red import LinkKey, Red, RedTree, entry_services, known
 from rca.channels.silence import Silence
 from rca.state import Entity, EntityKind, FloatArray
 
-Z_MIN = 2.0  # spreads that are taken off a shift before it counts
 ERROR_FLOOR = 0.004  # share of calls; below it an error rate is noise
-SLOW_Z, SLOW_FACTOR = 4.0, 3.0  # when a callee counts as slow enough to cause timeouts
-LATENCY, ERRORS = "latency", "errors"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """What one entity adds to one user request since the onset."""
-
-    entity: Entity
-    what: str  # LATENCY (seconds) or ERRORS (share of requests)
-    added: float
-    stat: Contrast  # of the entity's own quantity, per call
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +54,9 @@ def blame(case: Case, tree: RedTree, silence: Silence) -> Blame:
     for key in sorted(tree.sent):
         if key[0] == region and key[1] in out.on_path and key in tree.received:
             out.parts += _link_parts(tree, key, users)
-    out.parts = _moved_from_links(case, tree, silence, out)
+    out.parts = explained(
+        case, tree, silence, out.parts, entries=out.entries, asked=demand(case, region)
+    )
     out.parts += _node_parts(case, out.parts)
     out.share = _shares(case, tree, out.parts)
     return out
@@ -87,7 +79,9 @@ def own_time(inbound: Red, sent: dict[str, Red], what: str) -> FloatArray:
     for waited, callee in waits:
         if waited <= 1.05 * budget:
             own = own - sent[callee].wait_s
-    return ratio(own, inbound.count)
+    # Waits that overlap, or that began in an earlier window, may exceed the whole: own time is
+    # then small, never negative.
+    return np.maximum(ratio(own, inbound.count), 0.0)
 
 
 def _service_parts(
@@ -107,7 +101,7 @@ def _service_parts(
     entity = Entity(EntityKind.SERVICE, region, service)
     calls = float(known(inbound.calls)[-1])
     if len(pods) < 2:
-        added = _beyond_noise(whole) * calls / users
+        added = beyond_noise(whole) * calls / users
         found = [Part(entity=entity, what=what, added=added, stat=whole)] if added > 0 else []
         if found and pods:
             only = Entity(EntityKind.POD, region, pods[0])
@@ -123,18 +117,40 @@ def _service_parts(
         if np.isfinite(stat.shift):
             stats[pod] = stat
             weights[pod] = float(known(red.calls)[-1])
-    shifts = sorted(_beyond_noise(stat) for stat in stats.values())
+    stats, found = _apart_new_revision(case, entity, what, stats, weights, users)
+    shifts = sorted(beyond_noise(stat) for stat in stats.values())
     shared = shifts[(len(shifts) - 1) // 2] if len(shifts) >= 2 else 0.0
-    found = []
     added = min(shared * calls / users, np.inf)
     if added > 0.0:
         found.append(Part(entity=entity, what=what, added=added, stat=whole))
     for pod, stat in sorted(stats.items()):
-        extra = (_beyond_noise(stat) - shared) * weights[pod] / users
+        extra = (beyond_noise(stat) - shared) * weights[pod] / users
         if extra > 0.0:
             pod_entity = Entity(EntityKind.POD, region, pod)
             found.append(Part(entity=pod_entity, what=what, added=extra, stat=stat))
     return found
+
+
+def _apart_new_revision(
+    case: Case,
+    entity: Entity,
+    what: str,
+    stats: dict[str, Contrast],
+    weights: dict[str, float],
+    users: float,
+) -> tuple[dict[str, Contrast], list[Part]]:
+    """Pods of the old revision, and what those of the new one add, which is their service's.
+
+    While a roll-out is under way pods differ by what they run: old ones are no siblings of new
+    ones.
+    """
+    new = sorted(set(stats) & case.young)
+    found = []
+    for pod in new:
+        added = beyond_noise(stats[pod]) * weights[pod] / users
+        if added > 0.0:
+            found.append(Part(entity=entity, what=what, added=added, stat=stats[pod]))
+    return {pod: stat for pod, stat in stats.items() if pod not in case.young}, found
 
 
 def _own_contrast(inbound: Red, sent: dict[str, Red], what: str) -> Contrast:
@@ -144,12 +160,6 @@ def _own_contrast(inbound: Red, sent: dict[str, Red], what: str) -> Contrast:
     mean = ratio(inbound.total_s, inbound.count)[:-1]
     level = float(np.nanmedian(mean)) if np.isfinite(mean).any() else 0.0
     return contrast(values, floor=0.05 * level)
-
-
-def _beyond_noise(stat: Contrast) -> float:
-    """Shift with the usual spread taken off, never negative, 0 where unknown."""
-    shift = stat.shift - Z_MIN * stat.spread
-    return float(shift) if np.isfinite(shift) and shift > 0.0 else 0.0
 
 
 def _link_parts(tree: RedTree, key: LinkKey, users: float) -> list[Part]:
@@ -165,88 +175,10 @@ def _link_parts(tree: RedTree, key: LinkKey, users: float) -> list[Part]:
     failures = contrast(np.maximum(ratio(lost, sent.calls), 0.0), floor=ERROR_FLOOR)
     found = []
     for what, stat in ((LATENCY, gap), (ERRORS, failures)):
-        added = _beyond_noise(stat) * calls / users
+        added = beyond_noise(stat) * calls / users
         if added > 0.0:
             found.append(Part(entity=entity, what=what, added=added, stat=stat))
     return found
-
-
-def _moved_from_links(case: Case, tree: RedTree, silence: Silence, found: Blame) -> list[Part]:
-    """Give what callers lose on a link to whom it belongs, where that is not the link.
-
-    Silent pods take the loss of their callers. Calls that run into a timeout because the callee
-    became slow by its own account belong to whoever made it slow. A gap that every one of several
-    callers sees is the callee's.
-    """
-    region = case.symptom.region
-    gaps: dict[tuple[str, str], int] = defaultdict(int)
-    for part in found.parts:
-        if part.entity.kind is EntityKind.LINK:
-            gaps[(part.entity.name.partition("->")[2], part.what)] += 1
-    out = _moved_from_siblings(
-        case, silence, [part for part in found.parts if part.entity.kind is not EntityKind.LINK]
-    )
-    slow = [part for part in out if part.what == LATENCY]
-    for part in found.parts:
-        if part.entity.kind is not EntityKind.LINK:
-            continue
-        callee = part.entity.name.partition("->")[2]
-        callers = sum(1 for c in tree.callers.get((region, callee), ()) if c)
-        late = _makers_of_slowness(case, tree, callee, slow) if part.what == ERRORS else {}
-        silent = silence.of_service(case, region, callee)
-        if silent:
-            targets = _owners(silence, silent)
-        elif late:
-            targets = late
-        elif callers >= 2 and gaps[(callee, part.what)] == callers:
-            targets = {Entity(EntityKind.SERVICE, region, callee): 1.0}
-        else:
-            targets = {part.entity: 1.0}
-        out += [
-            Part(entity=entity, what=part.what, added=part.added * weight, stat=part.stat)
-            for entity, weight in sorted(targets.items())
-        ]
-    return out
-
-
-def _owners(silence: Silence, pods: list[str]) -> dict[Entity, float]:
-    shares: dict[Entity, float] = defaultdict(float)
-    for pod in pods:
-        shares[silence.owner[pod]] += 1.0 / len(pods)
-    return shares
-
-
-def _moved_from_siblings(case: Case, silence: Silence, parts: list[Part]) -> list[Part]:
-    """Give what silent pods and their overloaded siblings add to the owner of the silence."""
-    out = []
-    for part in parts:
-        service = service_of(case, part.entity)
-        silent = silence.of_service(case, part.entity.region, service) if service else []
-        targets = _owners(silence, silent) if silent else {part.entity: 1.0}
-        if part.entity.kind is EntityKind.NODE:
-            targets = {part.entity: 1.0}
-        out += [
-            Part(entity=entity, what=part.what, added=part.added * weight, stat=part.stat)
-            for entity, weight in sorted(targets.items())
-        ]
-    return out
-
-
-def _makers_of_slowness(
-    case: Case, tree: RedTree, callee: str, slow: list[Part]
-) -> dict[Entity, float]:
-    """Who makes a callee slow by its own account, as shares; empty where it is not slow."""
-    region = case.symptom.region
-    inbound = tree.inbound.get((region, callee))
-    if inbound is None:
-        return {}
-    stat = contrast(ratio(inbound.total_s, inbound.count), floor_ratio=0.1)
-    if stat.z < SLOW_Z or stat.after < SLOW_FACTOR * stat.before:
-        return {}
-    below = tree.reachable(region, [callee])
-    mine = {p.entity: p.added for p in slow if service_of(case, p.entity) in below}
-    total = sum(mine.values())
-    return {entity: added / total for entity, added in mine.items()} if total > 0.0 else {}
 
 
 def _node_parts(case: Case, parts: list[Part]) -> list[Part]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rca.align import Aligned, Windows, block_sums
 from rca.change import ChangeTable
+from rca.channels.startup import started_by_rollouts
 from rca.state import (
+    ChangeEvent,
+    ClusterEvent,
     Entity,
     EntityKind,
     FloatArray,
@@ -23,6 +26,8 @@ from rca.state import (
 )
 
 LIVE_ROWS = 3
+TOP_QUANTILE = 0.95
+KILLED_S = 120.0  # a deliberate end counts from this long before the onset
 # What a running process shows; the control plane goes on describing pods that are gone.
 _WORK = frozenset({MetricKind.RATE, MetricKind.SATURATION, MetricKind.LATENCY})
 
@@ -51,6 +56,7 @@ class Contrast:
     before: float
     after: float
     spread: float  # robust spread over the normal blocks, floored
+    top: float = -np.inf  # what earlier windows of the same length reached, freak ones left out
 
     @property
     def shift(self) -> float:
@@ -82,7 +88,8 @@ def contrast(values: FloatArray, *, floor_ratio: float = 0.05, floor: float = 0.
     before = float(normal[normal.size // 2] + normal[(normal.size - 1) // 2]) / 2.0
     low, high = normal[int(0.1 * (normal.size - 1))], normal[int(np.ceil(0.9 * (normal.size - 1)))]
     spread = max(float(high - low) / 2.56, floor_ratio * abs(before), floor, 1e-12)
-    return Contrast(before=before, after=after, spread=spread)
+    top = float(normal[int(TOP_QUANTILE * (normal.size - 1))])
+    return Contrast(before=before, after=after, spread=spread, top=top)
 
 
 def ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
@@ -116,6 +123,8 @@ class Case:
     live: frozenset[str]  # pods that were at work right before the onset
     earlier: frozenset[str]  # pods that were at work halfway through the normal rows
     working: frozenset[str]  # pods that show work in the newest row
+    young: frozenset[str]  # pods that a roll-out of their service started
+    killed: Mapping[str, float]  # pod -> when it was last ended on purpose, around the onset
 
     @property
     def roles(self) -> tuple[MetricRole, ...]:
@@ -163,7 +172,8 @@ class Case:
         """
         region, service, _ = self.pod_place.get(pod, ("", "", ""))
         pods = set(self.pods_of(region, service))
-        usual = min(len(pods & self.live), len(pods & self.earlier) or len(pods))
+        before = pods & (self.live | self.killed.keys())
+        usual = min(len(before), len(pods & self.earlier) or len(pods))
         return pod not in self.working and len(pods & self.working) >= max(1, usual)
 
 
@@ -175,6 +185,8 @@ def make_case(
     topology: Topology,
     symptom: Symptom,
     now_s: float,
+    events: Sequence[ClusterEvent] = (),
+    announced: Sequence[ChangeEvent] = (),
 ) -> Case:
     """Compute what the channels share."""
     sums, _ = block_sums(aligned.increases, windows)
@@ -206,6 +218,12 @@ def make_case(
         earlier=_showing_work(aligned, windows.normal_end // 2, rows=LIVE_ROWS),
         working=_showing_work(aligned, len(aligned.times_s), rows=1),
         service_pods={key: tuple(found) for key, found in pods.items()},
+        young=started_by_rollouts(aligned, places, announced, events, now_s),
+        killed={
+            event.entity.name: event.at_s
+            for event in sorted(events)
+            if event.reason == "Killing" and windows.onset_s - KILLED_S <= event.at_s <= now_s
+        },
     )
 
 

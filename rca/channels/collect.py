@@ -34,11 +34,12 @@ def collect_findings(
     jobs = [f.entity for f in gaps.findings]
     found = topology_findings(blamed)
     found += resource_findings(case)
-    found += silence_findings(case, silence, jobs)
+    silent = silence_findings(case, silence, jobs)
+    found += silent
     found += event_findings(case, events)
     speed = speed_findings(case)
     found += speed
-    slowed = max((f.strength for f in speed), default=0.0)
+    slowed = max((f.strength for f in [*speed, *silent]), default=0.0)
     found += load_findings(case, tree, slowed)
     found += host_findings(case, found)
     found += change_findings(case, changes, misbehaviour(case, blamed, found))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rca.channels.case import Case, Contrast, Finding, contrast, ratio
-from rca.channels.red import RedTree, entry_services
+from rca.channels.red import LinkKey, RedTree, entry_services
 from rca.kinds import plain, plain_s
 from rca.state import Entity, EntityKind, FloatArray, MetricKind, ResourceClass
 
@@ -26,6 +26,7 @@ class Demand:
     z: float
     before_rps: float
     after_rps: float
+    top_rps: float = -np.inf  # what earlier windows of the same length reached
 
 
 def demand(case: Case, region: str) -> Demand:
@@ -43,7 +44,16 @@ def demand(case: Case, region: str) -> Demand:
     rate = np.maximum(arrived - again, 0.0) / case.block_s
     stat = contrast(rate, floor_ratio=0.08)
     factor = stat.after / stat.before if stat.before > 0.0 else 1.0
-    return Demand(factor=float(factor), z=stat.z, before_rps=stat.before, after_rps=stat.after)
+    return Demand(
+        factor=float(factor), z=stat.z, before_rps=stat.before, after_rps=stat.after,
+        top_rps=stat.top,
+    )  # fmt: skip
+
+
+def rise_of(asked: Demand) -> float:
+    """0..1: how far demand rose; half as much again counts in full."""
+    beyond = asked.z > 2.0 and asked.after_rps > asked.top_rps
+    return float(np.clip((asked.factor - 1.1) / 0.5, 0.0, 1.0)) if beyond else 0.0
 
 
 def _in_flight(case: Case, region: str) -> list[int]:
@@ -91,7 +101,7 @@ def load_findings(case: Case, tree: RedTree, slowed: float) -> list[Finding]:
     region = case.symptom.region
     asked = demand(case, region)
     found = []
-    rise = float(np.clip((asked.factor - 1.1) / 0.5, 0.0, 1.0)) if asked.z > 2.0 else 0.0
+    rise = rise_of(asked)
     if rise > 0.0:
         found.append(
             Finding(
@@ -114,47 +124,68 @@ def load_findings(case: Case, tree: RedTree, slowed: float) -> list[Finding]:
 def _amplified(case: Case, tree: RedTree) -> list[Finding]:
     """Services that call a callee more often per request than before: retries multiply load."""
     region = case.symptom.region
-    entries = entry_services(case, tree, region)
-    arrived = tree.entry_requests.get(region)
-    if arrived is not None:
-        arrived = arrived + _growth_of_gauge(case, _in_flight(case, region))
     found: dict[Entity, Finding] = {}
-    for (where, caller, callee), sent in sorted(tree.sent.items()):
-        inbound = tree.inbound.get((where, caller))
-        base = inbound.calls if inbound is not None else None
-        if caller in entries:
-            base = arrived
-        if where != region or base is None:
-            continue
-        per_call = contrast(ratio(sent.calls, base), floor_ratio=0.05)
-        if not (per_call.before > 0.0 and per_call.z > 3.0):
-            continue
-        # Failed calls are repeated, up to twice in any sane client: that much is a consequence.
-        failed = contrast(ratio(np.maximum(sent.errors, sent.lost), sent.calls), floor=0.005)
-        share = float(np.clip(np.nan_to_num(failed.after), 0.0, 1.0))
-        factor = per_call.after / per_call.before / (1.0 + share + share**2)
-        retried = contrast(ratio(sent.retries, sent.calls), floor=0.005)
-        strength = float(np.clip((factor - 1.15) / 1.0, 0.0, 1.0))
-        if strength <= 0.0:
-            continue
-        entity = Entity(EntityKind.SERVICE, where, caller)
-        known = found.get(entity)
-        if known is None or strength > known.strength:
-            text = (
-                f"calls {callee} {plain(per_call.before)} -> {plain(per_call.after)} times a "
-                f"request, retries {plain(100 * retried.after)} % of the calls"
-            )
-            found[entity] = Finding(
-                entity=entity,
-                channel="amplification",
-                strength=strength,
-                resource=ResourceClass.CONFIG_CHANGE,
-                text=text,
-                specificity=0.4,
-                before=per_call.before,
-                after=per_call.after,
-            )
+    for key in sorted(tree.sent):
+        one = amplification(case, tree, key) if key[0] == region else None
+        if one is not None and (
+            one.entity not in found or one.strength > found[one.entity].strength
+        ):
+            found[one.entity] = one
     return [found[key] for key in sorted(found)]
+
+
+def amplification(case: Case, tree: RedTree, key: LinkKey) -> Finding | None:
+    """How far a caller calls a callee more often per request of its own than before.
+
+    A caller's requests are what reached it: answered ones, or where answers are missing the calls
+    that its own callers sent. The repeats that failed calls bring with them in any sane client
+    are a consequence and are taken off.
+    """
+    region, caller, callee = key
+    sent, base = tree.sent[key], _reached(case, tree, region, caller)
+    if base is None:
+        return None
+    per_call = contrast(ratio(sent.calls, base), floor_ratio=0.05)
+    if not (per_call.before > 0.0 and per_call.z > 3.0):
+        return None
+    failed = contrast(ratio(np.maximum(sent.errors, sent.lost), sent.calls), floor=0.005)
+    share = float(np.clip(np.nan_to_num(failed.after), 0.0, 1.0))
+    factor = per_call.after / per_call.before / (1.0 + share + share**2)
+    retried = contrast(ratio(sent.retries, sent.calls), floor=0.005)
+    strength = float(np.clip((factor - 1.15) / 1.0, 0.0, 1.0))
+    if strength <= 0.0:
+        return None
+    return Finding(
+        entity=Entity(EntityKind.SERVICE, region, caller),
+        channel="amplification",
+        strength=strength,
+        resource=ResourceClass.CONFIG_CHANGE,
+        text=(
+            f"calls {callee} {plain(per_call.before)} -> {plain(per_call.after)} times a "
+            f"request, retries {plain(100 * retried.after)} % of the calls"
+        ),
+        specificity=0.4,
+        before=per_call.before,
+        after=per_call.after,
+    )
+
+
+def _reached(case: Case, tree: RedTree, region: str, caller: str) -> FloatArray | None:
+    """Requests that reached a caller per block, as far as either side tells."""
+    if caller in entry_services(case, tree, region):
+        arrived = tree.entry_requests.get(region)
+        if arrived is None:
+            return None
+        return arrived + _growth_of_gauge(case, _in_flight(case, region))
+    inbound = tree.inbound.get((region, caller))
+    if inbound is None:
+        return None
+    sent = [
+        tree.sent[(region, above, caller)].calls
+        for above in tree.callers.get((region, caller), ())
+        if (region, above, caller) in tree.sent
+    ]
+    return np.fmax(inbound.calls, np.sum(sent, axis=0)) if sent else inbound.calls
 
 
 def speed_findings(case: Case) -> list[Finding]:

@@ -103,6 +103,7 @@ class RedTree:
     sent: dict[LinkKey, Red] = field(default_factory=dict)  # as the caller reports
     received: dict[LinkKey, Red] = field(default_factory=dict)  # as the callee reports
     pod_inbound: dict[str, Red] = field(default_factory=dict)
+    pod_answers: dict[str, list[int]] = field(default_factory=dict)  # columns of answered calls
     pod_sent: dict[str, dict[str, Red]] = field(default_factory=dict)  # pod -> callee -> sums
     callees: dict[ServiceKey, list[str]] = field(default_factory=dict)
     callers: dict[ServiceKey, list[str]] = field(default_factory=dict)
@@ -113,6 +114,19 @@ class RedTree:
     def services(self) -> list[ServiceKey]:
         """Every service that calls or is called, sorted."""
         return sorted({*self.inbound, *self.callees})
+
+    def depths(self, region: str, entries: Iterable[str]) -> dict[str, int]:
+        """Calls on the longest way from the entries of a region to each service; cycles end."""
+        depth = dict.fromkeys(entries, 0)
+        todo = list(depth)
+        while todo:
+            caller = todo.pop(0)
+            for callee in self.callees.get((region, caller), ()):
+                further = depth[caller] + 1
+                if depth.get(callee, -1) < further <= len(self.callees):
+                    depth[callee] = further
+                    todo.append(callee)
+        return depth
 
     def reachable(self, region: str, entries: Iterable[str]) -> set[str]:
         """Services on any path from the entries of a region, entries included."""
@@ -137,6 +151,8 @@ def build_red(case: Case) -> RedTree:
             side = role.group or SOURCE
             links.put((role.entity.region, caller, callee, side), name, column)
             pod = series.label("pod")
+            if pod and side == DESTINATION and name in ("requests", "errors"):
+                tree.pod_answers.setdefault(pod, []).append(column)
             if pod and side == DESTINATION:
                 pods_in.put((pod,), name, column)
             elif pod:

@@ -14,6 +14,7 @@ CHANNEL = "resource"
 _OWN_KINDS = frozenset({EntityKind.POD, EntityKind.NODE, EntityKind.SERVICE, EntityKind.REGISTRY})
 # Work done, and time of work, belong to the load and topology channels.
 _SKIPPED = frozenset({MetricKind.RATE, MetricKind.INFO})
+_START_CLASSES = frozenset({ResourceClass.START_UP, ResourceClass.LOSS})
 RELATIVE_FULL = 0.25  # a move of a quarter of the level counts in full
 SIBLING_RATIO = 0.9
 
@@ -41,7 +42,11 @@ def _column_strengths(case: Case) -> tuple[FloatArray, list[int]]:
     columns = [
         c
         for c, role in enumerate(roles)
-        if role.entity.kind in _OWN_KINDS and role.kind not in _SKIPPED and not role.part
+        if role.entity.kind in _OWN_KINDS
+        and role.kind not in _SKIPPED
+        and not role.part
+        # A pod that a roll-out started starts up as planned.
+        and not (role.entity.name in case.young and role.resource in _START_CLASSES)
     ]
     if not columns:
         return strength, columns

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rca.channels.absence import answers, missed_since_end
 from rca.channels.case import Case, Finding
 from rca.channels.red import RedTree
+from rca.channels.startup import overdue_pulls
 from rca.kinds import plain
 from rca.state import ClusterEvent, Entity, EntityKind, ResourceClass
 
@@ -19,7 +21,8 @@ ENDED_STRENGTH = 0.8
 CALLS_MIN = 4.0  # calls that were to be expected; fewer are too few to tell silence from chance
 FELL_MIN = 0.7
 ALIVE_MIN = 0.9  # share of samples since the onset; single scrapes are lost every day
-KILLED_S = 120.0  # a deliberate end counts from this long before the onset
+TAIL_ROWS = 2  # newest rows without any answer tell silence from few calls
+BLOCKED_RATIO = 0.3  # lost share of a pod's own calls from which it waits for others
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +41,13 @@ class Silence:
     owner: dict[str, Entity] = field(default_factory=dict)
     alive: set[str] = field(default_factory=set)
 
+    def owners(self, pods: Sequence[str]) -> dict[Entity, float]:
+        """Owners of the silence of some pods, as shares that sum to one."""
+        shares: dict[Entity, float] = defaultdict(float)
+        for pod in pods:
+            shares[self.owner[pod]] += 1.0 / len(pods)
+        return dict(shares)
+
     def of_service(self, case: Case, region: str, service: str) -> list[str]:
         """Silent pods of one service, sorted."""
         return [pod for pod in case.pods_of(region, service) if pod in self.fell]
@@ -54,36 +64,45 @@ def find_silence(
     """
     out = Silence()
     measured = _unanswering(case, tree, out)
-    ended = _ended(case, silent_jobs)
-    for pod, text in sorted(ended.items()):
-        if pod in case.live and not case.replaced(pod):
+    gone = {
+        entity.name: (1.0, text)
+        for entity, text in ended_entities(case, silent_jobs).items()
+        if entity.kind is EntityKind.POD
+    }
+    for pod, (away, text) in sorted((missed_since_end(case, tree) | gone).items()):
+        if pod in case.live | case.earlier and not case.replaced(pod):
             measured.add(pod)
-            if out.fell.get(pod, 0.0) < ENDED_STRENGTH:
-                out.fell[pod], out.text[pod] = ENDED_STRENGTH, text
-    out.alive = {pod for pod in out.fell if pod in case.working and _never_away(case, pod)}
-    killed = _ended_on_purpose(case, events)
-    _drop_succeeded(case, out, killed)
-    _find_owners(case, events, out, measured, killed)
+            if out.fell.get(pod, 0.0) < ENDED_STRENGTH * away:
+                out.fell[pod], out.text[pod] = ENDED_STRENGTH * away, text
+    out.alive = {
+        pod
+        for pod in out.fell
+        if pod in case.working and pod not in case.killed and _never_away(case, pod)
+    }
+    _drop_succeeded(case, tree, out)
+    _find_owners(case, events, out, measured)
     return out
 
 
-def _ended_on_purpose(case: Case, events: Sequence[ClusterEvent]) -> set[str]:
-    return {
-        event.entity.name
-        for event in events
-        if event.reason == "Killing" and case.onset_s - KILLED_S <= event.at_s <= case.now_s
-    }
+def _drop_succeeded(case: Case, tree: RedTree, out: Silence) -> None:
+    """Forget pods that others took over from on purpose: ended or rolled out, successors at work.
 
-
-def _drop_succeeded(case: Case, out: Silence, killed: set[str]) -> None:
-    """Forget pods that were ended on purpose and whose successors already work: a roll-out."""
-    young = case.working - case.live - case.earlier
+    A pod of the old revision stops getting calls as soon as the new one answers.
+    """
+    fresh = case.working - case.live - case.earlier
     ended: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for pod in sorted(set(out.fell) & killed):
+    for pod in sorted(out.fell):
         ended[case.pod_place[pod][:2]].append(pod)
     for (region, service), pods in ended.items():
-        if len(young & set(case.pods_of(region, service))) >= len(pods):
-            for pod in pods:
+        mine = set(case.pods_of(region, service))
+        rolled = {
+            pod
+            for pod in mine & case.young & case.working
+            if pod in tree.pod_answers and answers(case, tree, pod, -TAIL_ROWS) > 0.0
+        }
+        for pod in pods:
+            planned = pod in case.killed and len(fresh & mine) >= len(set(pods) & set(case.killed))
+            if planned or (rolled and pod not in case.young):
                 del out.fell[pod], out.text[pod]
                 out.alive.discard(pod)
 
@@ -110,19 +129,38 @@ def _unanswering(case: Case, tree: RedTree, out: Silence) -> set[str]:
             continue
         measured.add(pod)
         fell = 1.0 - float(np.nan_to_num(rate[-1])) / wanted
-        if fell > FELL_MIN:
+        if fell > FELL_MIN and not _excused(case, tree, pod):
             out.fell[pod] = fell
             how = "is up but answers" if pod in case.working else "answers"
             out.text[pod] = f"{how} {plain(100 * (1 - fell))} % of its usual calls"
     return measured
 
 
-def _ended(case: Case, silent_jobs: Sequence[Entity]) -> dict[str, str]:
-    return {
-        entity.name: text
-        for entity, text in ended_entities(case, silent_jobs).items()
-        if entity.kind is EntityKind.POD
-    }
+def _excused(case: Case, tree: RedTree, pod: str) -> bool:
+    """Whether a pod that runs has few calls to answer, or waits for others itself."""
+    if pod not in case.working or pod in case.killed:
+        return False
+    if pod in tree.pod_answers and answers(case, tree, pod, -TAIL_ROWS) > 0.0:
+        return True
+    mine = _kept_ratio(case, tree, pod)
+    siblings = [
+        _kept_ratio(case, tree, other)
+        for other in case.pods_of(*case.pod_place[pod][:2])
+        if other != pod and other in case.live & case.working and other in tree.pod_inbound
+    ]
+    if siblings and mine >= (1.0 - FELL_MIN) * max(siblings):
+        return True
+    return any(
+        sent.lost[-1] > BLOCKED_RATIO * sent.calls[-1] > 0.0
+        for sent in tree.pod_sent.get(pod, {}).values()
+    )
+
+
+def _kept_ratio(case: Case, tree: RedTree, pod: str) -> float:
+    """Answers per second since the onset over the usual ones."""
+    rate = tree.pod_inbound[pod].calls / case.block_s
+    usual = float(np.nanmedian(rate[:-1])) if np.isfinite(rate[:-1]).any() else np.nan
+    return float(np.nan_to_num(rate[-1])) / usual if usual > 0.0 else 0.0
 
 
 def ended_entities(case: Case, silent_jobs: Sequence[Entity]) -> dict[Entity, str]:
@@ -169,14 +207,19 @@ def _find_owners(
     events: Sequence[ClusterEvent],
     out: Silence,
     measured: set[str],
-    killed: set[str],
 ) -> None:
     hosts: dict[tuple[str, str], set[str]] = defaultdict(set)
     for pod in measured:
         region, _, node = case.pod_place[pod]
         if node:
             hosts[(region, node)].add(pod)
-    waiting = _waiting_for_images(case, events)
+    overdue = overdue_pulls(events, onset_s=case.onset_s, now_s=case.now_s)
+    waiting = {case.pod_place[pod][:2] for pod in overdue if pod in case.pod_place}
+    started = {
+        event.entity.name
+        for event in events
+        if event.reason == "Started" and event.at_s >= case.killed.get(event.entity.name, np.inf)
+    }
     for pod in sorted(out.fell):
         region, service, node = case.pod_place[pod]
         silent_here = hosts[(region, node)] & set(out.fell)
@@ -186,24 +229,11 @@ def _find_owners(
             out.owner[pod] = Entity(EntityKind.NODE, region, node)
         elif len(live) >= 2 and live <= set(out.fell):
             out.owner[pod] = Entity(EntityKind.SERVICE, region, service)
-        elif pod in killed and (region, service) in waiting:
+        elif pod in case.killed and pod not in started and (region, service) in waiting:
             # It was ended on purpose; what users miss is its successor, which has no image.
             out.owner[pod] = Entity(EntityKind.REGISTRY, region)
         else:
             out.owner[pod] = Entity(EntityKind.POD, region, pod)
-
-
-def _waiting_for_images(case: Case, events: Sequence[ClusterEvent]) -> set[tuple[str, str]]:
-    """(region, service) with a pod whose image pull has begun and not ended."""
-    pulling = set()
-    for event in sorted(events):
-        if event.at_s > case.now_s:
-            break
-        if event.reason == "Pulling":
-            pulling.add(event.entity.name)
-        elif event.reason in ("Pulled", "Started"):
-            pulling.discard(event.entity.name)
-    return {case.pod_place[pod][:2] for pod in pulling if pod in case.pod_place}
 
 
 def silence_findings(case: Case, silence: Silence, silent_jobs: Sequence[Entity]) -> list[Finding]:

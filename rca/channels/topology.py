@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rca.channels.blame import LATENCY, Blame, Part
+from rca.channels.blame import Blame
 from rca.channels.case import Finding
+from rca.channels.parts import LATENCY, Part
 from rca.kinds import plain, plain_s
 from rca.state import Entity, EntityKind, ResourceClass
 
@@ -22,12 +23,19 @@ def findings(found: Blame) -> list[Finding]:
         if share < SHARE_MIN:
             continue
         network = entity.kind is EntityKind.LINK
+        users = entity.kind is EntityKind.WORKLOAD
         out.append(
             Finding(
                 entity=entity,
                 channel=CHANNEL,
                 strength=share,
-                resource=ResourceClass.NETWORK if network else ResourceClass.CODE,
+                resource=(
+                    ResourceClass.LOAD
+                    if users
+                    else ResourceClass.NETWORK
+                    if network
+                    else ResourceClass.CODE
+                ),
                 text=_text(part, share),
                 specificity=0.6 if network else 0.2,
                 before=part.stat.before,
@@ -41,6 +49,8 @@ def findings(found: Blame) -> list[Finding]:
 def _text(part: Part, share: float) -> str:
     before, after = part.stat.before, part.stat.after
     total = f"{plain(100 * share)} % of what users lost"
+    if part.entity.kind is EntityKind.WORKLOAD:
+        return f"queues grow with demand; {total}"
     if part.what == LATENCY:
         what = (
             "caller sees more than the callee by"
