@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from ops.replay.calls import Attempt, Call, Endpoints, Link
-from ops.replay.draws import COLUMNS, Draws
+from ops.replay.draws import Draws
 from ops.replay.meters import FrontendMeter
 from ops.replay.pods import Pod
 from ops.replay.visits import Visit
@@ -51,7 +51,7 @@ class ServiceGraph:
         attempt.root = root
         root.sent_at_s = root.arrived_at_s = now
         root.deadline_s = math.inf
-        pod = self._choose(attempt.region, entry, attempt.row[COLUMNS * root.visit.index + 3])
+        pod = self._choose(attempt.region, entry, attempt.row[root.visit.column + 3])
         if pod is None or (not pod.up and self._cluster.node_up(pod)):
             root.done = True
             self._kernel.after(0.001, attempt.finish, "503", now)
@@ -121,14 +121,16 @@ class ServiceGraph:
     def _next(self, parent: Call) -> None:
         """Make the next call of a request, or answer."""
         children = parent.visit.children
-        while parent.step < len(children):
+        num_children = len(children)
+        while parent.step < num_children:
             visit = children[parent.step]
             parent.step += 1
             spec = visit.call
             assert spec is not None
-            choice = parent.attempt.row[COLUMNS * visit.index + 3]
-            if spec.probability < 1.0 and (choice * 1013.0) % 1.0 >= spec.probability:
-                continue
+            if spec.probability < 1.0:
+                choice = parent.attempt.row[visit.column + 3]
+                if (choice * 1013.0) % 1.0 >= spec.probability:
+                    continue
             self._call_out(parent, visit, 0)
             if not spec.background:
                 return
@@ -141,50 +143,49 @@ class ServiceGraph:
         call = Call(parent.attempt, visit, None if spec.background else parent, pod, repeat)
         if not spec.background:
             parent.child = call
-        size = pod.revision.pools.get(visit.service, spec.pool)
+        pools = pod.revision.pools
+        size = pools.get(visit.service, spec.pool) if pools else spec.pool
         if size:
-            pool = pod.pool(visit.service, size)
-            call.pool = pool
-            if pool.meter.in_use >= size:
-                pool.meter.pending += 1
+            pool = call.pool = pod.pool(visit.service, size)
+            meter = pool.meter
+            if meter.in_use >= size:
+                meter.pending += 1
                 pool.waiting.append(call)
                 call.timer = self._kernel.after(spec.pool_timeout_s, self._pool_timeout, call)
                 return
-            pool.meter.in_use += 1
+            meter.in_use += 1
         self._transmit(call)
 
     def _transmit(self, call: Call) -> None:
         kernel, attempt, visit = self._kernel, call.attempt, call.visit
         spec, source = visit.call, call.source
         assert spec is not None and source is not None
-        now = kernel.now_s
-        call.sent_at_s = now
-        timeout_s = source.revision.timeouts_s.get(visit.service, spec.timeout_s)
+        service, region, timeouts_s = visit.service, attempt.region, source.revision.timeouts_s
+        now = call.sent_at_s = kernel.now_s
+        timeout_s = timeouts_s.get(service, spec.timeout_s) if timeouts_s else spec.timeout_s
         call.deadline_s = now + timeout_s
         source.container.transmitted_bytes += REQUEST_BYTES
         if visit.spec is None:
             self._call_engine(call)
             return
-        column = COLUMNS * visit.index
-        choice = attempt.row[column + 3] if call.repeat == 0 else self._again(call, 3)
-        pod = self._choose(attempt.region, visit.service, choice)
-        delay_s = self._rtt_s[attempt.region]
-        link = self.links.get((attempt.region, source.service, visit.service))
+        choice = attempt.row[visit.column + 3] if call.repeat == 0 else self._again(call, 3)
+        pod = call.pod = self._choose(region, service, choice)
+        delay_s = self._rtt_s[region]
+        link = self.links.get((region, source.service, service)) if self.links else None
         if link is not None:
             delay_s += self._link_delay_s(call, link)
-        call.pod = pod
-        if pod is None or (not pod.up and self._cluster.node_up(pod)):
-            source.source_edge(visit.service).connect_failures += 1
+        if pod is not None and pod.up:  # then its node is up, too
+            call.arrived_at_s = now + delay_s
+            if delay_s < FAST_LINK_S:
+                self._arrive(call)
+                return
+            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
+            kernel.at(call.arrived_at_s, self._arrive, call)
+        elif pod is None or self._cluster.node_up(pod):
+            source.source_edge(service).connect_failures += 1
             call.timer = kernel.after(delay_s, self._refused, call)
-        elif not self._cluster.node_up(pod):
-            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
-        elif delay_s >= FAST_LINK_S:
-            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
-            call.arrived_at_s = now + delay_s
-            kernel.at(now + delay_s, self._arrive, call)
         else:
-            call.arrived_at_s = now + delay_s
-            self._arrive(call)
+            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
 
     def _call_engine(self, call: Call) -> None:
         attempt, kernel = call.attempt, self._kernel
@@ -238,24 +239,29 @@ class ServiceGraph:
         """The answer of a callee reaches the caller, unless it no longer waits."""
         if call.done:
             return
-        if call.parent is None and call.source is None:
+        source, pod = call.source, call.pod
+        if source is None:
             self._answer_user(call, status)
             return
-        source, ok = call.source, status == "200"
-        assert source is not None
         self._stop_waiting(call)
         edge = source.source_edge(call.visit.service)
         source.container.received_bytes += RESPONSE_BYTES
-        if ok:
-            edge.requests_ok += 1
-        else:
-            edge.requests_error += 1
         edge.latency.observe(self._kernel.now_s - call.sent_at_s)
-        if call.pod is not None:
-            self._cluster.call_result(call.pod, ok)
+        if status == "200":
+            edge.requests_ok += 1
+            if pod is not None:
+                self._cluster.call_result(pod, True)
+            parent = call.parent
+            if parent is not None and not parent.dead:
+                self._next(parent)
+            return
+        edge.requests_error += 1
+        if pod is not None:
+            self._cluster.call_result(pod, False)
         self._resume(call, status)
 
     def _resume(self, call: Call, status: str) -> None:
+        """A call failed: try again, tolerate it, or fail with it."""
         parent, spec = call.parent, call.visit.call
         assert spec is not None
         source = call.source
@@ -264,17 +270,15 @@ class ServiceGraph:
         # A parent whose caller left works on in vain: it must still end and free its worker.
         if parent.dead or source is None:
             return
-        if status != "200":
-            retries = source.revision.retries.get(call.visit.service, spec.retries)
-            if call.repeat < retries and call.attempt.token_at_s < 0.0:
-                source.source_edge(call.visit.service).retries += 1
-                backoff_s = spec.retry_backoff_s * (0.5 + self._again(call, 5))
-                self._kernel.after(backoff_s, self._retry, parent, call.visit, call.repeat + 1)
-                return
-            if not spec.optional:
-                self._finish(parent, "504" if status == "504" else "500")
-                return
-        self._next(parent)
+        retries = source.revision.retries.get(call.visit.service, spec.retries)
+        if call.repeat < retries and call.attempt.token_at_s < 0.0:
+            source.source_edge(call.visit.service).retries += 1
+            backoff_s = spec.retry_backoff_s * (0.5 + self._again(call, 5))
+            self._kernel.after(backoff_s, self._retry, parent, call.visit, call.repeat + 1)
+        elif spec.optional:
+            self._next(parent)
+        else:
+            self._finish(parent, "504" if status == "504" else "500")
 
     def _retry(self, parent: Call, visit: Visit, repeat: int) -> None:
         if not parent.dead:
@@ -318,7 +322,7 @@ class ServiceGraph:
             return
         call.pool = None
         meter = pool.meter
-        if call in pool.waiting:
+        if pool.waiting and call in pool.waiting:
             pool.waiting.remove(call)
             meter.pending -= 1
             return
@@ -353,18 +357,15 @@ class ServiceGraph:
         self._work(call, pod, call.arrived_at_s)
 
     def _work(self, call: Call, pod: Pod, start_s: float) -> None:
-        visit, attempt = call.visit, call.attempt
-        spec = visit.spec
-        assert spec is not None
+        visit = call.visit
         pod.active += 1
         pod.calls[call] = None
-        column = COLUMNS * visit.index
         unit = (
-            attempt.row[column]
+            call.attempt.row[visit.column]
             if call.repeat == 0
             else self._draws.work(visit.index, self._again(call, 0))
         )
-        end_s = pod.run_cpu(start_s, spec.cpu_ms * 1e-3 * unit * pod.revision.work_ratio)
+        end_s = pod.run_cpu(start_s, visit.cpu_s * unit * pod.revision.work_ratio)
         if (
             call.timer is None
             and call.source is not None
@@ -379,7 +380,7 @@ class ServiceGraph:
         assert pod is not None
         ratio = pod.revision.error_ratio
         if ratio > 0.0:
-            column = COLUMNS * call.visit.index + 1
+            column = call.visit.column + 1
             draw = call.attempt.row[column] if call.repeat == 0 else self._again(call, 1)
             if draw < ratio:
                 self._finish(call, "500")
@@ -451,7 +452,7 @@ class ServiceGraph:
         return pods[int(draw * len(pods))] if pods else None
 
     def _link_delay_s(self, call: Call, link: Link) -> float:
-        column = COLUMNS * call.visit.index + 2
+        column = call.visit.column + 2
         draw = call.attempt.row[column] if call.repeat == 0 else self._again(call, 2)
         delay_s = link.delay_s * (0.7 + 0.6 * draw)
         if link.loss_ratio > 0.0:

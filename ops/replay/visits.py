@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ops.errors import ScenarioError
+from ops.replay.draws import COLUMNS
 from ops.replay.scenario import CallSpec, Scenario, ServiceSpec
 
 VISITS_MAX = 512
@@ -12,13 +13,24 @@ VISITS_MAX = 512
 
 @dataclass(slots=True, kw_only=True)
 class Visit:
-    """One place in the call tree. `index` addresses the draws."""
+    """One place in the call tree. `index` addresses the draws.
+
+    Attributes:
+        column: where its draws begin in a row.
+        cpu_s: mean CPU work of one call.
+    """
 
     index: int
     service: str
     call: CallSpec | None  # how the parent calls it; None for the entry
     spec: ServiceSpec | None  # None = the engine pool
     children: tuple[Visit, ...] = ()
+    column: int = field(init=False)
+    cpu_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.column = COLUMNS * self.index
+        self.cpu_s = self.spec.cpu_ms * 1e-3 if self.spec else 0.0
 
 
 def compile_visits(scenario: Scenario) -> tuple[dict[str, Visit], list[Visit]]:

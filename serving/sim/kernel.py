@@ -5,8 +5,8 @@ What an event does lives with whoever schedules it; the kernel knows no domain.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,10 @@ class Kernel:
 
     def at(self, time_s: float, handler: Callable[..., None], *args: Any) -> EventHandle:
         """Schedule `handler(*args)`; a time in the past runs now."""
-        self._seq += 1
-        handle: EventHandle = [max(time_s, self.now_s), self._seq, handler, args]
-        heapq.heappush(self._heap, handle)
+        self._seq = seq = self._seq + 1
+        now_s = self.now_s
+        handle: EventHandle = [time_s if time_s > now_s else now_s, seq, handler, args]
+        heappush(self._heap, handle)
         return handle
 
     def after(self, delay_s: float, handler: Callable[..., None], *args: Any) -> EventHandle:
@@ -48,7 +49,7 @@ class Kernel:
 
     def run_until(self, time_s: float) -> None:
         """Run every event up to and including `time_s`, then set the clock to it."""
-        heap, pop = self._heap, heapq.heappop
+        heap, pop, num_events = self._heap, heappop, 0
         while heap and heap[0][0] <= time_s:
             handle = pop(heap)
             handler = handle[2]
@@ -56,6 +57,7 @@ class Kernel:
                 continue
             self.now_s = handle[0]
             handle[2] = None
-            self.num_events += 1
+            num_events += 1
             handler(*handle[3])
+        self.num_events += num_events
         self.now_s = time_s
