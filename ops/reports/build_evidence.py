@@ -55,6 +55,7 @@ class Measured:
     after: FloatArray
     onset_s: FloatArray  # NaN where none
     score: FloatArray
+    acted_s: float  # first action of midwatch; what moved only after it does not tell of the cause
     columns: dict[Series, int]
 
     def onset_of(self, entity: Entity) -> float | None:
@@ -63,16 +64,13 @@ class Measured:
             (-abs(float(self.score[k])), float(self.onset_s[k]))
             for k, role in enumerate(self.aligned.roles)
             if role.entity == entity or _calls_into(role.entity, entity)
-            if abs(self.score[k]) >= _SCORE_MIN and np.isfinite(self.onset_s[k])
+            if abs(self.score[k]) >= _SCORE_MIN and self.onset_s[k] <= self.acted_s
         ]
         return min(found)[1] if found else None
 
 
 def measure(frame: MetricFrame, incident: Incident) -> Measured | None:
-    """Levels and changes of all known series; None where too little came before the onset.
-
-    What moved only after midwatch had acted says nothing about the cause: its onset is dropped.
-    """
+    """Levels and changes of all known series; None where too little came before the onset."""
     began_s = incident.began_at_s
     until_s = began_s + _JUDGE_S
     if incident.mitigated_at_s is not None:
@@ -85,12 +83,12 @@ def measure(frame: MetricFrame, incident: Incident) -> Measured | None:
     whole = align(frame, now_s=float(frame.times_s[-1]))
     _smooth_means(whole)
     acted_s = min((r.decided_at_s for r in incident.actions), default=np.inf)
-    onset_s = np.where(table.onset_s <= acted_s, table.onset_s, np.nan)
     return Measured(
         aligned=whole,
         before=table.before,
         after=table.after,
-        onset_s=onset_s,
+        onset_s=table.onset_s,
+        acted_s=acted_s,
         score=table.score,
         columns={series: k for k, series in enumerate(whole.series)},
     )
@@ -174,7 +172,7 @@ def _strongest(measured: Measured, entity: Entity, chosen: Sequence[int]) -> lis
         for k, role in enumerate(roles)
         if (role.entity == entity or _calls_into(role.entity, entity))
         if role.kind in kinds and role.part != "count"
-        if abs(measured.score[k]) >= _SCORE_MIN and np.isfinite(measured.onset_s[k])
+        if abs(measured.score[k]) >= _SCORE_MIN and measured.onset_s[k] <= measured.acted_s
     ]
     found: list[int] = []
     for _, name, k in sorted(candidates):

@@ -63,7 +63,7 @@ def spread_of(
         for entity, onset_s in reached.items()
     ]
     _add_changes(nodes, arcs, cause, changes)
-    _add_misses(nodes, arcs, list(reached), lanes, zero_s)
+    _add_misses(nodes, arcs, reached, lanes)
     return tuple(nodes), tuple(arcs)
 
 
@@ -91,17 +91,17 @@ def _add_changes(
 def _add_misses(
     nodes: list[SpreadNode],
     arcs: list[SpreadArc],
-    reached: Sequence[Entity],
+    reached: dict[Entity, float],
     lanes: Sequence[Lane],
-    zero_s: float,
 ) -> None:
-    """The lanes that suffer hang at the last thing on the way."""
-    last = reached[-1]
+    """The lanes that suffer hang at the last thing on the way and miss their SLO after it."""
+    last = next(reversed(reached))
+    last_s = reached[last]
     for lane in lanes:
         bad = [
             lane.start_s + 60.0 * k
             for k, ratio in enumerate(lane.bad_with)
-            if ratio > lane.budget_ratio and lane.start_s + 60.0 * (k + 1) > lane.since_s
+            if ratio > lane.budget_ratio and lane.start_s + 60.0 * (k + 1) > last_s
         ]
         if bad and lane.region == last.region:
             key = f"lane/{lane.region}/{lane.slo_class}"
@@ -110,7 +110,7 @@ def _add_misses(
                     key=key,
                     name=sentence.lane_name(lane),
                     role=SpreadRole.SLO_MISS,
-                    onset_s=max(min(bad), zero_s),
+                    onset_s=max(min(bad), last_s),
                 )
             )
             text = f"Served through {name_of(last)}."

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from ops.reports import sentence, words
 from ops.reports.parts import Change, Command, DoneAction, Mark, MarkKind, Step
-from ops.state import Action, ActionKind, ActionRecord, Decision, DecisionKind, Incident, Verdict
+from ops.state import (
+    Action,
+    ActionKind,
+    ActionRecord,
+    Decision,
+    DecisionKind,
+    Incident,
+    IncidentPhase,
+    Verdict,
+)
 from rca.state import ChangeEvent, Entity, EntityKind, RankedCause, RcaResult, Symptom
 
 _CHANGES_BEFORE_S = 1800.0
@@ -155,7 +164,8 @@ def done_of(incident: Incident, decisions: Sequence[Decision]) -> tuple[DoneActi
         reason = record.verdict_reason
         if taken_back_s is not None:
             reason = f"{reason}; taken back {words.span(taken_back_s - record.decided_at_s)} later"
-        keep = taken_back_s is None and record.verdict is not Verdict.BLOCKED
+        needless = action.undo.startswith("none needed") or record.verdict is Verdict.BLOCKED
+        keep = taken_back_s is None and not needless
         typed = action.undo.startswith("kubectl ")
         done.append(
             DoneAction(
@@ -215,6 +225,12 @@ def next_step_of(
                 Command(label="Run", text=action.command),
                 Command(label="Undo", text=action.undo),
             ),
+        )
+    if incident.phase in (IncidentPhase.MITIGATED, IncidentPhase.RESOLVED):
+        return Step(
+            title=f"Find out why {sentence.entity_noun(cause.entity)} failed; it may come back.",
+            detail="Users are well again; nothing that was done was seen to help.",
+            commands=_look(cause.entity),
         )
     tried = "Nothing that was done helped" if incident.actions else "No action fits this cause"
     return Step(

@@ -166,7 +166,7 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
             mark.kind.value,
             escape(mark.text),
         )
-        for mark in sorted(incident.marks, key=sentence.mark_key)
+        for mark in sorted(incident.marks, key=lambda m: m.at_s)
     ]
     head = ("UTC", "from first miss", "what", "detail")
     section("Timeline", findings.timeline(incident), _table(head, marks))

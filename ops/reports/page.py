@@ -156,7 +156,7 @@ def _view(incident: IncidentReport, run: RunReport, index: int, points: int) -> 
         slug=f"incident-{index}",
         detailed=detailed,
         tenths=_tenths(incident.cause.calibration if incident.cause else None),
-        marks=sorted(incident.marks, key=sentence.mark_key),
+        marks=sorted(incident.marks, key=lambda m: m.at_s),
         timeline_axis=svg.time_axis(axis, base, []),
         timeline=lanes.lane_rows(incident.lanes, axis, base, incident.first_lane())
         + lanes.event_rows(incident, axis, base),

@@ -18,8 +18,6 @@ from ops.reports.parts import (
     DoneAction,
     Finding,
     Lane,
-    Mark,
-    MarkKind,
 )
 from rca.state import Entity, EntityKind, ResourceClass
 
@@ -83,7 +81,6 @@ RESOURCE_NOUNS = {
     ResourceClass.TELEMETRY: "telemetry",
     ResourceClass.UNKNOWN: "resource not known",
 }
-_MARK_ORDER = {kind: place for place, kind in enumerate(MarkKind)}
 _STAYS_RATIO = 0.05  # a smaller relative change reads "stays at"
 
 
@@ -137,11 +134,6 @@ def state_line(incident: IncidentReport, base: ClockBase) -> str:
         f"{incident.phase.value} {words.clock(incident.phase_at_s, base)}, "
         f"{words.span(gap)} {side} the first SLO miss"
     )
-
-
-def mark_key(mark: Mark) -> tuple[float, int, str]:
-    """Order of moments: by time, then as the kinds follow one another in an incident."""
-    return mark.at_s, _MARK_ORDER[mark.kind], mark.text
 
 
 def confidence_text(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Wrong use of `midwatch replay` and `midwatch incident`: exit code 2 and a sentence, no traceback."""
+"""Wrong use of the commands: exit code 2 and a sentence, never a traceback."""
 
 from __future__ import annotations
 

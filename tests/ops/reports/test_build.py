@@ -275,7 +275,7 @@ def test_an_abstention_names_nobody_and_says_what_would_settle_it(catalogue):
     first = built(catalogue, one).incidents[0]
     assert first.cause is None
     assert first.abstained == "Two candidates are alike."
-    assert [str(c.entity) for c in first.candidates][0] == str(POD)
+    assert first.candidates[0].entity == POD
     assert first.next_step is not None
     assert first.next_step.title == "Check llm-0 in west first; it is likeliest."
     assert "pool_size" in first.next_step.detail
@@ -291,7 +291,8 @@ def test_an_abstention_names_nobody_and_says_what_would_settle_it(catalogue):
     ],
 )
 def test_the_next_step_follows_from_what_was_done(catalogue, actions, says):
-    step = built(catalogue, incident(actions=actions)).incidents[0].next_step
+    one = incident(actions=actions, phase=IncidentPhase.DIAGNOSED)
+    step = built(catalogue, one).incidents[0].next_step
     assert step is not None
     assert step.title.startswith(says)
     assert step.commands
@@ -302,7 +303,8 @@ def test_a_refused_action_is_left_to_a_person_with_its_command(catalogue):
         at_s=650.0, kind=DecisionKind.REFUSE, incident_id="inc-0001",
         reason="the budget is spent", action=action(),
     )  # fmt: skip
-    step = built(catalogue, incident(actions=()), extra=(refused,)).incidents[0].next_step
+    one = incident(actions=(), phase=IncidentPhase.DIAGNOSED)
+    step = built(catalogue, one, extra=(refused,)).incidents[0].next_step
     assert step is not None
     assert "by hand" in step.title
     assert [c.text for c in step.commands] == [refused.action.command, refused.action.undo]
