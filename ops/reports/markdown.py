@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ops.reports import findings, sentence, words
 from ops.reports.model import IncidentReport, RunReport
-from ops.reports.parts import ClockBase, Command, Step
+from ops.reports.parts import ClockBase, Command, Finding, Step
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 _ROWS_MAX = 40  # rows of one table; the rest is counted
@@ -106,8 +106,7 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
     rows += [
         (
             "Evidence",
-            f"{escape(item.label)} **{words.change(item.before, item.after, item.unit)}**. "
-            f"{escape(item.text)}".rstrip(),
+            f"{escape(item.label)}{_figure(item)}. {escape(item.text)}".rstrip(),
         )
         for item in incident.findings[:2]
     ]
@@ -123,6 +122,11 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
     if incident.stop is not None:
         rows.append(("Stop midwatch", _step(incident.stop)))
     return lines + _table(("", ""), rows)
+
+
+def _figure(finding: Finding) -> str:
+    figure = sentence.finding_figure(finding)
+    return f" **{figure}**" if figure else ""
 
 
 def _abstention_rows(incident: IncidentReport) -> list[tuple[str, str]]:

@@ -100,12 +100,21 @@ def finding_clause(finding: Finding) -> str:
     """ "its GPU clock fell 1.41 → 0.705 GHz"."""
     subject = f"its {finding.label}" if finding.own else finding.label
     before, after = finding.before, finding.after
+    if before is None and after is None:
+        return subject
     if before is None or after is None:
         return f"{subject} {words.change(before, after, finding.unit)}"
     if abs(after - before) <= _STAYS_RATIO * abs(before):
         return f"{subject} stays at {words.quantity(after, finding.unit)}"
     verb = "rose" if after > before else "fell"
     return f"{subject} {verb} {words.change(before, after, finding.unit)}"
+
+
+def finding_figure(finding: Finding) -> str:
+    """ "0.21 → 2.4 s"; empty where the evidence is an event and no number."""
+    if finding.before is None and finding.after is None:
+        return ""
+    return words.change(finding.before, finding.after, finding.unit)
 
 
 def headline(incident: IncidentReport) -> str:

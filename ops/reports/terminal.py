@@ -30,8 +30,8 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
             width,
         )
     for item in incident.findings[:2]:
-        figure = words.change(item.before, item.after, item.unit)
-        text = plain(f"{item.label}  {figure}. {item.text}").removesuffix(".")
+        figure = f"  {found}" if (found := sentence.finding_figure(item)) else ""
+        text = plain(f"{item.label}{figure}. {item.text}").removesuffix(".")
         lines += _row("", text, width, indent=2)
     if cause is None:
         lines += _abstention(incident, width)

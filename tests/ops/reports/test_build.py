@@ -202,6 +202,15 @@ def test_the_accused_resource_is_the_first_number(catalogue):
     assert first.findings[1].text == "99 % of what users lost."
 
 
+def test_an_event_is_told_without_a_figure(catalogue):
+    event = Evidence(channel="event", text="Killing x1, at the onset", strength=0.8)
+    run = built(catalogue, incident(result=result(causes=(cause(evidence=(event,)),))))
+    for text in (render_html(run), render_markdown(run), render_terminal(run, run.incidents[0])):
+        assert "Killing x1, at the onset" in text
+        assert "Killing x1, at the onset  no data" not in text
+        assert "**no data**" not in text
+
+
 def test_lanes_count_from_the_onset_on(catalogue):
     run = built(catalogue, minutes=minutes({3: 50, 10: 30, 11: 20}))
     assert run.minutes_with() == 3
