@@ -107,6 +107,8 @@ class ServiceGraph:
         """A pod's CPU became `ratio` times slower: stretch what is queued on it."""
         now = self._kernel.now_s
         pod.cpu_free_at_s = now + max(0.0, pod.cpu_free_at_s - now) * ratio
+        if pod.cpu_tokens_at_s > now:  # else what was queued would be paid for twice
+            pod.cpu_tokens_at_s = now + (pod.cpu_tokens_at_s - now) * ratio
         for call in pod.calls:
             handle = call.handle
             if handle is not None and handle[2] is not None:

@@ -88,9 +88,7 @@ def test_errors_in_a_row_eject_a_pod_for_a_while_and_longer_each_time(sim):
         began_s = fleet.kernel.now_s
         fleet.run_until(began_s + 11.0)
         assert pod not in fleet.cluster.endpoints("north", "store")
-        assert pod.ejected_until_s - fleet.kernel.now_s == pytest.approx(
-            turn * EJECT_S, abs=11.0
-        )
+        assert pod.ejected_until_s - fleet.kernel.now_s == pytest.approx(turn * EJECT_S, abs=11.0)
         fleet.run_until(pod.ejected_until_s + 11.0)
         assert pod in fleet.cluster.endpoints("north", "store")
 

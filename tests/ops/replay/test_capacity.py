@@ -70,7 +70,9 @@ def test_the_second_question_is_answered_from_the_cache(limit, scenario, tmp_pat
     assert limit.asked == asked
 
 
-@pytest.mark.parametrize("torn", [b"", b'{"capacity_r', b"[]", b"{}", b'{"capacity_rps": 3}', b'{"capacity_rps": "x"}'])
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"capacity_r', b"[]", b"{}", b'{"capacity_rps": 3}', b'{"capacity_rps": "x"}']
+)
 def test_a_torn_cache_entry_is_measured_again(limit, scenario, tmp_path, torn):
     first = measure(scenario, tmp_path)
     (path,) = tmp_path.iterdir()

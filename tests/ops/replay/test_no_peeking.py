@@ -102,9 +102,7 @@ class Bench:
         size = self.size
         names = names or self.sim.Names(regions=size.regions)
         faults = self.faults(kind, severity) + tuple(changes.pop("more_faults", ()))
-        return self.sim.scenario(
-            names=names, faults=faults, duration_s=size.duration_s, **changes
-        )
+        return self.sim.scenario(names=names, faults=faults, duration_s=size.duration_s, **changes)
 
     def run(self, scenario, *, act=True, watch=True, scrape=True, hook=None, until_s=None):
         fleets = []
@@ -161,7 +159,9 @@ class Blanked(list):
     """Active faults without their truth."""
 
     def append(self, fault):
-        nothing = Truth(kind="", entity=Entity(EntityKind.POD, "?", "?"), resource_classes=frozenset())
+        nothing = Truth(
+            kind="", entity=Entity(EntityKind.POD, "?", "?"), resource_classes=frozenset()
+        )
         super().append(replace(fault, truth=nothing, oracle=()))
 
 
