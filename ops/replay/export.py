@@ -20,6 +20,7 @@ from ops.replay.provenance import commit, versions
 from ops.replay.run import WorldRecord, incidents_of
 from ops.replay.score import bad_minutes
 from ops.reports import RunReport, render_html, render_json, render_markdown
+from ops.reports.build import confirmed
 from ops.state import Incident
 from ops.topology import discover
 from rca.state import ChangeEvent, ClusterEvent, MetricFrame
@@ -34,6 +35,7 @@ Timed = TypeVar("Timed", ChangeEvent, ClusterEvent)
 def summary(done: Experiment, *, report: str) -> dict[str, Any]:
     """The fixed keys that `replay --json` prints; scripts rely on them."""
     ledger = done.told.ledger
+    decisions = done.acted.decisions if done.acted else []
     return {
         "requests": {
             "arrived": ledger.arrived,
@@ -48,9 +50,7 @@ def summary(done: Experiment, *, report: str) -> dict[str, Any]:
         "load": done.plan.load,
         "seed": done.plan.seed,
         "bad_minutes": {"without": _bad(done, done.without), "with": _bad(done, done.acted)},
-        "incidents": [
-            _incident(i) for i in incidents_of(done.acted.decisions if done.acted else ())
-        ],
+        "incidents": [_incident(confirmed(i, decisions)) for i in incidents_of(decisions)],
         "report": report,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ops.catalogue import Catalogue
 from ops.reports import build_lanes, build_story, words
@@ -23,7 +23,7 @@ from ops.reports.parts import (
     Finding,
     MissingData,
 )
-from ops.state import Decision, DecisionKind, Incident, SloTarget
+from ops.state import ActionKind, Decision, DecisionKind, Incident, SloTarget, Verdict
 from rca.state import (
     ChangeEvent,
     Entity,
@@ -35,6 +35,15 @@ from rca.state import (
 )
 
 _CANDIDATES_MAX = 8
+# They end the cause itself; moving or shedding load helps whatever the cause is.
+_REMEDIES = frozenset(
+    {
+        ActionKind.RESTART_POD,
+        ActionKind.REPLACE_POD,
+        ActionKind.CORDON_DRAIN_NODE,
+        ActionKind.ROLLBACK,
+    }
+)
 _CONFIDENCE_MIN = 0.005  # less is shown as 0.00, which tells nobody anything
 _LANES_BEFORE_S, _LANES_AFTER_S = 1800.0, 1800.0
 
@@ -78,7 +87,8 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
     for decision in facts.decisions:
         if decision.incident is not None:
             last[decision.incident.incident_id] = decision.incident
-    ordered = sorted(last.values(), key=lambda i: (i.began_at_s, i.incident_id))
+    told = [confirmed(incident, facts.decisions) for incident in last.values()]
+    ordered = sorted(told, key=lambda i: (i.began_at_s, i.incident_id))
     happened = facts.minutes if facts.minutes is not None else facts.minutes_without or ()
     return RunReport(
         fleet=facts.fleet,
@@ -106,6 +116,29 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
         report_path=facts.report_path,
         loop=facts.minutes is not None,
     )
+
+
+def confirmed(incident: Incident, decisions: Sequence[Decision]) -> Incident:
+    """The incident with the diagnosis that an effective remedy of the cause has confirmed.
+
+    What was named later, while the remedy's own traces faded, is told on the timeline only.
+    """
+    remedies = [
+        r.decided_at_s
+        for r in incident.actions
+        if r.verdict is Verdict.EFFECTIVE and r.action.kind in _REMEDIES
+    ]
+    if not remedies:
+        return incident
+    results = [
+        d.incident.result
+        for d in decisions
+        if d.incident_id == incident.incident_id
+        and d.kind is DecisionKind.DIAGNOSE
+        and d.incident is not None
+        and d.at_s <= remedies[-1]
+    ]
+    return replace(incident, result=results[-1]) if results else incident
 
 
 def _notes(decisions: Sequence[Decision]) -> list[Decision]:

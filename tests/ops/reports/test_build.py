@@ -275,6 +275,19 @@ def test_what_is_ruled_out_is_told_with_its_reason(catalogue):
     assert candidates[1].resource_class is ResourceClass.LOAD
 
 
+def test_a_cause_that_its_remedy_confirmed_is_not_displaced_by_a_later_guess(catalogue):
+    later = result(causes=(cause(entity=DOOR, resource_class=ResourceClass.CODE),))
+    one = incident(result=later)
+    first = facts().decisions[:2]
+    told = facts(one, extra=())
+    run = build_report(replace(told, decisions=(*first, *told.decisions[2:])), catalogue)
+    assert run.incidents[0].cause.entity == POD
+    helpless = replace(one, actions=(record(action(), Verdict.NO_EFFECT),))
+    told = facts(helpless)
+    run = build_report(replace(told, decisions=(*first, *told.decisions[2:])), catalogue)
+    assert run.incidents[0].cause.entity == DOOR
+
+
 def test_an_abstention_names_nobody_and_says_what_would_settle_it(catalogue):
     one = incident(
         diagnosed_at_s=None,
