@@ -85,7 +85,7 @@ def check_outcomes(turn: Turn, case: Case) -> Case:
             case = take_back(turn, case, judged, reason=f"{why}: {judged.verdict_reason}")
         elif judged.verdict is Verdict.EFFECTIVE:
             case = replace(case, next_action_at_s=turn.now_s + turn.config.act.watch_s)
-        else:
+        elif not _mended(case):  # a cause whose removal helped is not looked for again
             case = replace(case, revise=True, next_diagnosis_at_s=turn.now_s)
         turn.put(case)
     return case
@@ -130,6 +130,13 @@ def return_shifted(turn: Turn, region: str, *, reason: str) -> Case | None:
     return blamed
 
 
+def _mended(case: Case) -> bool:
+    """Whether an action that removes a cause has helped."""
+    return any(
+        r.verdict is Verdict.EFFECTIVE and r.action.kind in MENDS for r in case.incident.actions
+    )
+
+
 def return_mended(turn: Turn, case: Case) -> Case:
     """Give traffic back as soon as its own region is whole again: a shift costs the other one."""
     incident, region = case.incident, case.incident.symptom.region
@@ -140,10 +147,7 @@ def return_mended(turn: Turn, case: Case) -> Case:
     )
     cause = incident.result.causes[0] if incident.result and incident.result.causes else None
     lost = cause is not None and cause.resource_class in COMES_BACK
-    mended = any(
-        r.verdict is Verdict.EFFECTIVE and r.action.kind in MENDS for r in incident.actions
-    )
-    if whole and (lost or mended):
+    if whole and (lost or _mended(case)):
         for record in incident.actions:
             if record.action.kind is ActionKind.SHIFT_TRAFFIC and record.verdict not in (
                 Verdict.BLOCKED,
