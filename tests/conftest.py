@@ -1,4 +1,4 @@
-"""A tiny fleet for tests that run the simulated world: few services, one small model, own traffic."""
+"""A tiny fleet for tests that run the simulated world: few services, a small model, own traffic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from ops.catalogue import Catalogue
 from ops.replay.draws import mix
 from ops.replay.fleet import Fleet
-from ops.replay.run import Loop, run_world
 from ops.replay.scenario import (
     CallSpec,
     ClientSpec,
@@ -23,6 +22,7 @@ from ops.replay.scenario import (
 )
 from ops.replay.users import Arrivals
 from ops.state import SloTarget
+
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
@@ -68,8 +68,8 @@ class Steady:
         return Arrivals(at_s, lengths(self.prompt, 101), lengths(self.output, 102), regions)
 
 
-def tiny_scenario(*, names=Names(), faults=(), client=None, **changes):  # noqa: B008  frozen
-    """Door -> shelf (pooled) -> store, door -> engine (pooled), door -> ledger in the background."""
+def tiny_scenario(*, names=Names(), faults=(), client=None, **changes):
+    """Door -> shelf (pooled) -> store, door -> engine (pooled), door -> ledger (background)."""
     services = (
         ServiceSpec(
             name=names.door, entry=True, cpu_ms=24.0, cpu_limit_cores=0.25, workers=400,

@@ -118,7 +118,7 @@ def test_a_cold_start_pays_every_phase(sim):
     rest_s = engine.schedule_s + engine.load_weights_s + engine.boot_s + engine.warmup_s
     assert fleet.kernel.now_s == pytest.approx(pull_s + rest_s, rel=0.25)
     assert pod.scheduled_at_s < pod.started_at_s < pod.ready_at_s
-    assert [r for r in reasons(fleet, pod)] == ["Pulling", "Pulled", "Started"]
+    assert reasons(fleet, pod) == ["Pulling", "Pulled", "Started"]
 
 
 def test_a_node_with_the_image_pulls_nothing(sim):

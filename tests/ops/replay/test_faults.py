@@ -65,7 +65,7 @@ def test_faults_and_telemetry_do_not_know_each_other():
 def test_an_unknown_kind_names_the_known_ones(sim):
     fleet = sim.start(rate_rps=1.0)
     spec = FaultSpec(kind="gremlin", start_s=1.0)
-    with pytest.raises(ScenarioError, match="'gremlin'.*pod-kill"):
+    with pytest.raises(ScenarioError, match=r"'gremlin'.*pod-kill"):
         start_fault(fleet.injector, spec, stream(1, "x"))
 
 

@@ -274,6 +274,19 @@ def test_a_lost_gateway_hands_no_tokens_to_its_users(sim):
     assert after <= seen
 
 
+def test_a_pod_recovers_when_its_hog_ends(sim):
+    fleet = sim.start(one_path(sim, timeout_s=90.0), rate_rps=4.0)
+    pod = sim.pods(fleet, "store")[0]
+    fleet.run_until(1.0)
+    fleet.injector.set_hog(pod, 100.0)
+    fleet.run_until(21.0)
+    assert len(pod.calls) > 20
+    fleet.injector.set_hog(pod, 0.0)
+    fleet.run_until(26.0)  # 80 calls of 5 ms at a quarter of a core
+    assert len(pod.calls) <= 1
+    assert pod.run_cpu(26.0, 0.001) == pytest.approx(26.001, abs=0.05)
+
+
 FAULTS = ("pod-kill", "node-loss", "gpu-hang", "slow-link", "cpu-hog", "memory-leak", "bad-code")
 
 
