@@ -1,7 +1,8 @@
 """Fault catalogue. A fault changes parameters of mechanisms, never a measurement.
 
 Each kind knows which parameter it turns, by how much at severity 1, which targets qualify, and the
-truth: entity, resource class, acceptable alternatives. Telemetry is not imported here.
+truth: entity, resource class, acceptable alternatives. Telemetry is not imported here. Over 300
+lines: a catalogue, one short function a kind.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def _pod_kill(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
 
     A named target may be any pod; drawn ones are instances, whose absence users notice.
     """
-    pod = port.pick_pod(spec, rng, engine=True)
+    pod = port.targets.pick_pod(spec, rng, engine=True)
 
     def level(x: float) -> None:
         if x > 0.0:
@@ -126,7 +127,7 @@ def _pod_kill(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
 
 def _node_loss(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A node drops off the network, then comes back with its processes dead."""
-    node = port.pick_node(spec, rng)
+    node = port.targets.pick_node(spec, rng)
     return ActiveFault(
         truth=_truth(spec, Entity(EntityKind.NODE, node.region, node.name), R.LOSS, R.NETWORK),
         set_level=lambda x: port.set_node_up(node, x <= 0.0),
@@ -136,7 +137,7 @@ def _node_loss(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Act
 
 def _gpu_throttle(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """Cooling fails: the clock falls to what the heat sink still carries away."""
-    pod = port.pick_pod(spec, rng, engine=True)
+    pod = port.targets.pick_pod(spec, rng, engine=True)
     node, gpu = pod.node, pod.gpu_indices[int(rng.integers(len(pod.gpu_indices)))]
     return ActiveFault(
         truth=_truth(
@@ -150,7 +151,7 @@ def _gpu_throttle(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> 
 
 def _gpu_memory_leak(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """Something takes GPU memory away from the KV cache, block by block."""
-    pod = port.pick_pod(spec, rng, engine=True)
+    pod = port.targets.pick_pod(spec, rng, engine=True)
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.GPU_MEMORY, R.MEMORY),
         set_level=lambda x: port.set_block_leak(pod, x * spec.severity, spec.length_s),
@@ -160,7 +161,7 @@ def _gpu_memory_leak(port: Injector, spec: FaultSpec, rng: np.random.Generator) 
 
 def _gpu_hang(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """The device reports an error; the kernel on it never returns."""
-    pod = port.pick_pod(spec, rng, engine=True)
+    pod = port.targets.pick_pod(spec, rng, engine=True)
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.GPU_DEVICE, R.LOSS),  # a hang looks like a loss
         set_level=lambda x: port.set_hang(pod, x > 0.0),
@@ -170,7 +171,7 @@ def _gpu_hang(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
 
 def _slow_link(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """Delay, and loss with its retransmissions, on every call of one edge of one region."""
-    region, caller, callee = port.pick_link(spec, rng)
+    region, caller, callee = port.targets.pick_link(spec, rng)
     loss = float(rng.uniform(0.05, 0.3))
     delay_s = float(rng.uniform(0.8, 2.0))
     entity = Entity(EntityKind.LINK, region, f"{caller}->{callee}")
@@ -185,7 +186,7 @@ def _slow_link(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Act
 
 def _cpu_hog(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A runaway process inside one container eats its quota."""
-    pod = port.pick_pod(spec, rng, engine=False)
+    pod = port.targets.pick_pod(spec, rng, engine=False)
     return ActiveFault(
         truth=_truth(spec, _pod_entity(pod), R.CPU),
         set_level=lambda x: port.set_hog(pod, 14.0 * pod.cpu_limit_cores * x * spec.severity),
@@ -195,7 +196,7 @@ def _cpu_hog(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Activ
 
 def _memory_leak(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """Allocations are not given back: reclaim pressure, then an OOM kill, and again."""
-    pod = port.pick_pod(spec, rng, engine=False)
+    pod = port.targets.pick_pod(spec, rng, engine=False)
     room = pod.memory_limit_mib - pod.memory_base_mib
     rate = room / (0.35 * spec.length_s)
     return ActiveFault(
@@ -207,7 +208,7 @@ def _memory_leak(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> A
 
 def _pool_exhaustion(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A settings roll-out shrinks a caller's connection pool below what the traffic needs."""
-    deployment, callee, busy = port.pick_pool(spec, rng)
+    deployment, callee, busy = port.targets.pick_pool(spec, rng)
     size = max(1, int(busy * max(0.05, 0.75 - 0.35 * spec.severity)))
     bad = Revision(revision_id=port.next_revision(deployment), pools={callee: size})
     return ActiveFault(
@@ -219,7 +220,7 @@ def _pool_exhaustion(port: Injector, spec: FaultSpec, rng: np.random.Generator) 
 
 def _bad_code(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A roll-out of code that fails a share of its calls and works longer on the others."""
-    deployment = port.pick_service(spec, rng)
+    deployment = port.targets.pick_service(spec, rng)
     bad = Revision(
         revision_id=port.next_revision(deployment),
         error_ratio=min(0.9, float(rng.uniform(0.35, 0.65)) * spec.severity),
@@ -234,7 +235,7 @@ def _bad_code(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Acti
 
 def _retry_storm(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A flag makes one caller impatient: a short timeout and many retries against one callee."""
-    deployment, callee, typical_s = port.pick_retry_edge(spec, rng)
+    deployment, callee, typical_s = port.targets.pick_retry_edge(spec, rng)
     bad = Revision(
         revision_id=port.next_revision(deployment),
         retries={callee: int(4 + 8 * spec.severity)},
@@ -254,7 +255,7 @@ def _retry_storm(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> A
 
 def _traffic_burst(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A stretch of the same trace arrives on top, from one region's users."""
-    region = port.pick_region(spec, rng)
+    region = port.targets.pick_region(spec, rng)
     return ActiveFault(
         truth=_truth(spec, Entity(EntityKind.WORKLOAD, region), R.LOAD),
         set_level=lambda x: (
@@ -267,7 +268,7 @@ def _traffic_burst(port: Injector, spec: FaultSpec, rng: np.random.Generator) ->
 
 def _cold_region(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """A region's model pool stood at zero when its users come back."""
-    region = port.pick_region(spec, rng)
+    region = port.targets.pick_region(spec, rng)
     engine = Entity(EntityKind.SERVICE, region, port.engine_service)
     return ActiveFault(
         truth=_truth(spec, engine, R.START_UP, R.LOSS),
@@ -278,7 +279,7 @@ def _cold_region(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> A
 
 def _slow_registry(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """The image registry crawls while a routine reschedule needs images on a fresh node."""
-    region = port.pick_region(spec, rng)
+    region = port.targets.pick_region(spec, rng)
     return ActiveFault(
         truth=_truth(spec, Entity(EntityKind.REGISTRY, region), R.NETWORK, R.START_UP),
         set_level=lambda x: port.slow_registry(
@@ -290,7 +291,7 @@ def _slow_registry(port: Injector, spec: FaultSpec, rng: np.random.Generator) ->
 
 def _metric_gap(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> ActiveFault:
     """Scrapes of one job fail; the service itself is fine."""
-    region, job = port.pick_job(spec, rng)
+    region, job = port.targets.pick_job(spec, rng)
     return ActiveFault(
         truth=_truth(spec, Entity(EntityKind.TELEMETRY, region, job), R.TELEMETRY, abstain=True),
         set_level=lambda x: port.silence(region, job, x > 0.0),
