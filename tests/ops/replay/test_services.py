@@ -274,6 +274,36 @@ def test_a_lost_gateway_hands_no_tokens_to_its_users(sim):
     assert after <= seen
 
 
+def test_calls_that_wait_on_a_lost_pod_for_a_connection_hold_none(sim):
+    impatient = replace(PATIENT, first_token_timeout_s=3.0)
+    scenario = sim.scenario(client=impatient, duration_s=4.0)
+    fleet = sim.start(scenario, rate_rps=8.0)
+    revise(sim, fleet, "door", pools={"shelf": 1})
+    revise(sim, fleet, "shelf", work_ratio=200.0)
+    fleet.run_until(3.0)
+    door = next(p for p in sim.pods(fleet, "door") if p.pools["shelf"].pending)
+    meter = door.pools["shelf"]
+    fleet.injector.set_node_up(fleet.cluster.nodes[door.node], False)
+    assert meter.pending == 0
+    fleet.run_until(8.0)  # their users are gone
+    assert (meter.in_use, meter.pending) == (0, 0)
+
+
+def test_the_names_of_entries_choose_nobodys_entry(sim):
+    used = []
+    for names in (("a", "b"), ("b", "a")):
+        scenario = sim.scenario(client=PATIENT, duration_s=5.0)
+        store = scenario.services[2]
+        entries = tuple(replace(store, name=name, entry=True) for name in names)
+        fleet = sim.start(replace(scenario, services=entries), rate_rps=3.0)
+        fleet.run_until(10.0)
+        used.append(
+            [sum(p.frontends[c].by_status["200"] for p in sim.pods(fleet, name)
+                 for c in p.frontends) for name in names]
+        )  # fmt: skip
+    assert used[0] == used[1] == [8, 7]
+
+
 def test_a_pod_recovers_when_its_hog_ends(sim):
     fleet = sim.start(one_path(sim, timeout_s=90.0), rate_rps=4.0)
     pod = sim.pods(fleet, "store")[0]

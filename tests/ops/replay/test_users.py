@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -82,16 +83,21 @@ def test_a_failed_request_is_tried_again_as_often_as_its_user_likes(sim):
 
 
 def test_the_back_off_of_users_doubles(sim):
-    client = replace(STEADY, retries=2, retry_backoff_s=4.0)
-    fleet = sim.start(sim.scenario(client=client, duration_s=2.0), rate_rps=1.0)
+    client = replace(STEADY, retries=3, retry_backoff_s=4.0)
+    fleet = sim.start(sim.scenario(client=client, duration_s=1.0), rate_rps=1.0)
     revise(sim, fleet, "door", error_ratio=1.0)
-    seen = []
-    while len(seen) < 3:
-        fleet.run_until(fleet.kernel.now_s + 0.1)
-        if fleet.users.ledger.attempts >= 2 * (len(seen) + 1):
-            seen.append(fleet.kernel.now_s)
-    assert 2.0 < seen[1] - seen[0] < 7.5
-    assert 4.0 < seen[2] - seen[1] < 13.0
+    tries_s, begin = [], fleet.graph.begin
+
+    def note(attempt):
+        tries_s.append(fleet.kernel.now_s)
+        begin(attempt)
+
+    fleet.graph.begin = note
+    fleet.run_until(80.0)
+    waits_s = [b - a for a, b in pairwise(tries_s)]
+    draws = [0.5 + fleet.users._draws.row(0, k)[-2] for k in range(3)]
+    expected_s = [4.0 * 2**k * draw for k, draw in enumerate(draws)]
+    assert waits_s == pytest.approx(expected_s, abs=0.3)  # and the time of the failed try
 
 
 def test_users_give_up_waiting_for_the_first_token(sim):
