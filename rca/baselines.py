@@ -12,7 +12,8 @@ import numpy as np
 from rca.align import Aligned, align, cut_windows
 from rca.change import measure_changes
 from rca.channels.case import contrast, make_case, ratio
-from rca.channels.red import build_red, entry_services
+from rca.channels.mesh import build_red
+from rca.channels.red import entry_services
 from rca.state import (
     Entity,
     EntityKind,

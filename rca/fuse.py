@@ -99,6 +99,11 @@ def fuse(
             value = getattr(config, name) * strength
             # A moving resource of an entity that adds nothing to the loss is a bystander.
             parts[name] = value * (0.5 + 0.5 * support) if name == "resource" else value
+        if "graph" in parts:
+            # The walk sums up what others measured: it cannot say more than they do.
+            parts["graph"] = min(
+                parts["graph"], sum(value for name, value in parts.items() if name != "graph")
+            )
         factor = scope(case, entity, on_path, config)
         parts = {name: factor * value for name, value in parts.items()}
         candidates.append(

@@ -11,9 +11,10 @@ from rca.align import Aligned, align, cut_windows
 from rca.change import measure_changes
 from rca.channels.blame import Blame, blame
 from rca.channels.case import Case, Finding, make_case
-from rca.channels.collect import collect_findings
+from rca.channels.collect import collect_findings, own_findings, reasons
 from rca.channels.gaps import find_gaps
-from rca.channels.red import RedTree, build_red
+from rca.channels.mesh import build_red
+from rca.channels.red import RedTree
 from rca.channels.silence import find_silence
 from rca.detect import change_points
 from rca.fuse import FuseConfig, fuse, ranked
@@ -130,8 +131,9 @@ def _conclude(
     tree = build_red(case)
     gaps = find_gaps(case)
     silence = find_silence(case, tree, events, [f.entity for f in gaps.findings])
-    blamed = blame(case, tree, silence)
-    found = collect_findings(case, tree, blamed, gaps, silence, changes, events)
+    own = own_findings(case)
+    blamed = blame(case, tree, silence, reasons(own))
+    found = collect_findings(case, tree, blamed, gaps, silence, own, changes, events)
     first = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
     links, innovation, skipped = _granger(case, config, rng)
     prior = {c.entity: min(1.0, c.score) for c in first}

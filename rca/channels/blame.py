@@ -8,13 +8,14 @@ one user request suffers more than before, and every entity gets its share of th
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from rca.channels.case import Case, Contrast, contrast, ratio
 from rca.channels.explain import explained
-from rca.channels.load import demand
+from rca.channels.load import demand, rise_of
 from rca.channels.parts import ERRORS, LATENCY, Part, beyond_noise
 from rca.channels.red import LinkKey, Red, RedTree, entry_services, known
 from rca.channels.silence import Silence
@@ -39,13 +40,17 @@ class Blame:
     entries: list[str] = field(default_factory=list)
 
 
-def blame(case: Case, tree: RedTree, silence: Silence) -> Blame:
-    """Split what users suffer in the symptom's region over the entities of its call graph."""
+def blame(case: Case, tree: RedTree, silence: Silence, reasons: Mapping[Entity, float]) -> Blame:
+    """Split what users suffer in the symptom's region over the entities of its call graph.
+
+    Args:
+        reasons: entity -> 0..1, how far its own speed or resources moved the bad way.
+    """
     region = case.symptom.region
     out = Blame(entries=entry_services(case, tree, region))
     out.on_path = tree.reachable(region, out.entries) or {s for r, s in tree.services()}
-    asked = tree.entry_requests.get(region)
-    users = float(asked[-1]) if asked is not None and np.isfinite(asked[-1]) else 0.0
+    sent = tree.entry_requests.get(region)
+    users = float(sent[-1]) if sent is not None and np.isfinite(sent[-1]) else 0.0
     if users <= 0.0:
         users = 1.0
     for service in sorted(out.on_path):
@@ -54,11 +59,15 @@ def blame(case: Case, tree: RedTree, silence: Silence) -> Blame:
     for key in sorted(tree.sent):
         if key[0] == region and key[1] in out.on_path and key in tree.received:
             out.parts += _link_parts(tree, key, users)
+    asked = demand(case, region)
     out.parts = explained(
-        case, tree, silence, out.parts, entries=out.entries, asked=demand(case, region)
+        case, tree, silence, out.parts, entries=out.entries, asked=asked, reasons=reasons
     )
     out.parts += _node_parts(case, out.parts)
     out.share = _shares(case, tree, out.parts)
+    if rise_of(asked) <= 0.0:
+        # Queues of work that users may send at any time are nobody's fault.
+        out.share.pop(Entity(EntityKind.WORKLOAD, region), None)
     return out
 
 
@@ -79,9 +88,7 @@ def own_time(inbound: Red, sent: dict[str, Red], what: str) -> FloatArray:
     for waited, callee in waits:
         if waited <= 1.05 * budget:
             own = own - sent[callee].wait_s
-    # Waits that overlap, or that began in an earlier window, may exceed the whole: own time is
-    # then small, never negative.
-    return np.maximum(ratio(own, inbound.count), 0.0)
+    return ratio(own, inbound.count)
 
 
 def _service_parts(
@@ -159,7 +166,16 @@ def _own_contrast(inbound: Red, sent: dict[str, Red], what: str) -> Contrast:
         return contrast(values, floor=ERROR_FLOOR)
     mean = ratio(inbound.total_s, inbound.count)[:-1]
     level = float(np.nanmedian(mean)) if np.isfinite(mean).any() else 0.0
-    return contrast(values, floor=0.05 * level)
+    # Waits for first tokens are means over other requests than these: their difference has the
+    # error of such a mean, whose times spread about as widely as they are long.
+    calls = max(float(known(inbound.count)[-1]), 1.0)
+    guessed = sum(
+        float(known(red.waited_s)[-1]) for red in sent.values() if red.waited_s is not None
+    )
+    stat = contrast(values, floor=max(0.05 * level, guessed / calls / np.sqrt(calls)))
+    # Waits that overlap, or that began in an earlier window, may exceed the whole. That belongs
+    # to the noise of earlier windows; the time itself is small, never negative.
+    return replace(stat, before=max(stat.before, 0.0), after=max(stat.after, 0.0))
 
 
 def _link_parts(tree: RedTree, key: LinkKey, users: float) -> list[Part]:

@@ -165,6 +165,12 @@ class Case:
         """Pods known of one service in one region, sorted."""
         return self.service_pods.get((region, service), ())
 
+    def extra(self, pod: str) -> bool:
+        """Whether a pod was added to a service that lacks none of those that it had."""
+        region, service, _ = self.pod_place.get(pod, ("", "", ""))
+        before = set(self.pods_of(region, service)) & (self.live | self.killed.keys())
+        return pod not in self.live | self.earlier and bool(before) and before <= self.working
+
     def replaced(self, pod: str) -> bool:
         """Whether a pod that is gone left no hole: its service has as many at work as usual.
 

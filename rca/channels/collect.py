@@ -10,15 +10,30 @@ from rca.channels.changes import change_findings
 from rca.channels.events import event_findings
 from rca.channels.gaps import Gaps
 from rca.channels.hosts import host_findings
-from rca.channels.load import load_findings, speed_findings
+from rca.channels.load import load_findings
 from rca.channels.red import RedTree
 from rca.channels.resources import resource_findings
 from rca.channels.silence import Silence, silence_findings
+from rca.channels.speed import SPEED, speed_findings
 from rca.channels.topology import CHANNEL as TOPOLOGY
 from rca.channels.topology import findings as topology_findings
-from rca.state import ChangeEvent, ClusterEvent, Entity, EntityKind
+from rca.state import ChangeEvent, ClusterEvent, Entity, EntityKind, ResourceClass
 
 LINK_SHARE = 0.4
+
+
+def own_findings(case: Case) -> list[Finding]:
+    """What entities show of themselves, whoever suffers: resources, and speed at equal load."""
+    return resource_findings(case) + speed_findings(case)
+
+
+def reasons(findings: Sequence[Finding]) -> dict[Entity, float]:
+    """Entity -> 0..1, how far its own speed or resources moved, what load moves left out."""
+    out: dict[Entity, float] = {}
+    for finding in findings:
+        if finding.resource is not ResourceClass.LOAD:
+            out[finding.entity] = max(out.get(finding.entity, 0.0), finding.strength)
+    return out
 
 
 def collect_findings(
@@ -27,18 +42,22 @@ def collect_findings(
     blamed: Blame,
     gaps: Gaps,
     silence: Silence,
+    own: Sequence[Finding],
     changes: Sequence[ChangeEvent],
     events: Sequence[ClusterEvent],
 ) -> list[Finding]:
-    """Ask every channel; the later ones build on what the earlier ones found."""
+    """Ask every channel; the later ones build on what the earlier ones found.
+
+    Args:
+        own: what `own_findings` said.
+    """
     jobs = [f.entity for f in gaps.findings]
     found = topology_findings(blamed)
-    found += resource_findings(case)
+    found += own
     silent = silence_findings(case, silence, jobs)
     found += silent
-    found += event_findings(case, events)
-    speed = speed_findings(case)
-    found += speed
+    found += event_findings(case, events, missed=silence.fell.keys())
+    speed = [f for f in own if f.channel == SPEED]
     slowed = max((f.strength for f in [*speed, *silent]), default=0.0)
     found += load_findings(case, tree, slowed)
     found += host_findings(case, found)

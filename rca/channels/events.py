@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rca.channels.case import Case, Finding
 from rca.kinds import plain
@@ -11,6 +11,8 @@ from rca.state import ClusterEvent, Entity, ResourceClass
 
 CHANNEL = "event"
 BEFORE_S = 120.0
+HOUSEKEEPING = 0.2
+_ENDS = frozenset({"Killing", "TaintManagerEviction", "Evicted"})
 # What Kubernetes means by a reason: the resource it speaks of and how grave it is. Reasons of
 # everyday life (Scheduled, Pulled, Created, Started) are left out.
 _MEANING = {
@@ -32,8 +34,15 @@ _MEANING = {
 }
 
 
-def event_findings(case: Case, events: Sequence[ClusterEvent]) -> list[Finding]:
-    """Events that began around the onset, less those that are usual for the entity."""
+def event_findings(
+    case: Case, events: Sequence[ClusterEvent], *, missed: Collection[str] | None = None
+) -> list[Finding]:
+    """Events that began around the onset, less those that are usual for the entity.
+
+    Args:
+        missed: pods that left a hole. The end of any other pod is housekeeping: scaled in, rolled
+            out, moved. Unknown: every end counts.
+    """
     recent: dict[tuple[Entity, str], list[ClusterEvent]] = defaultdict(list)
     usual: dict[tuple[Entity, str], int] = defaultdict(int)
     start_s = case.onset_s - BEFORE_S
@@ -52,6 +61,8 @@ def event_findings(case: Case, events: Sequence[ClusterEvent]) -> list[Finding]:
         late_s = max(0.0, first.at_s - case.onset_s)
         weight *= 1.0 / (1.0 + late_s / 60.0)
         weight /= 1.0 + usual[(entity, reason)]
+        if reason in _ENDS and missed is not None and entity.name not in missed:
+            weight *= HOUSEKEEPING
         count = sum(event.count for event in group)
         offset = f"{first.at_s - case.onset_s:+.0f} s"
         found.append(

@@ -7,6 +7,7 @@ a callee slow. More demand makes everybody wait.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,12 +16,14 @@ from rca.channels.load import Demand, amplification, rise_of
 from rca.channels.parts import ERRORS, LATENCY, Part, to_owners
 from rca.channels.red import LinkKey, RedTree, known
 from rca.channels.silence import Silence
+from rca.channels.speed import engine_services
 from rca.state import Entity, EntityKind
 
 SLOW_Z, SLOW_FACTOR = 4.0, 3.0  # when a callee counts as slow enough to cause timeouts
 MISSING_RATIO = 0.1  # share of calls without an answer from which the callee's own view lacks
 COVERED_RATIO = 0.7  # of the caller's wait that the callee must own up to, where it answers all
 LATE_Z = 2.0  # of one pod's missing answers beyond its siblings' share
+REASON_FULL = 0.5  # own evidence from which an engine keeps all of its longer calls
 LOAD_FREE, LOAD_FULL = 1.15, 2.15  # factors on the calls of a callee: explains nothing, all
 
 Owners = dict[Entity, float]
@@ -28,9 +31,13 @@ Owners = dict[Entity, float]
 
 def explained(
     case: Case, tree: RedTree, silence: Silence, parts: list[Part], *, entries: list[str],
-    asked: Demand,
+    asked: Demand, reasons: Mapping[Entity, float],
 ) -> list[Part]:  # fmt: skip
-    """Parts with every consequence given to its cause, as far as the numbers tell."""
+    """Parts with every consequence given to its cause, as far as the numbers tell.
+
+    Args:
+        reasons: entity -> 0..1, how far its own speed or resources moved the bad way.
+    """
     links = [p for p in parts if p.entity.kind is EntityKind.LINK]
     rest = [p for p in parts if p.entity.kind is not EntityKind.LINK]
     out = _of_siblings(case, silence, rest)
@@ -45,7 +52,30 @@ def explained(
         out += to_owners(part, targets)
     silent = set(silence.owner.values())
     kept = [p for p in out if p.entity in silent]
-    return kept + _of_load(case, tree, [p for p in out if p.entity not in silent], owners, asked)
+    rest = _of_queues(case, [p for p in out if p.entity not in silent], reasons)
+    return kept + _of_load(case, tree, rest, owners, asked)
+
+
+def _of_queues(case: Case, parts: list[Part], reasons: Mapping[Entity, float]) -> list[Part]:
+    """Give the longer calls of engines at their usual speed to the work that they were sent.
+
+    How long an engine's call takes depends on its length and on its queue; only time per token
+    at a given batch, or a resource of its own, tells of the engine.
+    """
+    workload = Entity(EntityKind.WORKLOAD, case.symptom.region)
+    engines = engine_services(case)
+    out: list[Part] = []
+    for part in parts:
+        service = service_of(case, part.entity)
+        owner = Entity(EntityKind.SERVICE, part.entity.region, service)
+        own = part.entity.kind in (EntityKind.SERVICE, EntityKind.POD)
+        if part.what != LATENCY or not own or (part.entity.region, service) not in engines:
+            out.append(part)
+            continue
+        known_reason = max(reasons.get(part.entity, 0.0), reasons.get(owner, 0.0))
+        stays = min(1.0, known_reason / REASON_FULL)
+        out += to_owners(part, {part.entity: stays, workload: 1.0 - stays})
+    return out
 
 
 def _ends(part: Part) -> LinkKey:

@@ -38,6 +38,7 @@ def resource_findings(case: Case) -> list[Finding]:
 def _column_strengths(case: Case) -> tuple[FloatArray, list[int]]:
     """Evidence 0..1 of each column for its own entity, shape [N], and the columns that count."""
     changes, roles = case.changes, case.roles
+    planned = {pod for pod in case.pod_place if pod in case.young or case.extra(pod)}
     strength = np.zeros(len(roles))
     columns = [
         c
@@ -45,8 +46,8 @@ def _column_strengths(case: Case) -> tuple[FloatArray, list[int]]:
         if role.entity.kind in _OWN_KINDS
         and role.kind not in _SKIPPED
         and not role.part
-        # A pod that a roll-out started starts up as planned.
-        and not (role.entity.name in case.young and role.resource in _START_CLASSES)
+        # A pod that a roll-out or more demand added starts up as planned.
+        and not (role.resource in _START_CLASSES and role.entity.name in planned)
     ]
     if not columns:
         return strength, columns

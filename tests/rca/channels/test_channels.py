@@ -10,13 +10,16 @@ from rca.change import measure_changes
 from rca.channels.blame import blame, own_time
 from rca.channels.case import contrast, make_case
 from rca.channels.changes import change_findings
+from rca.channels.collect import own_findings, reasons
 from rca.channels.events import event_findings
 from rca.channels.gaps import find_gaps
 from rca.channels.hosts import host_findings
-from rca.channels.load import demand, load_findings, speed_findings
-from rca.channels.red import FIELDS, Red, build_red
+from rca.channels.load import demand, load_findings
+from rca.channels.mesh import build_red
+from rca.channels.red import FIELDS, Red
 from rca.channels.resources import resource_findings
 from rca.channels.silence import find_silence
+from rca.channels.speed import speed_findings
 from rca.channels.topology import findings
 from rca.state import (
     ChangeEvent,
@@ -44,7 +47,7 @@ def case_of(world, frame=None, **symptom):
 
 def blamed(case):
     tree = build_red(case)
-    return blame(case, tree, find_silence(case, tree, [], []))
+    return blame(case, tree, find_silence(case, tree, [], []), reasons(own_findings(case)))
 
 
 def pod(name):
