@@ -23,6 +23,7 @@ SLOW_Z, SLOW_FACTOR = 4.0, 3.0  # when a callee counts as slow enough to cause t
 MISSING_RATIO = 0.1  # share of calls without an answer from which the callee's own view lacks
 COVERED_RATIO = 0.7  # of the caller's wait that the callee must own up to, where it answers all
 LATE_Z = 2.0  # of one pod's missing answers beyond its siblings' share
+SHARED_MIN = 0.15  # evidence on all pods of a service from which it is a cause that they share
 REASON_FULL = 0.5  # own evidence from which an engine keeps all of its longer calls
 LOAD_FREE, LOAD_FULL = 1.15, 2.15  # factors on the calls of a callee: explains nothing, all
 
@@ -52,8 +53,28 @@ def explained(
         out += to_owners(part, targets)
     silent = set(silence.owner.values())
     kept = [p for p in out if p.entity in silent]
-    rest = _of_queues(case, [p for p in out if p.entity not in silent], reasons)
+    rest = _of_shared_causes(case, [p for p in out if p.entity not in silent], reasons)
+    rest = _of_queues(case, rest, reasons)
     return kept + _of_load(case, tree, rest, owners, asked)
+
+
+def _of_shared_causes(
+    case: Case, parts: list[Part], reasons: Mapping[Entity, float]
+) -> list[Part]:  # fmt: skip
+    """Give what single pods add to their service, as far as all its pods moved together.
+
+    Under one cause that they share, chance decides which pod's queue fills first.
+    """
+    out: list[Part] = []
+    for part in parts:
+        owner = Entity(EntityKind.SERVICE, part.entity.region, service_of(case, part.entity))
+        shared, own = reasons.get(owner, 0.0), reasons.get(part.entity, 0.0)
+        if part.entity.kind is not EntityKind.POD or shared < SHARED_MIN:
+            out.append(part)
+            continue
+        weight = shared / (shared + own)
+        out += to_owners(part, {owner: weight, part.entity: 1.0 - weight})
+    return out
 
 
 def _of_queues(case: Case, parts: list[Part], reasons: Mapping[Entity, float]) -> list[Part]:
@@ -104,6 +125,11 @@ def _owners_of_link(
     late = _makers_of_lateness(case, tree, key, found)
     if late:
         return late
+    owner = Entity(EntityKind.SERVICE, region, callee)
+    fresh = case.young & set(case.pods_of(region, callee))
+    if fresh and any(p.entity == owner for p in found):
+        # A new revision that fails by its own account also loses calls before it counts them.
+        return {owner: 1.0}
     pods = _late_pods(case, tree, key)
     if pods:
         left = 1.0 - sum(pods.values())
@@ -111,7 +137,7 @@ def _owners_of_link(
     callers = sum(1 for c in tree.callers.get((region, callee), ()) if c)
     off = sum(1 for p in links if _ends(p)[2] == callee and p.what == part.what)
     if callers >= 2 and off == callers:
-        return {Entity(EntityKind.SERVICE, region, callee): 1.0}
+        return {owner: 1.0}
     return {part.entity: 1.0}
 
 
@@ -125,19 +151,21 @@ def _all_answered(tree: RedTree, key: LinkKey) -> bool:
 def _makers_of_lateness(case: Case, tree: RedTree, key: LinkKey, found: list[Part]) -> Owners:
     """Who makes a callee late by its own account, as shares; empty where it is not late.
 
-    The callee's account covers the caller's wait only where it names most of it, or where answers
-    are missing and the ones that came were slow, or none came and it lost its own calls.
+    The callee must account for most of the caller's wait: by the calls that it answered and by
+    those that it still owes; or it answered none and lost its own calls.
     """
     region, _, callee = key
     sent, received, inbound = tree.sent[key], tree.received[key], tree.inbound[key[0], key[2]]
     stat = contrast(ratio(inbound.total_s, inbound.count), floor_ratio=0.1)
     answered = float(known(received.count)[-1])
     missing = 1.0 - answered / max(float(known(sent.count)[-1]), 1e-9)
+    waited = float(known(sent.total_s)[-1])
     if answered > 0.0:
         if stat.z < SLOW_Z or stat.after < SLOW_FACTOR * stat.before:
             return {}
-        waited = ratio(sent.total_s, sent.count)[-1]
-        if missing < MISSING_RATIO and stat.after < COVERED_RATIO * waited:
+        # What is not answered yet may all be the callee's; what is answered it accounts for.
+        covered = float(known(received.total_s)[-1]) + max(missing, 0.0) * waited
+        if covered < COVERED_RATIO * waited:
             return {}
     below = tree.reachable(region, [callee])
     if answered <= 0.0 and callee in below:

@@ -98,7 +98,7 @@ def _drop_succeeded(case: Case, tree: RedTree, out: Silence) -> None:
         rolled = {
             pod
             for pod in mine & case.young & case.working
-            if pod in tree.pod_answers and answers(case, tree, pod, -TAIL_ROWS) > 0.0
+            if pod in tree.pod_answers and answers(case, tree, pod, case.windows.normal_end) > 0.0
         }
         for pod in pods:
             planned = pod in case.killed and len(fresh & mine) >= len(set(pods) & set(case.killed))
