@@ -77,6 +77,8 @@ class Cluster:
         self.events: list[ClusterEvent] = []
         self.changes: list[ChangeEvent] = []
         self._endpoints: dict[tuple[str, str], list[Pod]] = {}
+        self._pods: list[Pod] | None = None  # None after a pod came or went; never changed
+        self._pods_of: dict[str, list[Pod]] = {}
         self._num_pods = 0
         self._turn = 0
         self.least_loaded = scenario.engine.dispatch != "round-robin"
@@ -87,7 +89,7 @@ class Cluster:
 
     def endpoints(self, region: str, service: str) -> list[Pod]:
         """Pods in the load balancer now."""
-        return self._endpoints.get((region, service), [])
+        return self._endpoints.get((region, service)) or []
 
     def engine_pod(self, region: str) -> Pod | None:
         """Least loaded instance (ties by age), or the next in turn."""
@@ -111,7 +113,17 @@ class Cluster:
 
     def pods(self) -> list[Pod]:
         """Every pod, in the order of regions and services in the scenario, then of creation."""
-        return [pod for deployment in self.deployments.values() for pod in deployment.pods]
+        if self._pods is None:
+            self._pods = [pod for d in self.deployments.values() for pod in d.pods]
+            self._pods_of = {}
+            for pod in self._pods:
+                self._pods_of.setdefault(pod.region, []).append(pod)
+        return self._pods
+
+    def pods_of(self, region: str) -> list[Pod]:
+        """Pods of one region, in the same order."""
+        self.pods()
+        return self._pods_of.get(region, [])
 
     def pod(self, name: str) -> Pod | None:
         """Pod by name."""
@@ -150,6 +162,7 @@ class Cluster:
             revision=deployment.revision,
         )
         deployment.pods.append(pod)
+        self._pods = None
         self._schedule(pod, engine if spec is None else None, warm=warm)
         return pod
 
@@ -180,6 +193,7 @@ class Cluster:
         for timer in pod.timers:
             Kernel.cancel(timer)
         deployment.pods.remove(pod)
+        self._pods = None
         node = self.nodes.get(pod.node)
         if node is not None:
             node.gpus_used -= len(pod.gpu_indices)

@@ -100,16 +100,18 @@ class Devices:
         self._refreshed_s[region] = now
         cpu_s: dict[str, float] = {}
         memory_mib: dict[str, float] = {}
-        for pod in cluster.pods():
-            if pod.region != region or not pod.node:
+        for pod in cluster.pods_of(region):
+            name = pod.node
+            if not name:
                 continue
             if pod.up:
                 pod.meter(now)
                 if pod.instance is not None:
                     pod.instance.refresh(now)
                     self._host(pod)
-            cpu_s[pod.node] = cpu_s.get(pod.node, 0.0) + pod.container.cpu_s
-            memory_mib[pod.node] = memory_mib.get(pod.node, 0.0) + pod.container.memory_mib
+            container = pod.container
+            cpu_s[name] = cpu_s.get(name, 0.0) + container.cpu_s
+            memory_mib[name] = memory_mib.get(name, 0.0) + container.memory_mib
         for node in cluster.nodes.values():
             if node.region == region:
                 self._node(node, now, cpu_s.get(node.name, 0.0), memory_mib.get(node.name, 0.0))

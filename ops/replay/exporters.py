@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ops.replay.fleet_view import FleetView, NodeView, PodView, RegistryView
 from ops.replay.probes import (
@@ -37,20 +37,21 @@ from ops.replay.probes_cluster import (
 Reading = tuple[Probe, str, Any, Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One address that a job scrapes.
+class Target(NamedTuple):
+    """One address that a job scrapes. A tuple, because every scrape makes them anew.
 
     Attributes:
         name: unique within region and job.
         group: targets of one group are told apart by their order of creation.
-        labels: target labels of its `up`.
+        owner: what is scraped.
+        labels: owner -> target labels of its `up`.
     """
 
     name: str
     group: str
     up: bool
-    labels: Labels
+    owner: Any
+    labels: Callable[[Any], Labels]
     readings: Callable[[], Iterator[Reading]]
 
 
@@ -98,7 +99,7 @@ def _engine_targets(view: FleetView, region: str) -> Iterator[Target]:
 
 
 def _pod_target(pod: PodView, readings: Callable[[], Iterator[Reading]]) -> Target:
-    return Target(pod.name, pod.service, pod.up, pod_labels(pod), readings)
+    return Target(pod.name, pod.service, pod.up, pod, pod_labels, readings)
 
 
 def _gpu_readings(pods: list[PodView]) -> Iterator[Reading]:
@@ -145,8 +146,15 @@ def _pods_by_node(view: FleetView, region: str) -> dict[str, list[PodView]]:
 
 
 def _node_target(node: NodeView, readings: Callable[[], Iterator[Reading]]) -> Target:
-    labels = {"region": node.region, "node": node.name}
-    return Target(node.name, "", node.up, labels, readings)
+    return Target(node.name, "", node.up, node, _node_labels, readings)
+
+
+def _node_labels(node: NodeView) -> Labels:
+    return {"region": node.region, "node": node.name}
+
+
+def _region_labels(region: str) -> Labels:
+    return {"region": region}
 
 
 def _kube_readings(view: FleetView, region: str) -> Iterator[Reading]:
@@ -161,7 +169,8 @@ def _kube_readings(view: FleetView, region: str) -> Iterator[Reading]:
 
 
 def _kube_targets(view: FleetView, region: str) -> Iterator[Target]:
-    yield Target("kube-state", "", True, {"region": region}, partial(_kube_readings, view, region))
+    readings = partial(_kube_readings, view, region)
+    yield Target("kube-state", "", True, region, _region_labels, readings)
 
 
 def _pull_readings(registry: RegistryView, region: str) -> Iterator[Reading]:
@@ -170,7 +179,7 @@ def _pull_readings(registry: RegistryView, region: str) -> Iterator[Reading]:
 
 def _pull_targets(view: FleetView, region: str) -> Iterator[Target]:
     readings = partial(_pull_readings, view.registry(region), region)
-    yield Target("kubelet", "", True, {"region": region}, readings)
+    yield Target("kubelet", "", True, region, _region_labels, readings)
 
 
 EXPORTERS = (

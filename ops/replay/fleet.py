@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ops.catalogue import Catalogue
 from ops.replay.actuate import Actuator
@@ -21,7 +22,7 @@ from ops.replay.telemetry import Telemetry
 from ops.replay.traffic import Traffic
 from ops.replay.users import Users
 from ops.replay.visits import compile_visits
-from ops.state import Action, NodeRecord, PodRecord, ServiceRecord, Snapshot
+from ops.state import Action, NodeRecord, PodPhase, PodRecord, ServiceRecord, Snapshot
 from rca.state import ChangeKind
 from serving.policies import batch_policy
 from serving.sim.cost_model import CostModel
@@ -110,15 +111,9 @@ class Fleet:
             frame=self.telemetry.frame(now, WINDOW_S),
             pods=tuple(_pod_record(p) for p in cluster.pods()),
             nodes=tuple(
-                NodeRecord(
-                    name=n.name,
-                    region=n.region,
-                    ready=n.ready,
-                    unschedulable=n.unschedulable,
-                    gpus=n.gpus,
-                )
+                _kept_node(n.name, n.region, n.ready, n.unschedulable, n.gpus)
                 for n in cluster.nodes.values()
-            ),  # fmt: skip
+            ),
             services=tuple(_service_record(d) for d in cluster.deployments.values()),
             changes=tuple(c for c in cluster.changes if oldest_s < c.at_s <= known_s),
             events=tuple(e for e in cluster.events if oldest_s < e.at_s <= known_s),
@@ -149,7 +144,7 @@ class Fleet:
 
     def pods(self, region: str) -> Sequence[Pod]:
         """Pods of a region."""
-        return [p for p in self.cluster.pods() if p.region == region]
+        return self.cluster.pods_of(region)
 
     def nodes(self, region: str) -> Sequence[Node]:
         """Nodes of a region."""
@@ -220,11 +215,27 @@ class Fleet:
 
 
 def _pod_record(pod: Pod) -> PodRecord:
-    return PodRecord(
-        name=pod.name, region=pod.region, service=pod.service, node=pod.node, phase=pod.phase,
-        ready=pod.ready and not pod.quarantined, restarts=pod.restarts,
-        created_at_s=pod.created_at_s, engine=pod.workers == 0,
+    return _kept_pod(
+        pod.name, pod.region, pod.service, pod.node, pod.phase,
+        pod.ready and not pod.quarantined, pod.restarts, pod.created_at_s, pod.workers == 0,
     )  # fmt: skip
+
+
+# A snapshot shows the same few dozen pods and nodes as the one before, most of them unchanged.
+@lru_cache(maxsize=1024)
+def _kept_pod(
+    name: str, region: str, service: str, node: str, phase: PodPhase, ready: bool, restarts: int,
+    created_at_s: float, engine: bool,
+) -> PodRecord:  # fmt: skip
+    return PodRecord(
+        name=name, region=region, service=service, node=node, phase=phase, ready=ready,
+        restarts=restarts, created_at_s=created_at_s, engine=engine,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _kept_node(name: str, region: str, ready: bool, unschedulable: bool, gpus: int) -> NodeRecord:
+    return NodeRecord(name=name, region=region, ready=ready, unschedulable=unschedulable, gpus=gpus)
 
 
 def _service_record(deployment: Deployment) -> ServiceRecord:

@@ -151,8 +151,9 @@ class Pod:
         if self.leaked_mib or self.leak_mib_per_s:
             work_s *= self._pressure(now_s)
         start_s = now_s if now_s > self.cpu_free_at_s else self.cpu_free_at_s
-        cores = self.cores
-        self.container.cpu_s += work_s
+        cores = self.cores if self.hog_cores > 0.0 else self.cpu_limit_cores
+        container = self.container
+        container.cpu_s += work_s
         if cores >= 1.0:
             self.cpu_free_at_s = start_s + work_s / cores
             return start_s + work_s
@@ -167,12 +168,12 @@ class Pod:
             slow_s = (work_s - burst_s) / cores
             end_s = start_s + burst_s + slow_s
             throttled_s = slow_s - (work_s - burst_s)
-            self.container.throttled_s += throttled_s
-            self.container.throttled_periods += throttled_s / CFS_PERIOD_S
+            container.throttled_s += throttled_s
+            container.throttled_periods += throttled_s / CFS_PERIOD_S
             self.cpu_tokens_s = 0.0
         self.cpu_tokens_at_s = end_s
         self.cpu_free_at_s = end_s
-        self.container.periods += (end_s - start_s) / CFS_PERIOD_S
+        container.periods += (end_s - start_s) / CFS_PERIOD_S
         return end_s
 
     def _pressure(self, now_s: float) -> float:

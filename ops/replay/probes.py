@@ -84,12 +84,16 @@ def _edge_names(source: bool) -> Callable[[PodView, str, EdgeMeter], Named]:
 
 
 def _read_dest_edge(meter: EdgeMeter) -> list[float]:
-    return [meter.requests_ok, meter.requests_error, *histogram_values(meter.latency, 1000.0)]
+    latency = meter.latency
+    return [meter.requests_ok, meter.requests_error,
+            *accumulate(latency.counts), latency.sum * 1000.0, latency.count]  # fmt: skip
 
 
 def _read_source_edge(meter: EdgeMeter) -> list[float]:
-    own = (meter.retries, meter.timeouts, meter.connect_failures)
-    return [meter.requests_ok, meter.requests_error, *histogram_values(meter.latency, 1000.0), *own]
+    latency = meter.latency
+    return [meter.requests_ok, meter.requests_error,
+            *accumulate(latency.counts), latency.sum * 1000.0, latency.count,
+            meter.retries, meter.timeouts, meter.connect_failures]  # fmt: skip
 
 
 def _pool_names(_pod: PodView, callee: str, _meter: PoolMeter) -> Named:

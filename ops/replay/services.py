@@ -51,7 +51,9 @@ class ServiceGraph:
         attempt.root = root
         root.sent_at_s = root.arrived_at_s = now
         root.deadline_s = math.inf
-        pod = self._choose(attempt.region, entry, attempt.row[root.visit.column + 3])
+        # Uniform among the endpoints: what kube-proxy does without a smarter balancer.
+        pods = self._cluster.endpoints(attempt.region, entry)
+        pod = pods[int(attempt.row[root.visit.column + 3] * len(pods))] if pods else None
         if pod is None or (not pod.up and self._cluster.node_up(pod)):
             root.done = True
             self._kernel.after(0.001, attempt.finish, "503", now)
@@ -171,7 +173,8 @@ class ServiceGraph:
             self._call_engine(call)
             return
         choice = attempt.row[visit.column + 3] if call.repeat == 0 else self._again(call, 3)
-        pod = call.pod = self._choose(region, service, choice)
+        pods = self._cluster.endpoints(region, service)
+        pod = call.pod = pods[int(choice * len(pods))] if pods else None
         delay_s = self._rtt_s[region]
         link = self.links.get((region, source.service, service)) if self.links else None
         if link is not None:
@@ -246,12 +249,13 @@ class ServiceGraph:
             self._answer_user(call, status)
             return
         self._stop_waiting(call)
-        edge = source.source_edge(call.visit.service)
+        service = call.visit.service
+        edge = source.source_edges.get(service) or source.source_edge(service)
         source.container.received_bytes += RESPONSE_BYTES
         edge.latency.observe(self._kernel.now_s - call.sent_at_s)
         if status == "200":
             edge.requests_ok += 1
-            if pod is not None:
+            if pod is not None and pod.consecutive_errors:  # a success ends a streak
                 self._cluster.call_result(pod, True)
             parent = call.parent
             if parent is not None and not parent.dead:
@@ -416,14 +420,15 @@ class ServiceGraph:
         pod, source = call.pod, call.source
         if pod is None or source is None:
             return
-        edge = pod.dest_edge(source.service)
+        service, container = source.service, pod.container
+        edge = pod.dest_edges.get(service) or pod.dest_edge(service)
         if status == "200":
             edge.requests_ok += 1
         else:
             edge.requests_error += 1
         edge.latency.observe(self._kernel.now_s - call.arrived_at_s)
-        pod.container.received_bytes += REQUEST_BYTES
-        pod.container.transmitted_bytes += RESPONSE_BYTES
+        container.received_bytes += REQUEST_BYTES
+        container.transmitted_bytes += RESPONSE_BYTES
 
     def _answer_user(self, root: Call, status: str) -> None:
         attempt, pod = root.attempt, root.pod
@@ -447,11 +452,6 @@ class ServiceGraph:
         return self._draws.again(
             attempt.request.request_id, attempt.attempt, call.visit.index * 8 + column, call.repeat
         )
-
-    def _choose(self, region: str, service: str, draw: float) -> Pod | None:
-        """Uniform among the endpoints: what kube-proxy does without a smarter balancer."""
-        pods = self._cluster.endpoints(region, service)
-        return pods[int(draw * len(pods))] if pods else None
 
     def _link_delay_s(self, call: Call, link: Link) -> float:
         column = call.visit.column + 2

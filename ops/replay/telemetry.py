@@ -188,11 +188,12 @@ class Telemetry:
         used: list[_Block] = []
         values: list[float] = []
         num_targets = num_good = 0
+        gap_ratio = self.spec.gap_ratio
         for target in job.exporter.targets(view, job.region):
             state = job.targets.get(target.name) or self._add_target(job, target)
             state.seen_row = row
             num_targets += 1
-            up = target.up and state.draws.at(row) >= self.spec.gap_ratio
+            up = target.up and state.draws.at(row) >= gap_ratio
             used.append(state.up or self._up_block(job, state, target))
             values.append(up)
             if up:
@@ -215,13 +216,14 @@ class Telemetry:
     ) -> None:
         """Append the blocks and values of one target."""
         blocks = state.blocks
+        take = used.append
         for probe, name, other, meter, owner in readings:
             key = (probe.name, name, other)
             block = blocks.get(key)
             if block is None:
                 block = self._make_block(probe.names(owner, other, meter), probe.labels(owner))
                 blocks[key] = block
-            used.append(block)
+            take(block)
             if collection is None:
                 values += probe.read(meter)
                 continue
@@ -267,5 +269,5 @@ class Telemetry:
 
     def _up_block(self, job: _JobState, state: _TargetState, target: Target) -> _Block:
         own = {"job": job.exporter.job, "instance": target.name}
-        state.up = self._make_block([("up", own)], target.labels)
+        state.up = self._make_block([("up", own)], target.labels(target.owner))
         return state.up
