@@ -14,7 +14,11 @@ PACKAGES = ("ops", "rca", "coldstart", "serving")
 MODULE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 70
 # A ratchet: modules over the limit, with the size they may not exceed and the reason at their top.
-MODULE_RATCHET: dict[str, int] = {}
+MODULE_RATCHET: dict[str, int] = {
+    "ops/replay/cluster.py": 500,
+    "ops/replay/faults.py": 340,
+    "ops/replay/services.py": 470,
+}
 FORBIDDEN_NAMES = {"utils.py", "common.py", "helpers.py", "misc.py"}
 
 

@@ -81,7 +81,7 @@ def main() -> None:
     diagnosis = [cpu_s(once) for _ in range(RUNS)]
     figures = {
         "version": __version__,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
         "seed": SEED,
         "scenario": scenario.name,
         "requests": requests,

@@ -26,6 +26,8 @@ SLO = SloTarget(name="fast", ttft_s=1.0, tpot_s=0.1, target_ratio=0.99)
 TTFT_BOUNDS = (0.5, 1.0, float("inf"))
 TPOT_BOUNDS = (0.05, 0.1, float("inf"))
 
+ENGINE_ROLES = ("engine_success", "engine_waiting", "engine_kv_usage", "engine_running")
+
 
 def column(role, entity, *, part="", bound=None, group="", counter=True, **labels):
     series = Series(
@@ -114,7 +116,7 @@ class TinyFleet:
                     pod=f"{region}-engine-{i}",
                 )
                 for i in range(2)
-                for role in ("engine_success", "engine_waiting", "engine_kv_usage", "engine_running")
+                for role in ENGINE_ROLES
             ]
         self.series = tuple(series for series, _ in columns)
         self.roles = tuple(role for _, role in columns)
