@@ -28,11 +28,12 @@ class FuseConfig:
     graph: float = 0.3  # random walk from the symptom along causes
     outside: float = 0.2  # factor for what lies off the symptom's path
     # Chance that the first candidate is right = logistic of these times (1, score, margin,
-    # channels that agree).
-    confidence_base: float = -2.2
-    confidence_score: float = 1.2
-    confidence_margin: float = 2.0
-    confidence_agree: float = 0.3
+    # channels that agree, strongest evidence that names its resource directly).
+    confidence_base: float = -4.8
+    confidence_score: float = 2.5
+    confidence_margin: float = 1.8
+    confidence_agree: float = 1.1
+    confidence_direct: float = 1.6
     confidence_min: float = 0.35  # below: "cannot tell"
 
 
@@ -140,16 +141,24 @@ def resource_class(findings: Sequence[Finding]) -> ResourceClass:
 
 
 def confidence(candidates: Sequence[Candidate], place: int, config: FuseConfig) -> float:
-    """Chance that the candidate at `place` is the cause, from its score and its margin."""
+    """Chance that the candidate at `place` is the cause.
+
+    The walk is left out of the channels that agree: it repeats what they say. The coefficients
+    are a logistic regression (ridge 1, rounded, one weight per run) over 309 first candidates of
+    simulated faults and of overload without a fault. Its rules were made on most of the same
+    runs, so it is on the hopeful side for systems that it has not seen.
+    """
     mine = candidates[place]
     others = [c.score for i, c in enumerate(candidates) if i != place]
     margin = mine.score - max(others, default=0.0)
-    agree = sum(value > 0.1 for value in mine.parts.values())
+    agree = sum(value > 0.1 for name, value in mine.parts.items() if name != "graph")
+    direct = max((f.strength * f.specificity for f in mine.findings), default=0.0)
     x = (
         config.confidence_base
         + config.confidence_score * mine.score
         + config.confidence_margin * margin
         + config.confidence_agree * agree
+        + config.confidence_direct * direct
     )
     return 1.0 / (1.0 + math.exp(-max(min(x, 30.0), -30.0)))
 

@@ -1,4 +1,4 @@
-"""Run one scenario in one world: advance the fleet, let a controller watch and act, keep records."""
+"""Run one scenario in one world: advance the fleet, let a controller act, keep records."""
 
 from __future__ import annotations
 
