@@ -152,6 +152,8 @@ def confidence(candidates: Sequence[Candidate], place: int, config: FuseConfig) 
     others = [c.score for i, c in enumerate(candidates) if i != place]
     margin = mine.score - max(others, default=0.0)
     agree = sum(value > 0.1 for name, value in mine.parts.items() if name != "graph")
+    if mine.entity.kind is EntityKind.NODE and mine.parts.get("explains", 0.0) > 0.1:
+        agree += 1  # pods of two services at least were measured apart and point at it
     direct = max((f.strength * f.specificity for f in mine.findings), default=0.0)
     x = (
         config.confidence_base

@@ -24,6 +24,7 @@ MISSING_RATIO = 0.1  # share of calls without an answer from which the callee's 
 COVERED_RATIO = 0.7  # of the caller's wait that the callee must own up to, where it answers all
 LATE_Z = 2.0  # of one pod's missing answers beyond its siblings' share
 SHARED_MIN = 0.15  # evidence on all pods of a service from which it is a cause that they share
+SILENCE_TAKES = 0.7  # of what a rise of demand explains, where a pod is silent
 REASON_FULL = 0.5  # own evidence from which an engine keeps all of its longer calls
 LOAD_FREE, LOAD_FULL = 1.15, 2.15  # factors on the calls of a callee: explains nothing, all
 
@@ -55,7 +56,9 @@ def explained(
     kept = [p for p in out if p.entity in silent]
     rest = _of_shared_causes(case, [p for p in out if p.entity not in silent], reasons)
     rest = _of_queues(case, rest, reasons)
-    return kept + _of_load(case, tree, rest, owners, asked)
+    # Work that piles up behind a silent pod looks like demand.
+    users = rise_of(asked) * (1.0 - SILENCE_TAKES * max(silence.fell.values(), default=0.0))
+    return kept + _of_load(case, tree, rest, owners, users)
 
 
 def _of_shared_causes(
@@ -220,10 +223,13 @@ def _late_pods(case: Case, tree: RedTree, key: LinkKey) -> Owners:
 
 
 def _of_load(
-    case: Case, tree: RedTree, parts: list[Part], owners: dict[LinkKey, Owners], asked: Demand
+    case: Case, tree: RedTree, parts: list[Part], owners: dict[LinkKey, Owners], users: float
 ) -> list[Part]:
-    """Give the waiting that more calls bring about to whoever sends more calls."""
-    users = rise_of(asked)
+    """Give the waiting that more calls bring about to whoever sends more calls.
+
+    Args:
+        users: 0..1, how far users ask for more.
+    """
     workload = Entity(EntityKind.WORKLOAD, case.symptom.region)
     sources: dict[str, Owners] = {}
     out: list[Part] = []
