@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rca.state import FloatArray, MetricFrame, MetricKind, MetricRole, Series
+from rca.state import EntityKind, FloatArray, MetricFrame, MetricKind, MetricRole, Series
 
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
+
+_EVERYWHERE = frozenset({EntityKind.REGISTRY, EntityKind.TELEMETRY})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,12 +136,20 @@ def _increases_over_gaps(times_s: FloatArray, values: FloatArray) -> tuple[Float
     return growth, rate
 
 
-def align(frame: MetricFrame, *, now_s: float) -> Aligned:
-    """Make the known series of a frame comparable as of `now_s`."""
+def align(frame: MetricFrame, *, now_s: float, region: str = "") -> Aligned:
+    """Make the known series of a frame comparable as of `now_s`.
+
+    Args:
+        region: where given, services, pods, nodes and links of other regions are left out; their
+            registries and scrape jobs stay, as they are compared across regions.
+    """
     columns = [
         place
         for place, role in enumerate(frame.roles)
-        if role is not None and role.part != "bucket" and role.kind is not MetricKind.INFO
+        if role is not None
+        and role.part != "bucket"
+        and role.kind is not MetricKind.INFO
+        and (not region or role.entity.region == region or role.entity.kind in _EVERYWHERE)
     ]
     roles = tuple(role for c in columns if (role := frame.roles[c]) is not None)
     raw = np.asarray(frame.values, dtype=float)[:, columns]

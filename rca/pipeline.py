@@ -68,7 +68,7 @@ def diagnose(
         FrameError: the frame's parts do not fit together.
     """
     config = config or DiagnoseConfig()
-    aligned = align(frame, now_s=now_s)
+    aligned = align(frame, now_s=now_s, region=symptom.region)
     if not aligned.roles or len(aligned.times_s) == 0:
         return _abstain(symptom, "the frame holds no known series", ("all metrics",))
     onset_s = estimate_onset(aligned, symptom, config)

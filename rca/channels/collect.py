@@ -51,10 +51,9 @@ def collect_findings(
     Args:
         own: what `own_findings` said.
     """
-    jobs = [f.entity for f in gaps.findings]
     found = topology_findings(blamed)
     found += own
-    silent = silence_findings(case, silence, jobs)
+    silent = silence_findings(case, silence)
     found += silent
     found += event_findings(case, events, missed=silence.fell.keys())
     speed = [f for f in own if f.channel == SPEED]

@@ -123,7 +123,8 @@ def _owners_of_link(
     """To whom it belongs that callers lose or wait more on a link than the callee reports."""
     region, _, callee = key = _ends(part)
     silent = silence.of_service(case, region, callee)
-    if silent and not _all_answered(tree, key):
+    answered = _all_answered(tree, key)
+    if silent and not answered:
         return silence.owners(silent)
     late = _makers_of_lateness(case, tree, key, found)
     if late:
@@ -133,7 +134,7 @@ def _owners_of_link(
     if fresh and any(p.entity == owner for p in found):
         # A new revision that fails by its own account also loses calls before it counts them.
         return {owner: 1.0}
-    pods = _late_pods(case, tree, key)
+    pods = {} if answered else _late_pods(case, tree, key)
     if pods:
         left = 1.0 - sum(pods.values())
         return pods | {part.entity: left}

@@ -34,12 +34,14 @@ class Silence:
         text: silent pod -> what was measured.
         owner: silent pod -> itself, its service, its node, or the registry it waits for.
         alive: silent pods that still show that they are running.
+        ended: pods and nodes of which most series ended -> what was counted.
     """
 
     fell: dict[str, float] = field(default_factory=dict)
     text: dict[str, str] = field(default_factory=dict)
     owner: dict[str, Entity] = field(default_factory=dict)
     alive: set[str] = field(default_factory=set)
+    ended: dict[Entity, str] = field(default_factory=dict)
 
     def owners(self, pods: Sequence[str]) -> dict[Entity, float]:
         """Owners of the silence of some pods, as shares that sum to one."""
@@ -62,11 +64,11 @@ def find_silence(
         silent_jobs: scrape jobs that are down; a role that ended for most entities of their
             region tells of its job and is ignored.
     """
-    out = Silence()
+    out = Silence(ended=ended_entities(case, silent_jobs))
     measured = _unanswering(case, tree, out)
     gone = {
         entity.name: (1.0, text)
-        for entity, text in ended_entities(case, silent_jobs).items()
+        for entity, text in out.ended.items()
         if entity.kind is EntityKind.POD
     }
     for pod, (away, text) in sorted((missed_since_end(case, tree) | gone).items()):
@@ -236,7 +238,7 @@ def _find_owners(
             out.owner[pod] = Entity(EntityKind.POD, region, pod)
 
 
-def silence_findings(case: Case, silence: Silence, silent_jobs: Sequence[Entity]) -> list[Finding]:
+def silence_findings(case: Case, silence: Silence) -> list[Finding]:
     """One finding per owner, and one per node whose own series ended."""
     owned: dict[Entity, list[str]] = defaultdict(list)
     for pod, owner in sorted(silence.owner.items()):
@@ -258,7 +260,7 @@ def silence_findings(case: Case, silence: Silence, silent_jobs: Sequence[Entity]
                 specificity=0.5,
             )
         )
-    for entity, text in sorted(ended_entities(case, silent_jobs).items()):
+    for entity, text in sorted(silence.ended.items()):
         if entity.kind is EntityKind.NODE:
             found.append(
                 Finding(
