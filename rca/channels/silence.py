@@ -74,8 +74,8 @@ def find_silence(
     for pod, (away, text) in sorted((missed_since_end(case, tree) | gone).items()):
         if pod in case.live | case.earlier and not case.replaced(pod):
             measured.add(pod)
-            if out.fell.get(pod, 0.0) < ENDED_STRENGTH * away:
-                out.fell[pod], out.text[pod] = ENDED_STRENGTH * away, text
+            out.fell[pod] = max(out.fell.get(pod, 0.0), ENDED_STRENGTH * away)
+            out.text[pod] = text
     out.alive = {
         pod
         for pod in out.fell
