@@ -21,11 +21,9 @@ from ops.reports.parts import (
     Mark,
     MarkKind,
     MissingData,
-    SpreadArc,
-    SpreadNode,
-    SpreadRole,
     Step,
 )
+from ops.reports.parts_spread import SpreadArc, SpreadNode, SpreadRole
 from ops.reports.terminal import render_terminal
 
 __all__ = [

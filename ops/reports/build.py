@@ -7,34 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ops.catalogue import Catalogue
-from ops.reports import build_lanes, build_story, words
-from ops.reports.build_evidence import measure, series_of
+from ops.reports import build_lanes, build_steps, build_story, words
+from ops.reports.build_candidates import candidates_of
+from ops.reports.build_demand import demand_of, usual_again
+from ops.reports.build_evidence import Measured, measure, series_of
 from ops.reports.build_findings import findings_of
 from ops.reports.build_lanes import MinuteRow
-from ops.reports.build_spread import spread_of
+from ops.reports.build_spread import cause_onset_s, spread_of
 from ops.reports.calibration import CalibrationBin, calibrated
 from ops.reports.model import IncidentReport, RequestLedger, RunReport
 from ops.reports.parts import (
-    Candidate,
     Cause,
     Change,
     ClockBase,
     Command,
+    EvidenceSeries,
     Finding,
     MissingData,
 )
 from ops.state import ActionKind, Decision, DecisionKind, Incident, SloTarget, Verdict
 from rca.state import (
     ChangeEvent,
-    Entity,
-    EntityKind,
     MetricFrame,
     RankedCause,
     RcaResult,
-    ResourceClass,
 )
 
-_CANDIDATES_MAX = 8
 # They end the cause itself; moving or shedding load helps whatever the cause is.
 _REMEDIES = frozenset(
     {
@@ -44,7 +42,6 @@ _REMEDIES = frozenset(
         ActionKind.ROLLBACK,
     }
 )
-_CONFIDENCE_MIN = 0.005  # less is shown as 0.00, which tells nobody anything
 _LANES_BEFORE_S, _LANES_AFTER_S = 1800.0, 1800.0
 
 
@@ -87,8 +84,8 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
     for decision in facts.decisions:
         if decision.incident is not None:
             last[decision.incident.incident_id] = decision.incident
-    told = [confirmed(incident, facts.decisions) for incident in last.values()]
-    ordered = sorted(told, key=lambda i: (i.began_at_s, i.incident_id))
+    known = [confirmed(incident, facts.decisions) for incident in last.values()]
+    ordered = sorted(known, key=lambda i: (i.began_at_s, i.incident_id))
     happened = facts.minutes if facts.minutes is not None else facts.minutes_without or ()
     return RunReport(
         fleet=facts.fleet,
@@ -156,12 +153,13 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
     region, rows = incident.symptom.region, facts.minutes or ()
     miss_s = build_lanes.first_miss_s(rows, facts.slos, region=region, from_s=incident.began_at_s)
     miss_s = incident.detected_at_s if miss_s is None else miss_s
-    page_s = None
-    if facts.minutes_without is not None:
-        page_s = build_lanes.page_at_s(
-            facts.minutes_without, facts.slos, region=region, from_s=incident.began_at_s
-        )
-    changes = build_story.changes_of(facts.changes, incident, cause)
+    page_s = _page_at_s(incident, facts)
+    onset_s = cause_onset_s(cause, incident, measured) if cause else None
+    changes = build_story.changes_of(facts.changes, incident, cause, cause_onset_s=onset_s)
+    series = _series(measured, incident, catalogue, cause)
+    usual = None
+    if cause is not None and frame is not None:
+        usual = usual_again(series, float(frame.times_s[-1]))
     until_s = _end_s(incident, facts.duration_s)
     lanes = build_lanes.lanes_of(
         rows,
@@ -171,7 +169,7 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         end_s=until_s,
         since_s=incident.began_at_s,
     )
-    nodes, arcs = spread_of(incident, cause, changes, lanes, measured)
+    nodes, arcs = spread_of(incident, cause, changes, lanes, measured, first_miss_s=miss_s)
     return IncidentReport(
         incident_id=incident.incident_id,
         phase=incident.phase,
@@ -183,20 +181,26 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         mitigated_at_s=incident.mitigated_at_s,
         resolved_at_s=incident.resolved_at_s,
         page_at_s=page_s,
-        cause=_cause(cause, facts) if cause else None,
+        cause=_cause(cause, facts, onset_s) if cause else None,
+        now=build_steps.now_of(incident, decisions, cause, usual=usual),
         abstained="" if cause else _why_not(result),
-        candidates=_candidates(result, named=cause is not None),
+        candidates=candidates_of(
+            result,
+            named=cause is not None,
+            region=region,
+            back=build_story.rolled_back(facts.changes, incident),
+        ),
         findings=_findings(result, frame, catalogue),
         lanes=lanes,
         changes=changes,
-        next_step=build_story.next_step_of(incident, decisions, cause),
-        done=build_story.done_of(incident, decisions),
+        next_step=build_steps.next_step_of(incident, decisions, cause, usual=usual),
+        done=build_story.done_of(incident, decisions, usual=usual),
         marks=build_story.marks_of(
             decisions, incident, changes, first_miss_s=miss_s, page_s=page_s
         ),
         nodes=nodes,
         arcs=arcs,
-        series=series_of(measured, incident, catalogue) if measured else (),
+        series=series,
         lost=build_lanes.lost_minutes(
             rows,
             facts.minutes_without,
@@ -207,6 +211,18 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         missing=tuple(MissingData(what=text) for text in (result.missing if result else ())),
         checked=result.checked if result else (),
         would_settle=result.would_settle if result else (),
+    )
+
+
+def _page_at_s(incident: Incident, facts: RunFacts) -> float | None:
+    """When people would have been paged without the loop; None = not, or that was not run."""
+    if facts.minutes_without is None:
+        return None
+    return build_lanes.page_at_s(
+        facts.minutes_without,
+        facts.slos,
+        region=incident.symptom.region,
+        from_s=incident.began_at_s,
     )
 
 
@@ -222,12 +238,24 @@ def _phase_at_s(incident: Incident) -> float:
     return incident.detected_at_s
 
 
-def _cause(cause: RankedCause, facts: RunFacts) -> Cause:
+def _series(
+    measured: Measured | None,
+    incident: Incident,
+    catalogue: Catalogue,
+    cause: RankedCause | None,
+) -> tuple[EvidenceSeries, ...]:
+    if measured is None:
+        return ()
+    demand = demand_of(measured, incident, cause)
+    return (*((demand,) if demand else ()), *series_of(measured, incident, catalogue))
+
+
+def _cause(cause: RankedCause, facts: RunFacts, onset_s: float | None) -> Cause:
     return Cause(
         entity=cause.entity,
         resource_class=cause.resource_class,
         confidence=cause.confidence,
-        onset_s=cause.onset_s,
+        onset_s=onset_s,
         calibration=calibrated(cause.confidence, facts.calibration, facts.calibration_source),
     )
 
@@ -236,41 +264,6 @@ def _why_not(result: RcaResult | None) -> str:
     if result is None:
         return "No diagnosis was made yet."
     return words.capital(words.arrows(result.reason)).rstrip(".") + "."
-
-
-def _candidates(result: RcaResult | None, *, named: bool) -> tuple[Candidate, ...]:
-    if result is None:
-        return ()
-    out = {entity: words.arrows(why) for entity, why in result.ruled_out}
-    rest = result.causes[1:] if named else result.causes
-    found = [
-        Candidate(
-            entity=c.entity,
-            resource_class=c.resource_class,
-            confidence=c.confidence,
-            suspected=_suspected(c),
-            ruled_out=out.get(c.entity, ""),
-        )
-        for c in rest[:_CANDIDATES_MAX]
-        if c.confidence >= _CONFIDENCE_MIN or c.entity in out
-    ]
-    ranked = {c.entity for c in result.causes}
-    found += [
-        Candidate(entity=entity, resource_class=_class_of(entity), ruled_out=words.capital(why))
-        for entity, why in out.items()
-        if entity not in ranked
-    ]
-    return tuple(found)
-
-
-def _suspected(cause: RankedCause) -> str:
-    texts = [e.text for e in cause.evidence if e.strength > 0 and e.channel != "graph"]
-    return words.capital(words.arrows(texts[0])) if texts else "On the way to the users"
-
-
-def _class_of(entity: Entity) -> ResourceClass:
-    traffic = entity.kind is EntityKind.WORKLOAD
-    return ResourceClass.LOAD if traffic else ResourceClass.UNKNOWN
 
 
 def _findings(

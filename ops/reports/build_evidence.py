@@ -19,6 +19,7 @@ from rca.state import (
     MetricFrame,
     MetricKind,
     MetricRole,
+    RankedCause,
     Series,
 )
 
@@ -156,9 +157,10 @@ def series_of(
     path = cause.path if cause else ()
     for text in path:
         chosen += _strongest(measured, Entity.parse(text), chosen)
-    chosen += _of_users(measured, incident)
+    traffic = cause is not None and cause.entity.kind is EntityKind.WORKLOAD
+    chosen += _of_users(measured, incident, rate=not traffic)  # the demand is a series of its own
     chosen = list(dict.fromkeys(chosen))[:_SERIES_MAX]
-    return tuple(_series(measured, k, incident, catalogue) for k in chosen)
+    return tuple(_series(measured, k, incident, catalogue, cause) for k in chosen)
 
 
 def _strongest(measured: Measured, entity: Entity, chosen: Sequence[int]) -> list[int]:
@@ -192,7 +194,7 @@ def _calls_into(link: Entity, entity: Entity) -> bool:
     )
 
 
-def _of_users(measured: Measured, incident: Incident) -> list[int]:
+def _of_users(measured: Measured, incident: Incident, *, rate: bool) -> list[int]:
     """What the suffering users got and how many they are: time to first token, request rate."""
     region, slo_class = incident.symptom.region, incident.symptom.slo_class
     wanted: dict[str, int] = {}
@@ -202,24 +204,40 @@ def _of_users(measured: Measured, incident: Incident) -> list[int]:
         if role.entity.region != region or series.label("slo_class") != slo_class:
             continue
         mean = role.kind is MetricKind.LATENCY and role.part == "sum"
-        if mean or role.kind is MetricKind.RATE:
+        if mean or (rate and role.kind is MetricKind.RATE):
             wanted.setdefault(role.role, k)
     return [wanted[name] for name in sorted(wanted, reverse=True)]
 
 
-def _series(measured: Measured, k: int, incident: Incident, catalogue: Catalogue) -> EvidenceSeries:
+def _series(
+    measured: Measured,
+    k: int,
+    incident: Incident,
+    catalogue: Catalogue,
+    cause: RankedCause | None,
+) -> EvidenceSeries:
+    """One series; what the diagnosis cites has its figures, so that no number is told twice."""
     aligned, role = measured.aligned, measured.aligned.roles[k]
     info = catalogue.info(aligned.series[k])
     unit, factor = unit_of(info.unit if info else "", role)
     times = aligned.times_s
-    shown = (times >= incident.began_at_s - _BEFORE_S) & (times <= _end_s(incident))
+    shown = (times >= shown_from_s(incident)) & (times <= end_s(incident))
     levels = aligned.levels[:, k] * factor
     normal = levels[(times >= incident.began_at_s - 1800.0) & (times < incident.began_at_s)]
     normal = normal[np.isfinite(normal)]
     since = levels[(times >= incident.began_at_s) & shown]
     since = since[np.isfinite(since)]
     median = float(np.median(normal)) if len(normal) else None
-    moved = bool(np.isfinite(measured.onset_s[k])) and abs(measured.score[k]) >= _SCORE_MIN
+    onset_s = float(measured.onset_s[k])
+    moved = bool(np.isfinite(onset_s)) and abs(measured.score[k]) >= _SCORE_MIN
+    cited = [e for e in cause.evidence if e.series == aligned.series[k]] if cause else []
+    told = next((e for e in cited if e.after is not None), None)
+    before, after = median, _extreme(since, median) if moved else _middle(since)
+    if told is not None and told.after is not None:
+        before = None if told.before is None else told.before * factor
+        after = told.after * factor
+        if not moved and told.onset_s is not None:
+            onset_s, moved = told.onset_s, True
     slo_class = aligned.series[k].label("slo_class")
     detail = label_of(role) + (f", {slo_class}" if slo_class else "")
     return EvidenceSeries(
@@ -230,14 +248,21 @@ def _series(measured: Measured, k: int, incident: Incident, catalogue: Catalogue
         values=tuple(round(float(v), 6) for v in levels[shown]),
         normal_low=float(np.percentile(normal, 5)) if len(normal) else None,
         normal_high=float(np.percentile(normal, 95)) if len(normal) else None,
-        onset_s=float(measured.onset_s[k]) if moved else None,
-        before=median,
-        after=_extreme(since, median) if moved else _middle(since),
+        onset_s=onset_s if moved else None,
+        before=before,
+        after=after,
         score=round(abs(float(measured.score[k])), 2),
+        own=bool(cited) or (cause is not None and role.entity == cause.entity),
     )
 
 
-def _end_s(incident: Incident) -> float:
+def shown_from_s(incident: Incident) -> float:
+    """Where the series of an incident begin."""
+    return incident.began_at_s - _BEFORE_S
+
+
+def end_s(incident: Incident) -> float:
+    """Where the series of an incident end."""
     last_s = incident.mitigated_at_s or incident.diagnosed_at_s or incident.detected_at_s
     return max(last_s + 120.0, min(incident.began_at_s + _AFTER_S, last_s + 300.0))
 

@@ -7,13 +7,31 @@ from collections.abc import Mapping, Sequence
 
 from ops.catalogue import Catalogue
 from ops.reports import words
-from ops.reports.build_evidence import label_of, unit_of
+from ops.reports.build_evidence import label_of, name_of, unit_of
 from ops.reports.parts import Finding
-from rca.state import Entity, Evidence, MetricRole, RankedCause, Series
+from rca.state import Entity, Evidence, MetricKind, MetricRole, RankedCause, Series
 
 _NUMBERS = re.compile(r"(?P<label>\D*?)[ ]-?\d[^>]* -> [^;,]*[;,]?\s*(?P<rest>.*)")
 # Where a measurement is worded as a clause; a report wants a noun before its number.
 _NOUNS = {"users send": "requests that users send"}
+_CLAUSES = {"caller sees more than the callee by": "time on the way from caller to callee"}
+_AWAY = re.compile(r"first (-?)(\d+) s from the onset")
+_ONSETS = (("fore the onset", "fore users were hurt"), ("after the onset", "after users were hurt"),
+           ("at the onset", "as users were hurt"))  # fmt: skip
+
+
+def told(text: str) -> str:
+    """A measurement's text in the report's words: its onset is the moment when users were hurt."""
+    text = words.arrows(text)
+    for clause, noun in _CLAUSES.items():
+        if text.startswith(f"{clause} "):
+            text = noun + text[len(clause) :]
+    text = _AWAY.sub(
+        lambda m: f"first {m[2]} s {'before' if m[1] else 'after'} users were hurt", text
+    )
+    for onset, hurt in _ONSETS:
+        text = text.replace(onset, hurt)
+    return text
 
 
 def findings_of(
@@ -53,19 +71,23 @@ def _finding(
     if role is not None and evidence.series is not None and evidence.after is not None:
         info = catalogue.info(evidence.series)
         unit, factor = unit_of(info.unit if info else "", role)
+        limit = role.kind is MetricKind.STATE and bool(role.group)  # of one pool, set by people
         return Finding(
-            label=label_of(role),
+            label=label_of(role) + (f" for {role.group}" if limit else ""),
             before=None if evidence.before is None else evidence.before * factor,
             after=evidence.after * factor,
             unit=unit,
             own=role.entity == entity,
+            limit=limit,
         )
     found = _NUMBERS.match(evidence.text)
     if found is None or evidence.after is None:
-        return Finding(label=words.arrows(evidence.text), before=None, after=None, unit="")
+        text = told(evidence.text)
+        text = f"{name_of(entity)} {text}" if text.startswith("is ") else text
+        return Finding(label=text, before=None, after=None, unit="")
     label, rest = found["label"], found["rest"]
     return Finding(
-        label=_NOUNS.get(label, label),
+        label=(_NOUNS | _CLAUSES).get(label, label),
         before=evidence.before,
         after=evidence.after,
         unit=evidence.unit,

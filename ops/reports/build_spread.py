@@ -6,13 +6,25 @@ from collections.abc import Sequence
 
 from ops.reports import sentence, words
 from ops.reports.build_evidence import Measured, name_of
-from ops.reports.parts import Change, Lane, SpreadArc, SpreadNode, SpreadRole
+from ops.reports.parts import (
+    Change,
+    Lane,
+)
+from ops.reports.parts_spread import SpreadArc, SpreadNode, SpreadRole
 from ops.state import Incident
 from rca.state import Entity, RankedCause
 
 _ARC_WEIGHT_MIN = 0.03
 _NODES_MAX = 12
+_SAME_S = 10.0  # two scrapes: what is seen so little after the first miss moved with it
 _STEPS_MAX = 6  # from the cause to the farthest victim
+
+
+def cause_onset_s(cause: RankedCause, incident: Incident, measured: Measured | None) -> float:
+    """When the cause began to differ: what its series say first, else the users' own onset."""
+    onset_s = incident.began_at_s if cause.onset_s is None else cause.onset_s
+    own_s = measured.onset_of(cause.entity) if measured else None
+    return onset_s if own_s is None else min(onset_s, own_s)  # some metrics are collected late
 
 
 def spread_of(
@@ -21,14 +33,14 @@ def spread_of(
     changes: Sequence[Change],
     lanes: Sequence[Lane],
     measured: Measured | None,
+    *,
+    first_miss_s: float,
 ) -> tuple[tuple[SpreadNode, ...], tuple[SpreadArc, ...]]:
     """From the cause along the arcs of the diagnosis to the lanes that missed their SLO."""
     result = incident.result
     if cause is None or result is None:
         return (), ()
-    zero_s = incident.began_at_s if cause.onset_s is None else cause.onset_s
-    own_s = measured.onset_of(cause.entity) if measured else None
-    zero_s = zero_s if own_s is None else min(zero_s, own_s)  # some metrics are collected late
+    zero_s = cause_onset_s(cause, incident, measured)
     reached: dict[Entity, float] = {cause.entity: zero_s}
     arcs: list[SpreadArc] = []
     strong = sorted(
@@ -41,6 +53,8 @@ def spread_of(
                 continue
             onset_s = measured.onset_of(arc.effect) if measured else None
             known_s = incident.began_at_s if onset_s is None else onset_s
+            if 0.0 < known_s - first_miss_s <= _SAME_S:
+                known_s = first_miss_s
             reached[arc.effect] = max(known_s, reached[arc.cause])
             text = arc.text or "moved after"
             arcs.append(
@@ -63,7 +77,7 @@ def spread_of(
         for entity, onset_s in reached.items()
     ]
     _add_changes(nodes, arcs, cause, changes)
-    _add_misses(nodes, arcs, reached, lanes)
+    _add_misses(nodes, arcs, reached, lanes, first_miss_s)
     return tuple(nodes), tuple(arcs)
 
 
@@ -93,6 +107,7 @@ def _add_misses(
     arcs: list[SpreadArc],
     reached: dict[Entity, float],
     lanes: Sequence[Lane],
+    first_miss_s: float,
 ) -> None:
     """The lanes that suffer hang at the last thing on the way and miss their SLO after it."""
     last = next(reversed(reached))
@@ -110,7 +125,7 @@ def _add_misses(
                     key=key,
                     name=sentence.lane_name(lane),
                     role=SpreadRole.SLO_MISS,
-                    onset_s=max(min(bad), last_s),
+                    onset_s=max(min(bad), last_s, first_miss_s),
                 )
             )
             text = f"Served through {name_of(last)}."

@@ -1,11 +1,12 @@
-"""Moments, changes, actions and the next step of an incident, from its decisions."""
+"""Moments, changes and actions of an incident, from its decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ops.reports import sentence, words
-from ops.reports.parts import Change, Command, DoneAction, Mark, MarkKind, Step
+from ops.reports.build_findings import told
+from ops.reports.parts import Change, DoneAction, Mark, MarkKind
 from ops.state import (
     Action,
     ActionKind,
@@ -13,10 +14,9 @@ from ops.state import (
     Decision,
     DecisionKind,
     Incident,
-    IncidentPhase,
     Verdict,
 )
-from rca.state import ChangeEvent, Entity, EntityKind, RankedCause, RcaResult, Symptom
+from rca.state import ChangeEvent, RankedCause, RcaResult, Symptom
 
 _CHANGES_BEFORE_S = 1800.0
 _MARK_OF = {
@@ -34,39 +34,69 @@ _MARK_OF = {
 
 
 def changes_of(
-    changes: Sequence[ChangeEvent], incident: Incident, cause: RankedCause | None
+    changes: Sequence[ChangeEvent],
+    incident: Incident,
+    cause: RankedCause | None,
+    *,
+    cause_onset_s: float | None,
 ) -> tuple[Change, ...]:
-    """What people and controllers changed in the 30 minutes before detection."""
-    told = {e.onset_s for e in cause.evidence if e.channel == "change" and e.strength > 0} if (
+    """What people and controllers changed in the 30 minutes before detection.
+
+    A suspect is what the diagnosis cites, and what was rolled back with effect.
+
+    Args:
+        cause_onset_s: when the cause began to differ; None = not known.
+    """
+    told_s = {e.onset_s for e in cause.evidence if e.channel == "change" and e.strength > 0} if (
         cause
     ) else set()  # fmt: skip
+    back = rolled_back(changes, incident)
+    region = cause.entity.region if cause else ""
     since_s = incident.detected_at_s - _CHANGES_BEFORE_S
     shown = [c for c in changes if since_s <= c.at_s <= incident.detected_at_s]
-    onset_s = incident.began_at_s if cause is None or cause.onset_s is None else cause.onset_s
-    onset_s = max(onset_s, incident.began_at_s)
-    found = []
-    for change in shown:
-        suspect = bool(cause) and change.at_s in told and change.region == _region(cause)
-        found.append(
-            Change(
-                at_s=change.at_s,
-                title=change_title(change),
-                region=change.region,
-                suspect=suspect,
-                why=_why(change, onset_s, _region(cause) or incident.symptom.region),
-            )
+    return tuple(
+        Change(
+            at_s=change.at_s,
+            title=change_title(change),
+            region=change.region,
+            suspect=change == back
+            or (bool(cause) and change.at_s in told_s and change.region == region),
+            why=_why(change, incident, cause_onset_s, region or incident.symptom.region),
+            short=f"{change.kind} {change.revision_to}".strip(),
+            service=change.service,
         )
-    return tuple(found)
+        for change in shown
+    )
 
 
-def _region(cause: RankedCause | None) -> str:
-    return cause.entity.region if cause else ""
+def rolled_back(changes: Sequence[ChangeEvent], incident: Incident) -> ChangeEvent | None:
+    """The newest change that a rollback ended with effect; None where there is none."""
+    found = [
+        change
+        for record in incident.actions
+        if record.action.kind is ActionKind.ROLLBACK and record.verdict is Verdict.EFFECTIVE
+        for change in changes
+        if change.service == record.action.target.name
+        and change.region == record.action.target.region
+        and change.at_s <= record.decided_at_s
+        and change.revision_from == str(record.action.params.get("to_revision", ""))
+    ]
+    return max(found, default=None, key=lambda c: (c.at_s, c.revision_to))
 
 
-def _why(change: ChangeEvent, onset_s: float, region: str) -> str:
-    gap = onset_s - change.at_s
-    when = f"{words.span(gap)} {'before' if gap >= 0 else 'after'} the onset"
-    return when if change.region == region else f"other region, {when}"
+def _why(change: ChangeEvent, incident: Incident, cause_onset_s: float | None, region: str) -> str:
+    """ "20 s before the cause began, 1 min before users were hurt"."""
+    gap = incident.began_at_s - change.at_s
+    hurt = f"{words.span(gap)} {'before' if gap >= 0 else 'after'} users were hurt"
+    if change.region != region:
+        return f"other region, {hurt}"
+    if cause_onset_s is None or cause_onset_s == incident.began_at_s:
+        return hurt
+    lead = cause_onset_s - change.at_s
+    if round(abs(lead)) == 0:
+        return f"as the cause began, {hurt}"
+    side = "before" if lead > 0 else "after"
+    return f"{words.span(lead)} {side} the cause began, {hurt}"
 
 
 def change_title(change: ChangeEvent) -> str:
@@ -94,18 +124,46 @@ def marks_of(
         Mark(at_s=first_miss_s, kind=MarkKind.SLO_MISS, text=f"{lane}: first bad minute"),
     ]
     for decision in decisions:
-        text = words.arrows(decision.reason)
-        if decision.kind is DecisionKind.OPEN:
-            text = _symptom_text(decision.incident.symptom if decision.incident else symptom)
-        elif decision.kind is DecisionKind.DIAGNOSE and decision.incident is not None:
-            text = _verdict_text(decision, decision.incident.result)
-        if decision.kind is DecisionKind.ACT and decision.action is not None:
-            text = f"{done_title(decision.action)}: {text}"
+        text = _mark_text(decision, incident, changes)
         marks.append(Mark(at_s=decision.at_s, kind=_MARK_OF[decision.kind], text=text))
     if page_s is not None:
         text = "14.4× page, in the same run without midwatch"
         marks.append(Mark(at_s=page_s, kind=MarkKind.PAGE, text=text))
     return tuple(sorted(marks, key=lambda m: m.at_s))
+
+
+def _mark_text(decision: Decision, incident: Incident, changes: Sequence[Change]) -> str:
+    """A decision in the report's words; a refusal is told with what became of the users."""
+    text = told(decision.reason)
+    match decision.kind:
+        case DecisionKind.OPEN:
+            now = decision.incident or incident
+            return _symptom_text(now.symptom)
+        case DecisionKind.DIAGNOSE if decision.incident is not None:
+            return _verdict_text(decision, decision.incident.result)
+        case DecisionKind.ACT if decision.action is not None:
+            suspects = [c for c in changes if c.suspect]
+            if decision.action.kind is ActionKind.ROLLBACK and suspects:
+                text = f"{suspects[-1].title}, {suspects[-1].why}"
+            return f"{done_title(decision.action)}: {text}"
+        case DecisionKind.OUTCOME:
+            for record in incident.actions:
+                if record.checked_at_s == decision.at_s:
+                    return f"{verdict_words(record)}: {record.verdict_reason}".rstrip(": ")
+        case DecisionKind.REFUSE if incident.mitigated_at_s is not None:
+            gap = incident.mitigated_at_s - decision.at_s
+            if gap >= 0:
+                return f"{text} (users were well {words.span(gap)} later)"
+    return text
+
+
+def verdict_words(record: ActionRecord) -> str:
+    """ "Effective", "No effect seen within 1 min 30 s"."""
+    if record.verdict is not Verdict.NO_EFFECT:
+        return record.verdict.value
+    if record.checked_at_s is None:
+        return "No effect seen"
+    return f"No effect seen within {words.span(record.checked_at_s - record.decided_at_s)}"
 
 
 def _symptom_text(symptom: Symptom) -> str:
@@ -119,12 +177,12 @@ def _symptom_text(symptom: Symptom) -> str:
 
 def _verdict_text(decision: Decision, result: RcaResult | None) -> str:
     if result is None or not result.causes:
-        return words.arrows(decision.reason)
+        return told(decision.reason)
     first = result.causes[0]
     noun = f"{sentence.entity_noun(first.entity)}, {sentence.RESOURCE_NOUNS[first.resource_class]}"
     sure = sentence.confidence_text(first.confidence)
     again = "revised: " if decision.reason.startswith("revised") else ""
-    return f"{again}{noun}, confidence {sure}: {words.arrows(result.reason)}"
+    return f"{again}{noun}, confidence {sure}: {told(result.reason)}"
 
 
 def done_title(action: Action) -> str:
@@ -152,9 +210,15 @@ def done_title(action: Action) -> str:
             return f"took {params['action_id']} back"
 
 
-def done_of(incident: Incident, decisions: Sequence[Decision]) -> tuple[DoneAction, ...]:
-    """Actions with their verdicts; one that was taken back needs no undo any more."""
-    back = _taken_back(decisions)
+def done_of(
+    incident: Incident, decisions: Sequence[Decision], *, usual: bool | None = None
+) -> tuple[DoneAction, ...]:
+    """Actions with their verdicts; one that was taken back needs no undo any more.
+
+    Args:
+        usual: the cause's own measurements are back in their normal band; None = not known.
+    """
+    back = taken_back(decisions)
     done = []
     for record in incident.actions:
         action = record.action
@@ -172,16 +236,18 @@ def done_of(incident: Incident, decisions: Sequence[Decision]) -> tuple[DoneActi
                 at_s=record.decided_at_s,
                 title=done_title(action),
                 verdict=record.verdict,
+                verdict_text=verdict_words(record),
                 verdict_reason=reason.strip("; "),
                 checked_at_s=record.checked_at_s,
                 undo=action.undo if keep and not typed else "",
                 undo_command=action.undo if keep and typed else "",
+                undo_note=_undo_note(record, usual) if keep else "",
             )
         )
     return tuple(done)
 
 
-def _taken_back(decisions: Sequence[Decision]) -> dict[str, float]:
+def taken_back(decisions: Sequence[Decision]) -> dict[str, float]:
     """When each action that was undone was undone, by its id."""
     return {
         str(d.action.params["action_id"]): d.at_s
@@ -190,104 +256,9 @@ def _taken_back(decisions: Sequence[Decision]) -> dict[str, float]:
     }
 
 
-def next_step_of(
-    incident: Incident, decisions: Sequence[Decision], cause: RankedCause | None
-) -> Step:
-    """What a person should do now, given what was done already."""
-    if cause is None:
-        return _step_of_abstention(incident)
-    done = [r for r in incident.actions if r.action.kind is not ActionKind.UNDO]
-    effective = [r for r in done if r.verdict is Verdict.EFFECTIVE]
-    pending = [r for r in done if r.verdict is Verdict.PENDING]
-    back = _taken_back(decisions)
-    standing = [r for r in effective if r.action.action_id not in back]
-    if standing:
-        return _step_after(standing, cause)
-    if effective:
-        return Step(
-            title=f"Find out why {sentence.entity_noun(cause.entity)} failed; it may come back.",
-            detail=f"What helped was taken back: {done_title(effective[-1].action)}.",
-            commands=_look(cause.entity),
-        )
-    if pending:
-        return Step(
-            title=f"Wait for the check of what was done: {done_title(pending[-1].action)}.",
-            detail="Its outcome is not known yet.",
-            commands=_look(cause.entity),
-        )
-    refused = [d for d in decisions if d.kind is DecisionKind.REFUSE and d.action is not None]
-    if refused and refused[-1].action is not None and refused[-1].action.command:
-        action = refused[-1].action
-        return Step(
-            title=f"Decide by hand: midwatch would have {done_title(action)}.",
-            detail=f"It did not: {refused[-1].reason}.",
-            commands=(
-                Command(label="Run", text=action.command),
-                Command(label="Undo", text=action.undo),
-            ),
-        )
-    if incident.phase in (IncidentPhase.MITIGATED, IncidentPhase.RESOLVED):
-        return Step(
-            title=f"Find out why {sentence.entity_noun(cause.entity)} failed; it may come back.",
-            detail="Users are well again; nothing that was done was seen to help.",
-            commands=_look(cause.entity),
-        )
-    tried = "Nothing that was done helped" if incident.actions else "No action fits this cause"
-    return Step(
-        title=f"Look at {sentence.entity_noun(cause.entity)}.",
-        detail=f"{tried}; a person must decide.",
-        commands=_look(cause.entity),
-    )
-
-
-def _step_of_abstention(incident: Incident) -> Step:
-    result = incident.result
-    likeliest = result.causes[0] if result and result.causes else None
-    settle = result.would_settle if result else ()
-    detail = f"{settle[0]} would settle it." if settle else ""
-    if likeliest is None:
-        return Step(title="Look at what users of this region get.", detail=detail)
-    return Step(
-        title=f"Check {sentence.entity_noun(likeliest.entity)} first; it is likeliest.",
-        detail=detail,
-        commands=_look(likeliest.entity),
-    )
-
-
-def _step_after(helped: Sequence[ActionRecord], cause: RankedCause) -> Step:
-    """What remains to be done after actions that helped."""
-    last = helped[-1].action
-    resource = sentence.RESOURCE_NOUNS[cause.resource_class]
-    rest = {
-        ActionKind.RESTART_POD: f"Find out why its {resource} went wrong; it may come back.",
-        ActionKind.REPLACE_POD: f"Find out why its {resource} went wrong; it may come back.",
-        ActionKind.CORDON_DRAIN_NODE: "Have the node repaired before it takes pods again.",
-        ActionKind.SHIFT_TRAFFIC: "Traffic goes back by itself; the cause is still there.",
-        ActionKind.SCALE_OUT: "Scale back when the demand is over.",
-        ActionKind.LIMIT_ADMISSION: "The limit ends by itself; the cause is still there.",
-        ActionKind.ROLLBACK: "Keep the change out of the next roll-out until it is mended.",
-        ActionKind.UNDO: "",
-    }
-    kinds = dict.fromkeys(record.action.kind for record in reversed(helped))
-    node = last.kind is ActionKind.CORDON_DRAIN_NODE
-    return Step(
-        title=f"Keep what was done: {done_title(last)}.",
-        detail=" ".join(rest[kind] for kind in kinds if rest[kind]),
-        commands=_look(last.target if node else cause.entity),
-    )
-
-
-def _look(entity: Entity) -> tuple[Command, ...]:
-    """A command that shows more and changes nothing."""
-    context = f"kubectl --context {entity.region}"
-    text = {
-        EntityKind.POD: f"{context} get events --field-selector involvedObject.name={entity.name}",
-        EntityKind.NODE: f"{context} describe node {entity.name}",
-        EntityKind.SERVICE: f"{context} rollout history deployment/{entity.name}",
-        EntityKind.LINK: f"{context} get endpointslices -l "
-        f"kubernetes.io/service-name={entity.name.partition('->')[2]}",
-        EntityKind.WORKLOAD: f"{context} get hpa",
-        EntityKind.REGISTRY: f"{context} get events --field-selector reason=Pulling",
-        EntityKind.TELEMETRY: f"{context} get pods --all-namespaces -l app={entity.name}",
-    }[entity.kind]
-    return (Command(label="Look", text=text),)
+def _undo_note(record: ActionRecord, usual: bool | None) -> str:
+    """What taking an action back does to the users; empty where it is not known to matter."""
+    if record.verdict is not Verdict.EFFECTIVE and usual is not False:
+        return ""
+    sure = record.action.kind is ActionKind.ROLLBACK and record.verdict is Verdict.EFFECTIVE
+    return "brings the fault back" if sure else "may bring the fault back"

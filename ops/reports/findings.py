@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from ops.reports import sentence, words
 from ops.reports.model import IncidentReport, RunReport
-from ops.reports.parts import EvidenceSeries, Lane, SpreadRole
+from ops.reports.parts import (
+    EvidenceSeries,
+    Lane,
+)
+from ops.reports.parts_spread import SpreadRole
 
 
 def timeline(incident: IncidentReport) -> str:
     """How long users suffered, when the cause was named, how far ahead of the page."""
     most = max((lane.minutes_with() for lane in incident.lanes), default=0)
     parts = (
-        [f"The SLO was missed for {words.count(most, 'minute')}."]
+        [f"The users hit worst had {words.count(most, 'bad minute')}."]
         if most
         else ["No region and class had a bad minute."]
     )
@@ -44,7 +48,7 @@ def spread(incident: IncidentReport) -> str:
 def spread_rows(incident: IncidentReport) -> list[tuple[float, str, str]]:
     """(onset, name with its role, evidence of the arrows that end there), by onset."""
     rows = []
-    for node in sorted(incident.nodes, key=lambda n: (n.onset_s, n.key)):
+    for node in sorted(incident.nodes, key=lambda n: (n.onset_s, _ORDER.index(n.role), n.key)):
         role = f"{node.role.value}: {node.detail}" if node.detail else node.role.value
         texts = [arc.text for arc in incident.arcs if arc.effect == node.key and arc.text]
         rows.append((node.onset_s, f"{node.name} ({role})", " ".join(texts)))
@@ -52,10 +56,10 @@ def spread_rows(incident: IncidentReport) -> list[tuple[float, str, str]]:
 
 
 def ordered_series(incident: IncidentReport) -> list[EvidenceSeries]:
-    """Series that moved in order of onset, then those that did not, in the order given."""
+    """The cause's own series, others that moved, each by onset, then those that did not move."""
     moved = [item for item in incident.series if item.onset_s is not None]
     still = [item for item in incident.series if item.onset_s is None]
-    return sorted(moved, key=lambda s: (s.onset_s or 0.0, s.label, s.detail)) + still
+    return sorted(moved, key=lambda s: (not s.own, s.onset_s or 0.0, s.label, s.detail)) + still
 
 
 def evidence(incident: IncidentReport) -> str:
@@ -70,11 +74,16 @@ def evidence(incident: IncidentReport) -> str:
             if item.onset_s is None
         )
     )
-    text = f"{moved[0].label} moves first." if moved else "No series moved."
+    text = "No series moved."
+    causes = [node.name for node in incident.nodes if node.role is SpreadRole.CAUSE]
+    if moved and causes:
+        text = f"{words.listed(causes)} moved first"
+        text += "." if moved[0].own else f"; of the series below, {moved[0].label} did."
+    elif moved:
+        text = f"{moved[0].label} moved first."
     if still:
-        verb = "does" if len(still) == 1 else "do"
         names = still if len(still) <= 3 else [*still[:2], f"{len(still) - 2} more"]
-        text += f" {words.listed(names)} {verb} not move."
+        text += f" {words.listed(names)} did not move."
     return text
 
 
@@ -145,6 +154,22 @@ def missing(incident: IncidentReport) -> str:
     return words.capital(text)
 
 
+_ORDER = (SpreadRole.CHANGE, SpreadRole.CAUSE, SpreadRole.VICTIM, SpreadRole.SLO_MISS)
+GLOSSARY = (
+    ("Bad request", "missed a limit of its class, failed, was rejected or timed out"),
+    ("Bad minute", "one in which a larger share of requests was bad than the SLO allows"),
+    ("Lost minutes", "bad minutes, each weighted by its region and class's share of traffic"),
+    (
+        "Users were hurt",
+        "when the share of bad requests rose; the first miss is the first bad minute since",
+    ),
+    ("TTFT", "time to first token, as the user waits for it"),
+    ("TPOT", "time per output token after the first"),
+    ("Weight", "how much of the diagnosis goes along an arrow, 0 to 1"),
+    ("What users lost", "time and errors that their requests gained against the usual"),
+)
+
+
 def lane_rows(lanes: tuple[Lane, ...], *, loop: bool = True) -> list[tuple[str, str]]:
     """(lane, share of traffic and bad minutes) for every lane, in the order given.
 
@@ -183,7 +208,7 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
         without = run.minutes_without()
         if without is not None:
             text += f", {_bare(without)} without"
-        rows.append(("Bad minutes", text))
+        rows.append(("Bad minutes, all regions and classes together", text))
     rows.append(("Length", words.span(run.duration_s)))
     if run.load is not None:
         rows.append(("Load", f"{words.number(run.load)} of the healthy fleet's capacity"))

@@ -91,7 +91,7 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
         f"{_facts_line(run)}.",
         "",
     ]
-    rows: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = [("Now", f"**{escape(incident.now)}**")] if incident.now else []
     if incident.cause is not None:
         meaning = sentence.calibration_text(incident.cause.calibration)
         rows.append(
@@ -148,10 +148,11 @@ def _done(incident: IncidentReport, base: ClockBase) -> str:
             f"{words.clock(action.at_s, base)} **{escape(action.title)}**. "
             f"{escape(sentence.done_text(action, base))}"
         )
+        label = sentence.undo_label(action)
         if action.undo_command:
-            text += f"<br>{_code(Command(label='Undo', text=action.undo_command))}"
+            text += f"<br>{_code(Command(label=label, text=action.undo_command))}"
         elif action.undo:
-            text += f"<br>Undo: {escape(action.undo)}"
+            text += f"<br>{escape(label)}: {escape(action.undo)}"
         parts.append(text)
     return "<br>".join(parts) or "none"
 
@@ -194,9 +195,9 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
     out = [
         (
             escape(sentence.cause_noun(item)),
-            "" if item.confidence is None else sentence.confidence_text(item.confidence),
+            "none" if item.confidence is None else sentence.confidence_text(item.confidence),
             escape(item.suspected),
-            escape(item.ruled_out),
+            escape(sentence.why_not(item)),
         )
         for item in incident.candidates
     ]
@@ -236,4 +237,5 @@ def _run_facts(run: RunReport) -> list[str]:
         lines += [f"{escape(command.label)}:", "", f"    {words.plain(command.text)}", ""]
     if run.replay_note:
         lines += [escape(run.replay_note), ""]
-    return lines
+    words_used = [(name, escape(text)) for name, text in findings.GLOSSARY]
+    return [*lines, "## Words", "", *_table(("", ""), words_used)]

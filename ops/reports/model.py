@@ -17,10 +17,9 @@ from ops.reports.parts import (
     LostMinutes,
     Mark,
     MissingData,
-    SpreadArc,
-    SpreadNode,
     Step,
 )
+from ops.reports.parts_spread import SpreadArc, SpreadNode
 from ops.state import IncidentPhase
 
 
@@ -33,6 +32,7 @@ class IncidentReport:
     Attributes:
         began_at_s: onset of the symptom; first_miss_s: start of the first bad minute.
         phase_at_s: when the present phase began.
+        now: what is true at the end of the record and whether a person is needed.
         candidates: what came after the cause, best first; ruled-out ones carry a reason.
         findings: evidence for the cause, strongest first; the first screen shows two.
         checked: hypotheses and channels that were looked at, a few words each.
@@ -54,6 +54,7 @@ class IncidentReport:
     page_rule: str = "14.4× rule, 1 h and 5 min"
     cause: Cause | None = None
     abstained: str = ""
+    now: str = ""
     candidates: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
     lanes: tuple[Lane, ...] = ()

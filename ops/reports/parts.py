@@ -49,6 +49,7 @@ class Finding:
         own: measured at the accused entity itself, so that a sentence may say "its".
         unit: "s", "MHz", "MiB", "bytes", "ratio" (shown in percent) or any other text.
         text: what it means, one sentence. May be empty.
+        limit: a configured size that should not move by itself.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Finding:
     unit: str
     text: str = ""
     own: bool = False
+    limit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,7 @@ class Change:
     Attributes:
         title: what, with its service and revision: "config session-store 117 → 118".
         suspect: it may have led to the incident.
-        why: why it is or is not a suspect: "85 s before onset", "other region".
+        why: why it is or is not a suspect: "85 s before users were hurt", "other region".
     """
 
     at_s: float
@@ -147,6 +149,8 @@ class Change:
     region: str
     suspect: bool = False
     why: str = ""
+    short: str = ""  # "config r118": the change beside the name of its service
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +177,12 @@ class DoneAction:
     at_s: float
     title: str  # past tense: "rolled session-store in eu-west back to 117"
     verdict: Verdict
+    verdict_text: str = ""  # the verdict in prose; empty = its plain name
     verdict_reason: str = ""  # with its numbers: "TTFT p99 3.1 → 0.64 s"
     checked_at_s: float | None = None
     undo: str = ""  # in words
     undo_command: str = ""
+    undo_note: str = ""  # what taking it back does to users
 
 
 class MarkKind(StrEnum):
@@ -206,41 +212,6 @@ class Mark:
     text: str
 
 
-class SpreadRole(StrEnum):
-    """Part that a thing plays in the spread of an incident."""
-
-    CAUSE = "cause"
-    VICTIM = "victim"
-    SLO_MISS = "SLO miss"
-    CHANGE = "change"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpreadNode:
-    """One thing that moved. `key` is unique within the incident; arcs refer to it."""
-
-    key: str
-    name: str
-    role: SpreadRole
-    onset_s: float
-    detail: str = ""  # a few words below the name: "pool", "starved"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpreadArc:
-    """An arrow from cause to victim.
-
-    Attributes:
-        measured: a call or a lag was measured; otherwise only time and scope fit (dashed).
-        text: the evidence for this arrow.
-    """
-
-    cause: str
-    effect: str
-    text: str = ""
-    measured: bool = True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceSeries:
     """One measured series around the onset.
@@ -252,6 +223,7 @@ class EvidenceSeries:
         limit, limit_label: a limit that the values have in sight, and its name.
         before, after: normal level and extreme after the onset, in `unit`.
         score: size of the change, as the diagnosis counts it.
+        own: measured at the cause itself; shown first.
     """
 
     label: str
@@ -267,6 +239,7 @@ class EvidenceSeries:
     before: float | None = None
     after: float | None = None
     score: float | None = None
+    own: bool = False
 
     def __post_init__(self) -> None:
         if len(self.times_s) != len(self.values):

@@ -46,7 +46,7 @@ _VERBS = {
     ResourceClass.NETWORK: "has a slow or lossy network",
     ResourceClass.POOL: "ran out of connections",
     ResourceClass.CODE: "began to fail or to answer late by itself",
-    ResourceClass.CONFIG_CHANGE: "went wrong with a change of its configuration",
+    ResourceClass.CONFIG_CHANGE: "went wrong with its configuration",
     ResourceClass.LOAD: "gets more requests than it can serve",
     ResourceClass.START_UP: "has too few ready pods while new ones start",
     ResourceClass.LOSS: "was lost",
@@ -65,6 +65,8 @@ _VERBS_OF_KIND = {
     (EntityKind.SERVICE, ResourceClass.LOSS): "lost pods",
     (EntityKind.POD, ResourceClass.START_UP): "starts slowly",
 }
+# By the unit of the strongest number: a share of calls that fail, or a time.
+_CODE_VERBS = {"ratio": "answers with errors", "s": "answers late"}
 RESOURCE_NOUNS = {
     ResourceClass.CPU: "CPU",
     ResourceClass.MEMORY: "memory",
@@ -81,6 +83,7 @@ RESOURCE_NOUNS = {
     ResourceClass.TELEMETRY: "telemetry",
     ResourceClass.UNKNOWN: "resource not known",
 }
+_NOT_CALIBRATED = "not calibrated"
 _STAYS_RATIO = 0.05  # a smaller relative change reads "stays at"
 
 
@@ -124,15 +127,42 @@ def headline(incident: IncidentReport) -> str:
         lane = incident.first_lane()
         who = f"{lane.region} {lane.slo_class} miss its SLO" if lane else "the fleet misbehave"
         return f"Cannot tell what makes {who}."
-    key = (cause.entity.kind, cause.resource_class)
-    verb = _VERBS_OF_KIND.get(key, _VERBS[cause.resource_class])
-    text = f"{_fill(_SUBJECTS[cause.entity.kind], cause.entity)} {verb}"
+    verb = verb_of(cause.entity.kind, cause.resource_class)
     suspects = [item for item in incident.changes if item.suspect]
     if suspects:
-        return f"{text} after {max(suspects, key=lambda c: (c.at_s, c.title)).title}."
+        return _headline_of_change(incident, max(suspects, key=lambda c: (c.at_s, c.title)), verb)
+    text = f"{_fill(_SUBJECTS[cause.entity.kind], cause.entity)} {verb}"
     if incident.findings:
         return f"{text}: {finding_clause(incident.findings[0])}."
     return f"{text}."
+
+
+def _headline_of_change(incident: IncidentReport, change: Change, verb: str) -> str:
+    """The causal story of a suspect change: what it set, else what its service does since."""
+    cause = incident.cause
+    if cause is None:
+        raise ValueError("a headline of a change needs a named cause; name one or leave it out")
+    entity = cause.entity
+    if change.service and entity.kind is EntityKind.POD and change.region == entity.region:
+        entity = Entity(EntityKind.SERVICE, entity.region, change.service)
+    own = change.service == entity.name
+    for item in incident.findings:
+        if own and item.limit and item.before is not None and item.after is not None:
+            act = "raised" if item.after > item.before else "cut"
+            step = words.change(item.before, item.after, item.unit)
+            who = _fill(_SUBJECTS[entity.kind], entity)
+            return f"{words.capital(change.short)} of {who} {act} its {item.label} {step}."
+    since = "after"
+    if cause.resource_class is ResourceClass.CODE and incident.findings:
+        verb = _CODE_VERBS.get(incident.findings[0].unit, verb)
+        since = "since" if incident.findings[0].unit in _CODE_VERBS else since
+    what = change.short if own and change.short else change.title
+    return f"{_fill(_SUBJECTS[entity.kind], entity)} {verb} {since} {what}."
+
+
+def verb_of(kind: EntityKind, resource: ResourceClass) -> str:
+    """What happened to an entity: "ran short of CPU"."""
+    return _VERBS_OF_KIND.get((kind, resource), _VERBS[resource])
 
 
 def state_line(incident: IncidentReport, base: ClockBase) -> str:
@@ -146,14 +176,16 @@ def state_line(incident: IncidentReport, base: ClockBase) -> str:
 
 
 def confidence_text(value: float) -> str:
-    """ "0.82": two decimals, never rounded up to certainty."""
+    """ "0.82": two decimals, rounded neither up to certainty nor down to nothing."""
+    if 0.0 < value < 0.005:
+        return "under 0.01"
     return f"{min(value, 0.99):.2f}"
 
 
 def calibration_text(calibration: Calibration | None) -> str:
     """What a confidence means: "right in 8 of 10 such cases: 44 of 53 in the sweep (...)"."""
     if calibration is None or calibration.cases == 0:
-        return "not calibrated"
+        return f"{_NOT_CALIBRATED}: read it as an order, not a chance"
     low, high = words.wilson(calibration.hits, calibration.cases)
     tenths = round(10 * calibration.hits / calibration.cases)
     return (
@@ -165,7 +197,7 @@ def calibration_text(calibration: Calibration | None) -> str:
 def calibration_short(calibration: Calibration | None) -> str:
     """The meaning in a few words, for 80 columns."""
     if calibration is None or calibration.cases == 0:
-        return "not calibrated"
+        return f"{_NOT_CALIBRATED}: an order, not a chance"
     return f"right in {round(10 * calibration.hits / calibration.cases)} of 10 such cases"
 
 
@@ -178,11 +210,10 @@ def cause_noun(cause: Cause | Candidate) -> str:
 
 def next_candidate(incident: IncidentReport) -> str:
     """ "session-db in eu-west, load, 0.09", or "none"."""
-    if not incident.candidates:
-        return "none"
-    first = incident.candidates[0]
-    mark = "" if first.confidence is None else f", {confidence_text(first.confidence)}"
-    return cause_noun(first) + mark
+    for item in incident.candidates:
+        if item.confidence is not None:
+            return f"{cause_noun(item)}, {confidence_text(item.confidence)}"
+    return "none"
 
 
 def lane_name(lane: Lane) -> str:
@@ -221,12 +252,26 @@ def changed(changes: tuple[Change, ...], base: ClockBase) -> list[tuple[str, str
 
 def done_text(action: DoneAction, base: ClockBase) -> str:
     """ "Effective: TTFT p99 3.1 → 0.64 s, checked 02:12:00."."""
-    text = action.verdict.value
+    text = action.verdict_text or action.verdict.value
     if action.verdict_reason:
         text += f": {action.verdict_reason}"
     if action.checked_at_s is not None:
         text += f", checked {words.clock(action.checked_at_s, base)}"
     return text + "."
+
+
+def undo_label(action: DoneAction) -> str:
+    """ "Undo", or with a warning "Undo (brings the fault back)"."""
+    return f"Undo ({action.undo_note})" if action.undo_note else "Undo"
+
+
+def why_not(candidate: Candidate) -> str:
+    """Why a candidate was not named; never empty."""
+    if candidate.ruled_out:
+        return words.capital(candidate.ruled_out)
+    if candidate.confidence is None:
+        return "Less evidence"
+    return f"Less evidence: {confidence_text(candidate.confidence)}"
 
 
 def run_headline(run: RunReport) -> str:

@@ -7,7 +7,10 @@ from markupsafe import Markup
 from ops.reports import svg, words
 from ops.reports.lanes import Row
 from ops.reports.model import IncidentReport
-from ops.reports.parts import ClockBase, SpreadArc, SpreadNode, SpreadRole
+from ops.reports.parts import (
+    ClockBase,
+)
+from ops.reports.parts_spread import SpreadArc, SpreadNode, SpreadRole
 
 _SIGN_Y = 15  # pixels from the top of a row to its sign
 _LOOK_BACK_S = 180.0  # a change long before is drawn at the left edge, with its time

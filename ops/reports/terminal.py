@@ -21,6 +21,8 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
     gap = width - len(top) - len(fleet)
     lines = [top + " " * gap + fleet] if gap >= 2 else [*_wrap(top, width), fleet[:width]]
     lines += _wrap(plain(sentence.headline(incident)).removesuffix("."), width)
+    if incident.now:
+        lines += _row("now", plain(incident.now), width)
     cause = incident.cause
     if cause is not None:
         lines += _wrap(
@@ -49,6 +51,8 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
         undo = action.undo_command or action.undo
         if undo:
             lines += _row("  undo", plain(undo), width)
+            if action.undo_note:
+                lines += _row("", plain(f"It {action.undo_note}."), width)
     if not incident.done:
         lines += _row("done", "none", width)
     if incident.next_step is not None:

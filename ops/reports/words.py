@@ -65,7 +65,8 @@ def step_of(before: float | None, after: float | None, unit: str) -> tuple[str, 
         return f"{left} → {right}", ""
     largest, smallest = max(map(abs, known)), min(map(abs, known))
     factor, name = _scale(largest, unit)
-    if smallest and smallest / factor < 0.01:  # 2 ms beside 2.4 s: each in its own unit
+    # 29 ms beside 2.4 s: each in its own unit
+    if smallest and smallest / factor < 0.1 and _scale(smallest, unit)[1] != name:
         return f"{quantity(known[0], unit)} → {quantity(known[1], unit)}", ""
     return f"{number(known[0] / factor)} → {number(known[1] / factor)}", name
 

@@ -191,6 +191,8 @@ def named() -> IncidentReport:
         diagnosed_at_s=2205.0,
         mitigated_at_s=2340.0,
         phase_at_s=2340.0,
+        now="Users are well. The fault is masked by what is still in force: 117 of session-store "
+        "in eu-west. Nothing to do now; midwatch goes on watching.",
         page_at_s=3040.0,
         cause=Cause(
             entity=store,
@@ -265,6 +267,7 @@ def named() -> IncidentReport:
                 undo="roll it forward to 118",
                 undo_command="kubectl --context eu-west -n chat rollout undo "
                 "deployment/session-store --to-revision=118",
+                undo_note="brings the fault back",
             ),
         ),
         stop=Step(
@@ -464,6 +467,8 @@ def second() -> IncidentReport:
         diagnosed_at_s=2820.0,
         mitigated_at_s=None,
         phase_at_s=2820.0,
+        now="Users are not well yet. The check of what was done is still to come; a person must "
+        "look if it fails.",
         page_at_s=None,
         cause=Cause(
             entity=pod, resource_class=ResourceClass.GPU_CLOCK, confidence=0.61, onset_s=2735.0
@@ -507,6 +512,7 @@ def abstained() -> IncidentReport:
         incident_id="inc-0011",
         phase=IncidentPhase.OPEN,
         phase_at_s=2205.0,
+        now="Users are not well and no cause is named. A person must look.",
         diagnosed_at_s=None,
         mitigated_at_s=None,
         cause=None,

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from ops.reports import Calibration, Cause, Finding, LostMinutes, findings, sentence
+from ops.reports import (
+    Calibration,
+    Candidate,
+    Cause,
+    Change,
+    Finding,
+    LostMinutes,
+    findings,
+    sentence,
+)
 from rca.state import Entity, EntityKind, ResourceClass
 
 CASES = [
@@ -58,6 +67,49 @@ def test_a_suspect_change_takes_the_place_of_the_measurement(sample_run):
     assert sentence.headline(item).endswith("after config session-store 117 → 118.")
 
 
+DEPLOY = Change(
+    at_s=1.0, title="deploy s 7 → 8", region="r", suspect=True, short="deploy 8", service="s"
+)
+
+
+@pytest.mark.parametrize(
+    ("entity", "resource", "finding", "text"),
+    [
+        (
+            "service:r/s",
+            ResourceClass.CONFIG_CHANGE,
+            Finding(label="pool size for db", before=64.0, after=1.0, unit="", limit=True),
+            "Deploy 8 of s in r cut its pool size for db 64 → 1.",
+        ),
+        (
+            "pod:r/s-0",
+            ResourceClass.CODE,
+            Finding(label="own errors", before=0.0, after=0.6, unit="ratio"),
+            "s in r answers with errors since deploy 8.",
+        ),
+        (
+            "service:r/s",
+            ResourceClass.CODE,
+            Finding(label="own time per call", before=0.1, after=4.0, unit="s"),
+            "s in r answers late since deploy 8.",
+        ),
+    ],
+)
+def test_a_suspect_change_is_told_with_what_its_service_does_since(
+    entity, resource, finding, text, sample_run
+):
+    item = incident(sample_run, entity, resource, changes=(DEPLOY,), findings=(finding,))
+    assert sentence.headline(item) == text
+
+
+def test_a_candidate_without_a_reason_has_less_evidence():
+    item = Candidate(
+        entity=Entity.parse("service:r/s"), resource_class=ResourceClass.CODE, confidence=0.03
+    )
+    assert sentence.why_not(item) == "Less evidence: 0.03"
+    assert sentence.why_not(replace(item, ruled_out="it waits")) == "It waits"
+
+
 def test_a_value_that_hardly_moves_stays():
     clause = sentence.finding_clause(Finding(label="load", before=1.0, after=1.02, unit="s"))
     assert clause == "load stays at 1.02 s"
@@ -68,9 +120,11 @@ def test_confidence_has_a_meaning_or_says_that_it_has_none():
     assert text == (
         "right in 8 of 10 such cases: 44 of 53 (95 % interval 71 to 91 %), from the sweep"
     )
-    assert sentence.calibration_text(None) == "not calibrated"
-    assert sentence.calibration_text(Calibration(hits=0, cases=0, source="")) == "not calibrated"
+    unknown = "not calibrated: read it as an order, not a chance"
+    assert sentence.calibration_text(None) == unknown
+    assert sentence.calibration_text(Calibration(hits=0, cases=0, source="")) == unknown
     assert sentence.confidence_text(0.998) == "0.99"
+    assert sentence.confidence_text(0.001) == "under 0.01"
     with pytest.raises(ValueError, match="3 of 2"):
         Calibration(hits=3, cases=2, source="")
 

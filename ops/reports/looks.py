@@ -1,0 +1,75 @@
+"""Commands that show more of a cause and change nothing: entity kind x resource class."""
+
+from __future__ import annotations
+
+from ops.reports.parts import Command
+from rca.state import Entity, EntityKind, RankedCause, ResourceClass
+
+_USED_UP = frozenset({ResourceClass.CPU, ResourceClass.MEMORY})
+_CHANGED = frozenset({ResourceClass.CONFIG_CHANGE, ResourceClass.POOL, ResourceClass.UNKNOWN})
+
+
+def look(cause: RankedCause, *, entity: Entity | None = None) -> tuple[Command, ...]:
+    """Where a person looks first.
+
+    Pods are asked for by the label of their service, because a pod that was named may be gone.
+
+    Args:
+        entity: looked at in place of the cause's entity.
+    """
+    entity = cause.entity if entity is None else entity
+    texts = _texts(entity, cause)
+    context = f"kubectl --context {entity.region}"
+    return tuple(Command(label="Look", text=f"{context} {text}") for text in texts)
+
+
+def _texts(entity: Entity, cause: RankedCause) -> tuple[str, ...]:
+    match entity.kind:
+        case EntityKind.POD:
+            service = _service_on(cause.path)
+            if service is None:
+                return (f"get events --field-selector involvedObject.name={entity.name}",)
+            return _of_service(service.name, cause.resource_class)
+        case EntityKind.SERVICE:
+            if cause.resource_class in _CHANGED:
+                return (f"rollout history deployment/{entity.name}",)
+            return _of_service(entity.name, cause.resource_class)
+        case EntityKind.NODE:
+            top = (f"top node {entity.name}",) if cause.resource_class in _USED_UP else ()
+            return (*top, f"describe node {entity.name}")
+        case EntityKind.LINK:
+            caller, _, callee = entity.name.partition("->")
+            timing = "connect %{time_connect} s, total %{time_total} s\\n"
+            return (
+                f"exec deployment/{caller} -- curl -s -o /dev/null -w '{timing}' http://{callee}",
+                "get events --all-namespaces --field-selector type=Warning",
+            )
+        case EntityKind.WORKLOAD:
+            entry = _entry_on(cause.path)
+            logs = (f"logs -l app={entry.name} --since=30m --prefix",) if entry else ()
+            return (*logs, "get hpa")
+        case EntityKind.REGISTRY:
+            return ("get events --field-selector reason=Pulling",)
+        case _:
+            return (f"get pods --all-namespaces -l app={entity.name}",)
+
+
+def _of_service(name: str, resource: ResourceClass) -> tuple[str, ...]:
+    if resource in _USED_UP:
+        return (
+            f"top pod -l app={name}",
+            f"describe deployment/{name}",
+        )
+    if resource is ResourceClass.CODE:
+        return (f"logs -l app={name} --since=30m --prefix",)
+    return (f"describe pods -l app={name}",)
+
+
+def _service_on(path: tuple[str, ...]) -> Entity | None:
+    """The service that is first on the way from the cause to the users."""
+    return next((e for e in map(Entity.parse, path) if e.kind is EntityKind.SERVICE), None)
+
+
+def _entry_on(path: tuple[str, ...]) -> Entity | None:
+    """The service that is last on the way: the users' door."""
+    return _service_on(tuple(reversed(path)))

@@ -1,0 +1,280 @@
+"""What a report says is true now, and where it sends a person."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ops.catalogue import Catalogue
+from ops.reports.build_demand import demand_of, usual_again
+from ops.reports.build_evidence import measure
+from ops.reports.build_findings import told
+from ops.reports.build_steps import next_step_of, now_of
+from ops.reports.build_story import changes_of, done_of, marks_of
+from ops.reports.looks import look
+from ops.reports.parts import EvidenceSeries
+from ops.state import (
+    Action,
+    ActionKind,
+    ActionRecord,
+    Decision,
+    DecisionKind,
+    Incident,
+    IncidentPhase,
+    Symptom,
+    Verdict,
+)
+from rca.state import (
+    ChangeEvent,
+    ChangeKind,
+    Entity,
+    Evidence,
+    MetricFrame,
+    RankedCause,
+    ResourceClass,
+    Series,
+)
+
+POD = ("pod:west/db-0", "service:west/db", "service:west/door")
+
+
+def cause(*path, resource=ResourceClass.CODE):
+    return RankedCause(
+        rank=1, entity=Entity.parse(path[0]), resource_class=resource, score=1.0,
+        confidence=0.9, onset_s=545.0, evidence=(), path=path,
+    )  # fmt: skip
+
+
+def done(kind, verdict=Verdict.EFFECTIVE, target="service:west/db"):
+    action = Action(
+        action_id="a1",
+        kind=kind,
+        target=Entity.parse(target),
+        params={"to_revision": "7", "add": 2.0, "share": 0.3, "to_region": "east", "ratio": 0.5},
+        undo="deploy 8 again",
+    )
+    return ActionRecord(
+        action=action,
+        decided_at_s=640.0,
+        verdict=verdict,
+        verdict_reason="bad share 30% before",
+        checked_at_s=700.0,
+    )
+
+
+def incident(*actions, phase=IncidentPhase.RESOLVED):
+    return Incident(
+        incident_id="i",
+        phase=phase,
+        symptom=Symptom(
+            region="west", slo_class="fast", began_at_s=600.0, detected_at_s=630.0,
+            bad_ratio=0.3, reason="latency",
+        ),
+        began_at_s=600.0,
+        detected_at_s=630.0,
+        diagnosed_at_s=630.0,
+        mitigated_at_s=760.0 if phase is IncidentPhase.RESOLVED else None,
+        actions=actions,
+    )  # fmt: skip
+
+
+def decision(kind, at_s, reason="r", action=None):
+    return Decision(at_s=at_s, kind=kind, incident_id="i", reason=reason, action=action)
+
+
+@pytest.mark.parametrize(
+    ("actions", "usual", "says"),
+    [
+        ((done(ActionKind.ROLLBACK),), True, "masked by what is still in force: 7 of db in west."),
+        ((done(ActionKind.SCALE_OUT, Verdict.NO_EFFECT),), False,
+         "perhaps masked by what is still in force: 2 extra instances of db in west."),
+        ((done(ActionKind.SCALE_OUT),), None, "masked by what is still in force: 2 extra"),
+        ((done(ActionKind.SHIFT_TRAFFIC),), False, "in force: 30 % of the users of west at east."),
+        ((done(ActionKind.LIMIT_ADMISSION),), True,
+         "The fault is gone: what was measured at the cause is usual again. Still in force: the "
+         "limit that admits 50 % of the requests of west."),
+        ((done(ActionKind.RESTART_POD),), None, "The fault is gone since midwatch restarted db"),
+        ((), True, "The fault is gone"),
+        ((), False, "The cause is still there: it still differs"),
+        ((), None, "Whether the fault is gone is not known."),
+    ],
+)  # fmt: skip
+def test_now_tells_what_became_of_the_fault(actions, usual, says):
+    text = now_of(incident(*actions), (), cause(*POD), usual=usual)
+    assert text.startswith("Users are well. ")
+    assert says in text
+    assert text.endswith("Nothing to do before the morning.")
+    assert text.count("in force") <= 1
+
+
+@pytest.mark.parametrize(
+    ("actions", "named", "says"),
+    [
+        ((), True, "The fault is still there. A person must look."),
+        ((), False, "no cause is named. A person must look."),
+        ((done(ActionKind.ROLLBACK, Verdict.PENDING),), True, "a person must look if it fails."),
+        ((done(ActionKind.ROLLBACK),), True, "Users are better and not well yet."),
+    ],
+)
+def test_now_calls_a_person_while_users_suffer(actions, named, says):
+    one = incident(*actions, phase=IncidentPhase.DIAGNOSED)
+    assert says in now_of(one, (), cause(*POD) if named else None, usual=False)
+
+
+def test_a_refusal_is_told_with_what_became_of_users():
+    refused = decision(DecisionKind.REFUSE, 700.0, "a person must look")
+    marks = marks_of([refused], incident(), (), first_miss_s=600.0, page_s=None)
+    assert marks[-1].text == "a person must look (users were well 1 min later)"
+
+
+def test_no_effect_is_told_in_words_with_its_time():
+    record = done(ActionKind.SCALE_OUT, Verdict.NO_EFFECT)
+    one = incident(record)
+    found = done_of(one, ())[0]
+    assert found.verdict is Verdict.NO_EFFECT
+    assert found.verdict_text == "No effect seen within 1 min"
+    assert found.undo_note == ""
+    outcome = decision(DecisionKind.OUTCOME, 700.0, "NoEffect: bad share 30% before")
+    marks = marks_of([outcome], one, (), first_miss_s=600.0, page_s=None)
+    assert marks[-1].text == "No effect seen within 1 min: bad share 30% before"
+
+
+def test_an_undo_that_brings_the_fault_back_says_so():
+    notes = [
+        done_of(incident(done(kind)), ())[0].undo_note
+        for kind in (ActionKind.ROLLBACK, ActionKind.SCALE_OUT)
+    ]
+    assert notes == ["brings the fault back", "may bring the fault back"]
+
+
+def test_what_was_rolled_back_with_effect_is_the_suspect():
+    changes = [
+        ChangeEvent(at_s=at_s, kind=ChangeKind.DEPLOY, region=region, service=service,
+                    revision_from="7", revision_to="8")
+        for at_s, region, service in ((540.0, "west", "db"), (541.0, "east", "db"),
+                                      (542.0, "west", "door"))
+    ]  # fmt: skip
+    one = incident(done(ActionKind.ROLLBACK))
+    found = changes_of(changes, one, cause(*POD), cause_onset_s=545.0)
+    assert [c.suspect for c in found] == [True, False, False]
+    assert found[0].why == "5 s before the cause began, 1 min before users were hurt"
+    failed = incident(done(ActionKind.ROLLBACK, Verdict.NO_EFFECT))
+    assert not any(c.suspect for c in changes_of(changes, failed, cause(*POD), cause_onset_s=545.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "resource", "says"),
+    [
+        (POD, ResourceClass.CPU, "top pod -l app=db"),
+        (POD, ResourceClass.CODE, "logs -l app=db"),
+        (POD, ResourceClass.LOSS, "describe pods -l app=db"),
+        (POD[:1], ResourceClass.CPU, "involvedObject.name=db-0"),
+        (POD[1:], ResourceClass.CONFIG_CHANGE, "rollout history deployment/db"),
+        (POD[1:], ResourceClass.MEMORY, "top pod -l app=db"),
+        (("node:west/n1",), ResourceClass.CPU, "top node n1"),
+        (("link:west/a->b",), ResourceClass.NETWORK, "exec deployment/a -- curl"),
+        (("workload:west", "service:west/door"), ResourceClass.LOAD, "logs -l app=door"),
+        (("registry:west",), ResourceClass.START_UP, "reason=Pulling"),
+        (("telemetry:west/db",), ResourceClass.TELEMETRY, "-l app=db"),
+    ],
+)
+def test_the_first_look_fits_the_cause(path, resource, says):
+    first = look(cause(*path, resource=resource))[0].text
+    assert first.startswith("kubectl --context west ")
+    assert says in first
+
+
+def test_a_rise_of_traffic_asks_who_sends_it_and_when_to_take_instances_back():
+    one = incident(done(ActionKind.SCALE_OUT, Verdict.NO_EFFECT))
+    traffic = cause("workload:west", "service:west/door", resource=ResourceClass.LOAD)
+    step = next_step_of(one, (), traffic, usual=False)
+    assert step.title == "Find out who sends it: the entry's access logs by client."
+    assert "still run: take them back when the demand is usual again." in step.detail
+    assert "in the morning" in next_step_of(one, (), traffic, usual=True).detail
+
+
+def test_measurements_are_told_with_the_clock_of_the_users():
+    assert told("config 1 -> 2, 5 s before the onset") == (
+        "config 1 → 2, 5 s before users were hurt"
+    )
+    assert told("Killing x1, first -7 s from the onset") == (
+        "Killing x1, first 7 s before users were hurt"
+    )
+    assert told("caller sees more than the callee by 1 s -> 2 s") == (
+        "time on the way from caller to callee 1 s → 2 s"
+    )
+
+
+def series(values, **more):
+    told_series = EvidenceSeries(
+        label="a",
+        unit="s",
+        times_s=tuple(600.0 + 5.0 * k for k in range(len(values))),
+        values=tuple(values),
+        **{
+            "normal_low": 0.9,
+            "normal_high": 1.1,
+            "before": 1.0,
+            "after": 9.0,
+            "onset_s": 600.0,
+            "own": True,
+            **more,
+        },
+    )
+    return (told_series,)
+
+
+@pytest.mark.parametrize(
+    ("found", "usual"),
+    [
+        (series([9.0] * 20 + [2.9] * 20), True),
+        (series([9.0] * 20 + [3.1] * 20), False),
+        (series([1.0] * 20 + [9.0] * 20), False),
+        (series([9.0] * 20 + [math.nan] * 20), None),
+        (series([9.0] * 40, own=False), None),
+        (series([9.0] * 40, onset_s=None), None),
+    ],
+)
+def test_the_cause_is_usual_again_only_where_its_own_series_say_so(found, usual):
+    assert usual_again(found, 800.0) is usual
+
+
+def test_samples_that_end_long_before_the_record_say_nothing():
+    assert usual_again(series([1.0] * 40), 2000.0) is None
+
+
+def test_the_demand_has_the_figures_of_the_diagnosis_and_no_queue_hides_it():
+    times = np.arange(5.0, 1001.0, 5.0)
+    asked = np.where(times < 600.0, 2.0, 6.0)
+    answered = np.full(len(times), 2.0)
+    waiting = np.cumsum((asked - answered) * 5.0)
+    rows = (("http_requests_total", 1.0), ("http_server_active_requests", 1.0))
+    known = tuple(
+        Series(name, (("region", "west"), ("service", "door"), ("slo_class", "fast"),
+                      ("status", "2xx")))
+        for name, _ in rows
+    )  # fmt: skip
+    catalogue = Catalogue.load()
+    frame = MetricFrame(
+        times_s=times,
+        values=np.stack([np.cumsum(answered * 5.0), waiting], axis=1),
+        series=known,
+        roles=tuple(catalogue.resolve(s) for s in known),
+        step_s=5.0,
+    )
+    one = incident()
+    measured = measure(frame, one)
+    told_rise = Evidence(
+        channel="load", text="users send 2 -> 6", strength=1.0, before=2.0, after=6.0
+    )
+    traffic = replace(
+        cause("workload:west", "service:west/door", resource=ResourceClass.LOAD),
+        evidence=(told_rise,),
+    )
+    found = demand_of(measured, one, traffic)
+    assert (found.before, found.after, found.own) == (2.0, 6.0, True)
+    assert found.values[-1] == pytest.approx(6.0, abs=0.1)
+    assert demand_of(measured, one, cause(*POD)) is None
