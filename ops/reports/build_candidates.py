@@ -44,13 +44,19 @@ def candidates_of(
         Candidate(
             entity=entity,
             resource_class=_class_of(entity),
-            suspected=_WAY if entity.kind is not EntityKind.WORKLOAD else "Always checked",
+            suspected=_why_checked(entity, region),
             ruled_out=_ruled_out(entity, why),
         )
         for entity, why in out.items()
         if entity not in ranked and why != _SAME
     ]
     return tuple(sorted(found, key=lambda c: c.entity.region != region))
+
+
+def _why_checked(entity: Entity, region: str) -> str:
+    if entity.kind is EntityKind.WORKLOAD:
+        return "Always checked"
+    return _WAY if entity.region == region else "Moved or changed at about that time"
 
 
 def _ruled_out(entity: Entity, why: str) -> str:

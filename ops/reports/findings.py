@@ -208,7 +208,7 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
         without = run.minutes_without()
         if without is not None:
             text += f", {_bare(without)} without"
-        rows.append(("Bad minutes, all regions and classes together", text))
+        rows.append(("Bad minutes", f"{text}, all regions and classes together"))
     rows.append(("Length", words.span(run.duration_s)))
     if run.load is not None:
         rows.append(("Load", f"{words.number(run.load)} of the healthy fleet's capacity"))

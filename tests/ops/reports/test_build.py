@@ -391,3 +391,20 @@ def test_good_ratio_counts_from_a_moment_on():
     assert good_ratio(rows, from_s=360.0) == pytest.approx(0.99)
     assert good_ratio(rows, from_s=300.0) == pytest.approx(1.0 - (50 + 14) / 1500)
     assert math.isnan(good_ratio(rows, from_s=9e9))
+
+
+def test_candidates_of_another_region_come_last(catalogue):
+    far = cause(entity=Entity.parse("service:east/door"), rank=2, confidence=0.2)
+    near = cause(entity=DOOR, rank=3, confidence=0.1)
+    one = incident(result=result(causes=(cause(), far, near)))
+    found = built(catalogue, one).incidents[0].candidates
+    assert [c.entity.region for c in found] == ["west", "west", "east"]
+    assert found[0].entity == DOOR
+
+
+def test_a_service_whose_change_was_rolled_back_is_no_other_explanation(catalogue):
+    back = action(ActionKind.ROLLBACK, DOOR, to_revision="1")
+    first = built(catalogue, incident(actions=(record(back),))).incidents[0]
+    assert [c.suspect for c in first.changes] == [True]
+    told_of = {str(c.entity): c.ruled_out for c in first.candidates}
+    assert told_of[str(DOOR)].startswith("the same story")
