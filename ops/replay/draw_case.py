@@ -17,7 +17,9 @@ LENGTH_S = (300.0, 480.0)
 SEVERITY = (1.0, 1.6)
 TAIL_S = 30.0
 INNOCENT_CLOSER_S = (-8.0, 12.0)  # an innocent deploy around the start of the fault
-HEALTHY_DAY_LOAD = (0.25, 0.5)  # mean over the day; its peak is some 1.5 times that
+HEALTHY_DAY_LOAD = (0.25, 0.5)  # mean over the day
+HEALTHY_PEAK_LOAD = 0.75  # a fleet that its own demand overloads is not healthy
+PEAK_PER_DIURNAL = 1.2  # the daily curve at 1 peaks this much above its mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,9 @@ def draw_healthy(base: Scenario, seed: int, hours: float) -> Case:
     rng = stream(seed, "case/healthy")
     duration_s = hours * 3600.0
     load_ratio = float(rng.uniform(*HEALTHY_DAY_LOAD))
+    diurnal, step_ratio = float(rng.uniform(0.3, 0.5)), float(rng.uniform(0.8, 1.25))
+    highest = max(1.0, step_ratio) * (1.0 + PEAK_PER_DIURNAL * diurnal)
+    load_ratio = min(load_ratio, HEALTHY_PEAK_LOAD / highest)
     changes: list[ChangeSpec] = []
     for _ in range(int(rng.poisson(hours * 0.75))):
         changes += _innocents(base, rng, before_s=float(rng.uniform(600.0, duration_s)), num=1,
@@ -92,9 +97,9 @@ def draw_healthy(base: Scenario, seed: int, hours: float) -> Case:
         duration_s=duration_s,
         telemetry=replace(base.telemetry, gap_ratio=0.005),
         traffic=replace(
-            base.traffic, load=load_ratio, diurnal=float(rng.uniform(0.3, 0.5)),
+            base.traffic, load=load_ratio, diurnal=diurnal,
             step_at_s=float(rng.uniform(0.2, 0.8)) * duration_s,
-            step_ratio=float(rng.uniform(0.8, 1.25)),
+            step_ratio=step_ratio,
         ),
     )  # fmt: skip
     return Case(

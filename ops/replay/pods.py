@@ -180,7 +180,8 @@ class Pod:
         used = self.memory_mib(now_s) / self.memory_limit_mib
         if used <= PRESSURE_START_RATIO:
             return 1.0
-        over = (used - PRESSURE_START_RATIO) / (1.0 - PRESSURE_START_RATIO)
+        # A limit crossed between two looks of the OOM killer is thrashing, not more than that.
+        over = min(1.0, (used - PRESSURE_START_RATIO) / (1.0 - PRESSURE_START_RATIO))
         self.container.memory_failures += 1.0
         return 1.0 + PRESSURE_WORK_RATIO * over * over
 

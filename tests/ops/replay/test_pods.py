@@ -114,7 +114,9 @@ def test_work_grows_near_the_memory_limit_only():
     assert pod.container.memory_failures == 0
     took_s = pod.run_cpu(80.0, 0.1) - 80.0
     assert took_s == pytest.approx(0.1 * (1.0 + PRESSURE_WORK_RATIO))
-    assert pod.container.memory_failures == 1
+    took_s = pod.run_cpu(200.0, 0.1) - 200.0  # far over the limit: no worse than at it
+    assert took_s == pytest.approx(0.1 * (1.0 + PRESSURE_WORK_RATIO))
+    assert pod.container.memory_failures == 2
 
 
 def test_a_new_process_forgets_counters_queues_and_debts():
