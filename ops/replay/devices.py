@@ -64,6 +64,7 @@ class Devices:
             leaked = pod.leaked_blocks + pod.leak_blocks_per_s * TICK_S
             pod.leaked_blocks = min(leaked, pod.leak_blocks_max)
         instance.reserve_blocks(int(pod.leaked_blocks))
+        pod.gpus[0].xid = pod.device_error
         for gpu in pod.gpus:
             hot = self._cluster.cooling.get((pod.node, gpu.gpu), 1.0)
             self._gauges(gpu, util, clock, hot, engine.kv_usage_ratio)

@@ -88,7 +88,7 @@ class Injector:
         if hung:
             pod.instance.hang()
             pod.hung_instance = pod.instance
-            pod.gpus[0].xid = XID_HANG
+            pod.device_error = XID_HANG
         elif pod.hung_instance is pod.instance:
             pod.instance.resume()
 

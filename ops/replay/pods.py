@@ -121,6 +121,7 @@ class Pod:
     leaked_blocks: float = 0.0
     leak_blocks_max: float = 0.0
     hung_instance: SimInstance | None = None
+    device_error: int = 0  # last error of its first GPU since the process started
     timers: list[Any] = field(default_factory=list)
 
     @property
@@ -207,7 +208,7 @@ class Pod:
         self.cpu_free_at_s = self.cpu_tokens_at_s = self.cpu_metered_at_s = now_s
         self.cpu_tokens_s = self.leaked_mib = self.leaked_blocks = 0.0
         self.leaked_at_s = now_s
-        self.consecutive_errors = 0
+        self.consecutive_errors = self.device_error = 0
 
     def source_edge(self, callee: str) -> EdgeMeter:
         """Counters of calls from here to `callee`."""

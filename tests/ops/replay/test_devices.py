@@ -95,8 +95,9 @@ def test_a_hang_stops_all_progress_and_reports_its_code(sim):
     fleet.injector.set_hang(pod, True)
     fleet.run_until(10.5)
     seen = pod.engine.iterations
-    assert pod.gpus[0].xid != 0
+    assert pod.gpus[0].xid == 0  # the fault sets the device's state, the device reports it
     fleet.run_until(15.0)
+    assert pod.gpus[0].xid == pod.device_error != 0
     assert pod.engine.iterations == seen
     fleet.injector.set_hang(pod, False)
     pod.instance.refresh(15.0)
