@@ -84,16 +84,18 @@ class Actuator:
         share = float(action.params.get("share", 0.0))
         if source not in self._users.weights or to not in self._users.weights:
             return f"no route from {source!r} to {to!r}"
-        before = dict(self._users.weights[source])
+        shift_id, users = action.action_id, self._users
 
         def act() -> None:
-            self._users.weights[source] = {source: 1.0 - share, to: share}
+            users.shift(shift_id, home=source, to=to, share=share)
+
+        coming = self._kernel.after(ROUTE_DELAY_S, act)
 
         def back() -> None:
-            self._users.weights[source] = before
+            Kernel.cancel(coming)  # an undo may overtake the gateways
+            users.unshift(shift_id)
 
-        self._undo[action.action_id] = back
-        self._kernel.after(ROUTE_DELAY_S, act)
+        self._undo[shift_id] = back
         return ""
 
     def _scale(self, action: Action) -> str:

@@ -38,26 +38,26 @@ class Oracle:
 
     capacity_rps: float
     _done: int = 0
-    _shifted: list[tuple[str, float]] = field(default_factory=list)
+    _shifted: list[tuple[str, float]] = field(default_factory=list)  # (action, when it ends)
 
     def tick(self, fleet: Fleet, now_s: float) -> None:
         """Act on faults that began since the last look; move traffic back when they are over."""
         while self._done < len(fleet.faults):
             self._answer(fleet, fleet.faults[self._done])
             self._done += 1
-        for region, until_s in list(self._shifted):
+        for action_id, until_s in list(self._shifted):
             if now_s >= until_s:
-                fleet.users.weights[region] = {region: 1.0}
-                self._shifted.remove((region, until_s))
+                fleet.users.unshift(action_id)
+                self._shifted.remove((action_id, until_s))
 
     def _answer(self, fleet: Fleet, fault: ActiveFault) -> None:
         truth = fault.truth
         for k, kind in enumerate(fault.oracle):
-            action = self._action(fleet, ActionKind(kind), truth.entity, f"oracle-{k}")
+            action = self._action(fleet, ActionKind(kind), truth.entity, f"oracle-{self._done}-{k}")
             if action is not None:
                 fleet.apply(action)
                 if action.kind is ActionKind.SHIFT_TRAFFIC:
-                    self._shifted.append((truth.entity.region, truth.ended_at_s))
+                    self._shifted.append((action.action_id, truth.ended_at_s))
 
     def _action(
         self, fleet: Fleet, kind: ActionKind, entity: Entity, action_id: str

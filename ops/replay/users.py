@@ -85,6 +85,7 @@ class Users:
         self.weights: dict[str, Mapping[str, float]] = {
             r.name: {r.name: 1.0} for r in scenario.regions
         }
+        self._shifts: dict[str, tuple[str, str, float]] = {}  # id -> (home, to, moved share)
         self._rtt_s = {(a, b): rtt for a, b, rtt in scenario.region_rtt_s}
         self.minutes: dict[tuple[str, str, int], list[int]] = {}  # -> [requests, bad]
         self.judged: list[tuple[float, bool]] = []  # (moment it was known, bad)
@@ -97,6 +98,30 @@ class Users:
     def inject(self, arrivals: Arrivals) -> None:
         """Add requests on top of the ones that come anyway."""
         self.feed(arrivals, first_id=INJECTED_FIRST_ID)
+
+    def shift(self, shift_id: str, *, home: str, to: str, share: float) -> None:
+        """Send `share` of what `home` still serves itself to `to`, until `unshift`.
+
+        What one shift moved is fixed now: taking it back returns that much to `home` and leaves
+        the other shifts as they are, in whatever order they end.
+        """
+        assert shift_id not in self._shifts, f"shift {shift_id!r} is in force already"
+        self._shifts[shift_id] = (home, to, share * self.weights[home].get(home, 0.0))
+        self._route_again(home)
+
+    def unshift(self, shift_id: str) -> None:
+        """End one shift; nothing happens when it is not in force."""
+        ended = self._shifts.pop(shift_id, None)
+        if ended is not None:
+            self._route_again(ended[0])
+
+    def _route_again(self, home: str) -> None:
+        weights = {home: 1.0}
+        for source, to, moved in self._shifts.values():
+            if source == home:
+                weights[home] -= moved
+                weights[to] = weights.get(to, 0.0) + moved
+        self.weights[home] = weights
 
     def class_of(self, request_id: int) -> str:
         """SLO class, drawn per request."""

@@ -106,6 +106,28 @@ def test_shifted_traffic_follows_after_its_delay_and_comes_back(fleet):
     assert fleet.users.weights["north"] == {"north": 1.0}
 
 
+def test_shifts_end_in_any_order_and_leave_the_others_alone(sim):
+    regions = ("north", "south", "west")
+    fleet = sim.start(sim.scenario(names=sim.Names(regions=regions)), rate_rps=0.01)
+    for name, to in (("a1", "south"), ("a2", "west")):
+        fleet.apply(action(ActionKind.SHIFT_TRAFFIC, WORKLOAD, name, to_region=to, share=0.5))
+    fleet.run_until(10.0)
+    assert fleet.users.weights["north"] == {"north": 0.25, "south": 0.5, "west": 0.25}
+    fleet.apply(undo("a1"))
+    fleet.run_until(20.0)
+    assert fleet.users.weights["north"] == {"north": 0.75, "west": 0.25}
+    fleet.apply(undo("a2"))
+    fleet.run_until(30.0)
+    assert fleet.users.weights["north"] == {"north": 1.0}
+
+
+def test_a_shift_taken_back_before_it_took_effect_never_does(fleet):
+    fleet.apply(action(ActionKind.SHIFT_TRAFFIC, WORKLOAD, to_region="south", share=0.4))
+    fleet.apply(undo())
+    fleet.run_until(20.0)
+    assert fleet.users.weights["north"] == {"north": 1.0}
+
+
 def test_traffic_cannot_go_where_no_region_is(fleet):
     shift = action(ActionKind.SHIFT_TRAFFIC, WORKLOAD, to_region="moon", share=0.4)
     assert "moon" in fleet.apply(shift)
