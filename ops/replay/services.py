@@ -249,6 +249,8 @@ class ServiceGraph:
             self._answer_user(call, status)
             return
         self._stop_waiting(call)
+        if source.container.started_at_s > call.sent_at_s:
+            return  # it asked in an earlier life: nobody is there to hear or count the answer
         service = call.visit.service
         edge = source.source_edges.get(service) or source.source_edge(service)
         source.container.received_bytes += RESPONSE_BYTES
@@ -299,12 +301,15 @@ class ServiceGraph:
         source = call.source
         assert source is not None
         self._stop_waiting(call)
-        edge = source.source_edge(call.visit.service)
-        edge.requests_error += 1
-        edge.timeouts += 1
-        edge.latency.observe(self._kernel.now_s - call.sent_at_s)
+        alive = source.container.started_at_s <= call.sent_at_s
+        if alive:
+            edge = source.source_edge(call.visit.service)
+            edge.requests_error += 1
+            edge.timeouts += 1
+            edge.latency.observe(self._kernel.now_s - call.sent_at_s)
         if call.pod is not None:
-            self._cluster.call_result(call.pod, False)
+            if alive:
+                self._cluster.call_result(call.pod, False)
             if call.visit.spec is None and call.pod.instance is not None:
                 call.pod.instance.abort(_engine_id(call.attempt))
         self._resume(call, "504")

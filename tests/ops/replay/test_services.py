@@ -209,6 +209,23 @@ def test_callers_of_a_dead_process_are_refused_at_once(sim):
     assert calls.timeouts == 0
 
 
+@pytest.mark.parametrize("timeout_s", [30.0, 3.0], ids=["answered", "timed out"])
+def test_a_new_process_counts_no_answer_to_the_one_before_it(sim, timeout_s):
+    scenario = replace(one_path(sim, timeout_s=timeout_s), duration_s=1.0)
+    fleet = sim.start(scenario, rate_rps=5.0)
+    revise(sim, fleet, "store", work_ratio=250.0)
+    fleet.run_until(1.0)
+    shelf, store = sim.pods(fleet, "shelf")[0], sim.pods(fleet, "store")[0]
+    fleet.cluster.kill_pod(shelf, reason="Killing")
+    fleet.run_until(2.1)  # the new process starts; the calls of the old one are still served
+    assert shelf.container.started_at_s > 1.0
+    assert len(store.calls) >= 2
+    fleet.run_until(40.0)
+    assert not store.calls
+    assert shelf.source_edges == {}
+    assert shelf.container.received_bytes == 0.0
+
+
 def test_callers_of_a_lost_node_hear_nothing_until_their_timeout(sim):
     fleet = sim.start(one_path(sim, timeout_s=3.0), rate_rps=5.0)
     revise(sim, fleet, "store", work_ratio=100.0)
