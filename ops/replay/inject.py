@@ -133,9 +133,10 @@ class Injector:
 
     def scale_to_zero(self, region: str, begin: bool, *, cold: float) -> None:
         """The pool was at zero; the activator asks for it back. Nodes lost the image too."""
-        if not begin:
-            return
         deployment = self.cluster.deployments[(region, self.engine_service)]
+        if not begin:
+            deployment.start_ratio = 1.0  # starts in progress keep the time they were given
+            return
         wanted = deployment.replicas
         for pod in list(deployment.pods):
             self.cluster.delete_pod(pod)

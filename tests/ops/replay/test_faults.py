@@ -137,6 +137,14 @@ def test_a_region_at_zero_comes_back_cold(sim):
     assert reasons == ["Pulling", "Pulled", "Started"]
 
 
+def test_a_cold_region_is_over_at_its_end(sim):
+    fleet = with_fault(sim, "cold-region", severity=3.0, length_s=60.0, until_s=60.0)
+    deployment = fleet.cluster.deployments[("north", "llm")]
+    assert deployment.start_ratio == 3.0
+    fleet.run_until(70.0)
+    assert deployment.start_ratio == 1.0
+
+
 def test_a_slow_registry_delays_the_instance_that_moves(sim):
     fleet = with_fault(sim, "slow-registry", length_s=60.0, until_s=50.0)
     pods = sim.pods(fleet, "llm")
