@@ -19,6 +19,10 @@ class AlertError(OpsError):
     """An Alertmanager body that cannot be read."""
 
 
+class WorldError(OpsError):
+    """A simulated world that could not be run to its end."""
+
+
 class JournalError(OpsError):
     """A journal that cannot be written or read."""
 

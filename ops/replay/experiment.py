@@ -10,9 +10,8 @@ from pathlib import Path
 from ops.adapters.journal import FileJournal
 from ops.catalogue import Catalogue
 from ops.replay.capacity import measure_capacity
-from ops.replay.fleet import Fleet
 from ops.replay.options import GENERATED
-from ops.replay.run import Loop, WorldRecord, incidents_of, run_world
+from ops.replay.run import Loop, World, WorldRecord, incidents_of, run_world
 from ops.replay.scenario import FaultSpec, Scenario
 from ops.replay.scenario_limits import RANGES
 from ops.replay.traffic import Traffic
@@ -175,7 +174,6 @@ def run_experiment(
 
 def _run_with(done: Experiment, journal: Path, check: bool, progress: Progress | None) -> None:
     plan = done.plan
-    fleets: list[Fleet] = []
 
     def on_incident(snapshot: Snapshot, incident: Incident) -> None:
         done.verdicts.setdefault(incident.incident_id, snapshot)
@@ -185,18 +183,18 @@ def _run_with(done: Experiment, journal: Path, check: bool, progress: Progress |
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.unlink(missing_ok=True)
     with FileJournal(journal, sync=False) as file:
-        done.acted = run_world(
+        world = World(
             plan.scenario, plan.traffic, seed=plan.seed, rate_rps=plan.rate_rps,
             controller=Loop(journal=file, on_incident=on_incident), catalogue=Catalogue.load(),
-            check=check, progress=progress, fleet_hook=fleets.append,
         )  # fmt: skip
-    done.complete = done.acted.complete
-    last = fleets[0].snapshot()
+        done.complete = world.run(check=check, progress=progress)
+    done.acted = world.record(complete=done.complete)
+    fleet, last = world.fleet, world.fleet.snapshot()
     for incident in incidents_of(done.acted.decisions):
         done.endings.setdefault(incident.incident_id, last)
-    done.changes = tuple(sorted(c for c in fleets[0].cluster.changes if c.at_s <= last.now_s))
+    done.changes = tuple(sorted(c for c in fleet.cluster.changes if c.at_s <= last.now_s))
     done.num_series = len(last.frame.series)
-    done.num_events = len(fleets[0].cluster.events)
+    done.num_events = len(fleet.cluster.events)
 
 
 def _part(progress: Progress | None, plan: Plan, start: float, share: float) -> Progress | None:

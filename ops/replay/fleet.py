@@ -99,6 +99,11 @@ class Fleet:
         """Advance simulated time."""
         self.kernel.run_until(at_s)
 
+    def stop_watching(self) -> None:
+        """Nobody will ask for a snapshot any more: scrapes can end. Nothing else changes."""
+        if self.telemetry is not None:
+            self.telemetry.stop()
+
     # --- ops.ports.World
 
     def snapshot(self) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -52,8 +53,14 @@ class MemoryOnly:
         """Drop it."""
 
 
+StepHook = Callable[[LoopState, Sequence[Decision]], None]
+
+
 class Loop:
-    """Drives the pure pipeline over a simulated fleet."""
+    """Drives the pure pipeline over a simulated fleet.
+
+    `on_step` gets the state before a step and what was decided, before any of it takes effect.
+    """
 
     def __init__(
         self,
@@ -62,12 +69,14 @@ class Loop:
         diagnoser: Diagnoser = diagnose,
         journal: Journal | None = None,
         on_incident: Callable[[Snapshot, Incident], None] | None = None,
+        on_step: StepHook | None = None,
         act: bool = True,
     ) -> None:
         self._config = config or LoopConfig()
         self._diagnoser = diagnoser
         self._journal = journal or MemoryOnly()
         self._on_incident = on_incident
+        self._on_step = on_step
         self._act = act
         self.state = LoopState()
         self.decisions: list[Decision] = []
@@ -76,10 +85,12 @@ class Loop:
         """One step of the pipeline; actions start after the time a diagnosis takes."""
         if now_s < LOOP_START_S:
             return
-        snapshot = fleet.snapshot()
+        snapshot, before = fleet.snapshot(), self.state
         self.state, decisions = step(
-            self.state, snapshot, diagnoser=self._diagnoser, config=self._config
+            before, snapshot, diagnoser=self._diagnoser, config=self._config
         )
+        if self._on_step is not None:
+            self._on_step(before, decisions)
         for decision in decisions:
             self._keep(decision)
             if decision.kind is DecisionKind.ACT and decision.action is not None and self._act:
@@ -107,6 +118,75 @@ class Loop:
         self.decisions.append(decision)
 
 
+class World:
+    """One world under way: the fleet, and who looks at it at every scrape."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        traffic: Traffic,
+        *,
+        seed: int,
+        rate_rps: float,
+        controller: Controller | None,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        self.fleet = Fleet(scenario, traffic, seed=seed, rate_rps=rate_rps, catalogue=catalogue)
+        self.controller = controller
+        self._next = 1  # row of samples that is looked at next
+        self.fleet.start()
+
+    def run(
+        self,
+        *,
+        until_s: float = math.inf,
+        check: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> bool:
+        """Go on to the end, or up to the last look before `until_s`.
+
+        Args:
+            check: verify invariants at every scrape.
+            progress: called with the simulated time at every scrape; may raise KeyboardInterrupt.
+
+        Returns:
+            False after an interrupt.
+        """
+        spec, fleet = self.fleet.scenario.telemetry, self.fleet
+        last = int((fleet.scenario.duration_s - spec.delay_s) / spec.scrape_s)
+        try:
+            while self._next <= last:
+                # The moment at which a row of samples becomes visible.
+                now = self._next * spec.scrape_s + spec.delay_s
+                if now >= until_s:
+                    break
+                self._next += 1
+                fleet.run_until(now)
+                if check:
+                    fleet.users.check_invariants()
+                if self.controller is not None:
+                    self.controller.tick(fleet, now)
+                if progress is not None:
+                    progress(now)
+        except KeyboardInterrupt:
+            return False
+        return True
+
+    def record(self, *, complete: bool = True) -> WorldRecord:
+        """What happened so far."""
+        fleet, controller = self.fleet, self.controller
+        now = fleet.kernel.now_s
+        return WorldRecord(
+            ledger=fleet.users.ledger,
+            minutes=minutes(fleet.users, now_s=now),
+            judged=fleet.users.judged,
+            truths=tuple(f.truth for f in fleet.faults),
+            decisions=list(controller.decisions) if isinstance(controller, Loop) else [],
+            end_s=now,
+            complete=complete,
+        )
+
+
 def run_world(
     scenario: Scenario,
     traffic: Traffic,
@@ -117,9 +197,8 @@ def run_world(
     catalogue: Catalogue | None = None,
     check: bool = False,
     progress: Callable[[float], None] | None = None,
-    fleet_hook: Callable[[Fleet], None] | None = None,
 ) -> WorldRecord:
-    """Simulate from start to end.
+    """Simulate one world from start to end.
 
     Args:
         controller: None = the world without us.
@@ -127,34 +206,10 @@ def run_world(
         check: verify invariants at every scrape.
         progress: called with the simulated time at every scrape; may raise KeyboardInterrupt.
     """
-    fleet = Fleet(scenario, traffic, seed=seed, rate_rps=rate_rps, catalogue=catalogue)
-    fleet.start()
-    if fleet_hook is not None:
-        fleet_hook(fleet)
-    step_s, delay_s = scenario.telemetry.scrape_s, scenario.telemetry.delay_s
-    complete = True
-    try:
-        for k in range(1, int((scenario.duration_s - delay_s) / step_s) + 1):
-            now = k * step_s + delay_s  # the moment at which a row of samples becomes visible
-            fleet.run_until(now)
-            if check:
-                fleet.users.check_invariants()
-            if controller is not None:
-                controller.tick(fleet, now)
-            if progress is not None:
-                progress(now)
-    except KeyboardInterrupt:
-        complete = False
-    now = fleet.kernel.now_s
-    return WorldRecord(
-        ledger=fleet.users.ledger,
-        minutes=minutes(fleet.users, now_s=now),
-        judged=fleet.users.judged,
-        truths=tuple(f.truth for f in fleet.faults),
-        decisions=list(controller.decisions) if isinstance(controller, Loop) else [],
-        end_s=now,
-        complete=complete,
+    world = World(
+        scenario, traffic, seed=seed, rate_rps=rate_rps, controller=controller, catalogue=catalogue
     )
+    return world.record(complete=world.run(check=check, progress=progress))
 
 
 def incidents_of(decisions: Sequence[Decision]) -> list[Incident]:

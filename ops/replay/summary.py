@@ -30,6 +30,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
             "accusations": sum(r["accusations"] for r in healthy),
         },
         "time_to_cause_s": _percentiles(faults),
+        "lead_s": _lead(faults),
         "slo": _slo(faults, kinds),
         "outcomes": dict(sorted(sum((Counter(r["outcomes"]) for r in faults), Counter()).items())),
         "hidden_direct_ac_at_1": _share(r["rank"] == 1 for r in faults if r["hide_direct"]),
@@ -95,6 +96,23 @@ def _percentiles(rows: Sequence[Row]) -> dict[str, float | None]:
         "p50": float(np.percentile(waits, 50)),
         "p95": float(np.percentile(waits, 95)),
         "cases": len(waits),
+    }
+
+
+def _lead(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    """From the named cause to the slow page of the world without us, over runs that page there.
+
+    A page before the cause, or without any cause, is not ahead.
+    """
+    paged = [r for r in rows if r.get("page_at_s") is not None]
+    leads = [
+        r["page_at_s"] - r["diagnosed_at_s"] for r in paged if r["diagnosed_at_s"] is not None
+    ]
+    return {
+        "paged": len(paged),
+        "ahead": sum(lead > 0.0 for lead in leads),
+        "p50": float(np.percentile(leads, 50)) if leads else None,
+        "worst": min(leads, default=None),
     }
 
 

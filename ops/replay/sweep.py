@@ -1,7 +1,7 @@
 """Sweep: kinds x seeds x loads against the simulated fleet, resumable, beside peers and an oracle.
 
-Each case runs in up to four worlds that share every draw: without us, with the loop, with the
-oracle, and with a reflex that restarts the worst looking pod.
+Each case has up to four worlds that share every draw: without us, with the loop, with the
+oracle, and with a reflex that restarts the worst looking pod; they branch where they differ.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from ops.replay.capacity import capacity_rps
 from ops.replay.draw_case import Case, draw_case, draw_healthy
 from ops.replay.faults import Truth
 from ops.replay.fleet import Fleet
-from ops.replay.references import Oracle, RestartWorst
-from ops.replay.run import Loop, WorldRecord, run_world
+from ops.replay.futures import WITH, WITHOUT, Futures
+from ops.replay.run import Loop, World, WorldRecord, run_world
 from ops.replay.scenario import Scenario
 from ops.replay.score import AFTER_S, bad_minutes, first_symptom_s
 from ops.replay.traffic import Traffic
 from ops.replay.verdicts import verdict
+from ops.reports.build_lanes import page_at_s
 from ops.state import DecisionKind, Incident, Snapshot
 from ops.topology import discover
 from rca.baselines import PEERS
@@ -57,9 +58,14 @@ class Task:
 class _Peers:
     """Asks the peers once, on what the loop saw at its first verdict after the fault began."""
 
-    truth: Callable[[], Truth | None]
+    fleet: Fleet
     seed: int
     ranks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> Truth | None:
+        """Truth of the fault, None before it began."""
+        return self.fleet.faults[0].truth if self.fleet.faults else None
 
     def on_incident(self, snapshot: Snapshot, incident: Incident) -> None:
         """Hook of the loop."""
@@ -67,7 +73,7 @@ class _Peers:
 
     def ask(self, snapshot: Snapshot, symptom: Symptom) -> None:
         """Rank with every peer; keeps the place of the first right entity, 0 = not ranked."""
-        truth = self.truth()
+        truth = self.truth
         if truth is None or self.ranks or snapshot.now_s < truth.began_at_s:
             return
         topology = discover(snapshot.frame, snapshot.pods)
@@ -88,7 +94,7 @@ class _Watched(Loop):
     def tick(self, fleet: Fleet, now_s: float) -> None:
         """Step, then ask the peers if it is time."""
         super().tick(fleet, now_s)
-        truth = self.peers.truth()
+        truth = self.peers.truth
         if truth is None or self.peers.ranks or now_s < truth.began_at_s + PEER_AFTER_S:
             return
         symptom = Symptom(
@@ -108,36 +114,32 @@ def run_task(base: Scenario, task: Task) -> Row:
 
 
 def _run_fault(case: Case, task: Task, capacity: float, catalogue: Catalogue) -> Row:
-    scenario, rate = case.scenario, capacity * case.load
-    traffic = Traffic.open(scenario, seed=case.seed)
-    fleets: list[Fleet] = []
+    scenario = case.scenario
 
-    def truth() -> Truth | None:
-        return fleets[0].faults[0].truth if fleets and fleets[0].faults else None
-
-    peers = _Peers(truth, case.seed)
-    loop = _Watched(on_incident=peers.on_incident)
-    loop.peers = peers
-    acted = run_world(
-        scenario, traffic, seed=case.seed, rate_rps=rate, controller=loop, catalogue=catalogue,
-        fleet_hook=fleets.append,
-    )  # fmt: skip
-    fault = scenario.faults[0]
-    worlds = {"with": acted}
-    if task.worlds:
-        worlds["without"] = run_world(
-            scenario, traffic, seed=case.seed, rate_rps=rate, controller=None
-        )
-        worlds["oracle"] = run_world(
-            scenario, traffic, seed=case.seed, rate_rps=rate, controller=Oracle(capacity)
-        )
-        worlds["restart"] = run_world(
-            scenario, traffic, seed=case.seed, rate_rps=rate, controller=RestartWorst(),
-            catalogue=catalogue,
+    def world_of(catalogue: Catalogue | None) -> World:
+        return World(
+            scenario, Traffic.open(scenario, seed=case.seed), seed=case.seed,
+            rate_rps=capacity * case.load, controller=None, catalogue=catalogue,
         )  # fmt: skip
+
+    def score(world: World) -> Row:
+        return _scores(world.record(), scenario)
+
+    world = world_of(catalogue)
+    futures = Futures(world, lambda: world_of(None), score, capacity)
+    peers = _Peers(world.fleet, case.seed)
+    loop = _Watched(on_incident=peers.on_incident, on_step=futures.on_step if task.worlds else None)
+    loop.peers = peers
+    world.controller = loop
+    fault = scenario.faults[0]
+    world.run(until_s=fault.start_s)
+    if task.worlds:
+        futures.at_fault()
+    world.run()
+    acted = world.record()
     found = acted.truths[0]
+    scores = futures.finish() if task.worlds else {WITH: score(world)}
     row = verdict(acted, found)
-    symptom = first_symptom_s(acted.judged, after_s=fault.start_s)
     row.update(
         key=task.key,
         kind=case.kind,
@@ -148,18 +150,30 @@ def _run_fault(case: Case, task: Task, capacity: float, catalogue: Catalogue) ->
         innocent_closer=case.innocent_closer,
         truth=str(found.entity),
         began_at_s=round(fault.start_s, 3),
-        first_symptom_s=symptom,
+        first_symptom_s=first_symptom_s(acted.judged, after_s=fault.start_s),
+        page_at_s=scores[WITHOUT]["page_at_s"] if task.worlds else None,
         peers=peers.ranks,
-        lost={
-            name: round(_lost(world, scenario, fault.start_s, fault.start_s + fault.length_s), 4)
-            for name, world in worlds.items()
-        },
+        lost={name: of["lost"] for name, of in scores.items()},
     )
     return row
 
 
-def _lost(world: WorldRecord, scenario: Scenario, start_s: float, end_s: float) -> float:
-    return bad_minutes(world.minutes, scenario.slos, start_s=start_s, end_s=end_s + AFTER_S)
+def _scores(record: WorldRecord, scenario: Scenario) -> Row:
+    """What a world cost its users, and when the slow rule would have paged them."""
+    fault = scenario.faults[0]
+    lost = bad_minutes(
+        record.minutes, scenario.slos, start_s=fault.start_s,
+        end_s=fault.start_s + fault.length_s + AFTER_S,
+    )  # fmt: skip
+    rows = [(m.region, m.slo_class, m.minute, m.requests, m.bad) for m in record.minutes]
+    pages = [
+        page_at_s(rows, scenario.slos, region=region.name, from_s=fault.start_s)
+        for region in scenario.regions
+    ]
+    return {
+        "lost": round(lost, 4),
+        "page_at_s": min((p for p in pages if p is not None), default=None),
+    }
 
 
 def _run_healthy(case: Case, task: Task, capacity: float, catalogue: Catalogue) -> Row:

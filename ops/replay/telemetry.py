@@ -126,6 +126,10 @@ class Telemetry:
         self._end_s = end_s
         self._open_row(kernel, view)
 
+    def stop(self) -> None:
+        """Open no further row; scrapes of the present one are still made."""
+        self._end_s = -math.inf
+
     def frame(self, now_s: float, window_s: float) -> MetricFrame:
         """Return the visible rows of (now - window, now], without copying their values."""
         first_s = self._buffer.row_time_s(0)

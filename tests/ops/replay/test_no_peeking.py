@@ -25,7 +25,7 @@ from ops.replay.faults import CATALOGUE, Truth
 from ops.replay.fleet import Fleet
 from ops.replay.inject import Injector
 from ops.replay.pods import Pod, Revision
-from ops.replay.run import Loop, run_world
+from ops.replay.run import Loop, World
 from ops.replay.scenario import ChangeSpec, FaultSpec
 from ops.replay.services import ServiceGraph
 from ops.replay.users import Users
@@ -125,25 +125,20 @@ class Bench:
         return self.sim.scenario(names=names, faults=faults, duration_s=size.duration_s, **changes)
 
     def run(self, scenario, *, act=True, watch=True, scrape=True, hook=None, until_s=None):
-        fleets = []
-
-        def on_start(fleet):
-            fleets.append(fleet)
-            if hook is not None:
-                hook(fleet)
-
         def stop(now_s):
             if until_s is not None and now_s >= until_s:
                 raise KeyboardInterrupt
 
         traffic = self.sim.Steady(scenario, seed=SEED, prompt=self.prompt)
         loop = Loop(config=self.size.config, act=act) if watch else None
-        world = run_world(
+        world = World(
             scenario, traffic, seed=SEED, rate_rps=self.size.rate_rps,
-            controller=loop, catalogue=self.catalogue if scrape else None, check=True,
-            fleet_hook=on_start, progress=stop,
+            controller=loop, catalogue=self.catalogue if scrape else None,
         )  # fmt: skip
-        return Run(fleets[0], world, loop)
+        if hook is not None:
+            hook(world.fleet)
+        complete = world.run(check=True, progress=stop)
+        return Run(world.fleet, world.record(complete=complete), loop)
 
     def plain(self, kind):
         if kind not in self._kept:

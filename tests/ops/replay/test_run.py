@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ops.adapters.fakes import MemoryJournal
-from ops.replay.run import LOOP_START_S, Loop, incidents_of, run_world
+from ops.replay.run import LOOP_START_S, Loop, World, incidents_of, run_world
 from ops.replay.scenario import FaultSpec
 from ops.state import Action, ActionKind
 from rca.state import Entity, EntityKind
@@ -59,11 +59,22 @@ def test_an_interrupt_leaves_a_usable_partial_record(sim):
 
 
 def test_broken_invariants_stop_a_checked_run(sim):
-    def lose_one(fleet):
-        fleet.users.ledger.arrived += 1
-
+    scenario = sim.scenario(duration_s=31.0)
+    world = World(scenario, sim.Steady(scenario), seed=1, rate_rps=4.0, controller=None)
+    world.fleet.users.ledger.arrived += 1
     with pytest.raises(AssertionError):
-        run(sim, check=True, fleet_hook=lose_one)
+        world.run(check=True)
+
+
+def test_a_world_stops_before_the_look_that_was_asked_for_and_goes_on(sim):
+    watcher = Watcher()
+    scenario = sim.scenario(duration_s=31.0)
+    world = World(scenario, sim.Steady(scenario), seed=1, rate_rps=4.0, controller=watcher)
+    world.run(until_s=16.0)
+    assert watcher.seen == [6.0, 11.0]
+    world.run()
+    assert watcher.seen == [6.0, 11.0, 16.0, 21.0, 26.0, 31.0]
+    assert world.record() == run(sim)
 
 
 def test_the_loop_waits_until_histories_exist(sim, catalogue):

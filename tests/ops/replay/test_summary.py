@@ -85,3 +85,15 @@ def test_calibration_bins_what_was_named():
     assert [b["hits"] for b in bins] == [0, 5]
     assert bins[0]["high"] <= bins[1]["low"]
     assert calibration([]) == []
+
+
+def test_lead_is_counted_where_the_slow_rule_would_page():
+    figures = summarise(
+        [
+            row(waits=(100.0, 120.0), page_at_s=300.0),
+            row(waits=(100.0, 130.0), page_at_s=120.0),  # the page came first
+            row(waits=(100.0, None), page_at_s=300.0),  # no cause: never ahead
+            row(page_at_s=None),
+        ]
+    )
+    assert figures["lead_s"] == {"paged": 3, "ahead": 1, "p50": 85.0, "worst": -10.0}
