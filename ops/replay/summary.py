@@ -105,9 +105,7 @@ def _lead(rows: Sequence[Row]) -> dict[str, float | int | None]:
     A page before the cause, or without any cause, is not ahead.
     """
     paged = [r for r in rows if r.get("page_at_s") is not None]
-    leads = [
-        r["page_at_s"] - r["diagnosed_at_s"] for r in paged if r["diagnosed_at_s"] is not None
-    ]
+    leads = [r["page_at_s"] - r["diagnosed_at_s"] for r in paged if r["diagnosed_at_s"] is not None]
     return {
         "paged": len(paged),
         "ahead": sum(lead > 0.0 for lead in leads),
