@@ -7,25 +7,14 @@ stated at `CostModel.at_clock`.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from serving.errors import ConfigError
-from serving.sim.profiles import (
-    ALLREDUCE_SMALL_BYTES,
-    ALLREDUCE_SMALL_RATIO,
-    GPUS,
-    MIXED_DECODE_FACTORS,
-    MODELS,
-    GpuProfile,
-    ModelProfile,
-)
+from serving.sim.profile_files import find_gpu
+from serving.sim.profiles import MODELS, GpuProfile, ModelProfile
+from serving.sim.roofline import allreduce_s, elementwise_s, gemm_s, interpolate
 
-HOST_S_PER_SEQUENCE = 10e-6  # fits vLLM 0.19's scheduler and sampler
 WORKSPACE_GIB = 2.0  # activations, CUDA graphs and context per GPU: an assumption
-ELEMENTWISE_KERNELS = 6  # per layer: norms, rotary embedding, activation, residual adds
-ELEMENTWISE_OVERHEAD_S = 3e-6
-ELEMENTWISE_BYTES_RATIO = 0.6
 CLOCK_RATIO_MIN = 0.01
 CLOCKS_MAX = 256  # cost models kept for other clocks; ramps would otherwise collect them for ever
 
@@ -43,6 +32,9 @@ class CostModel:
         "_dense_s",
         "_factors",
         "_head_s",
+        "_host_sequence_s",
+        "_mixed_curve",
+        "_prefill_base_s",
         "_prefill_flop_s",
         "_sequence_s",
         "clock_ratio",
@@ -72,6 +64,7 @@ class CostModel:
         layers = model.num_layers
         # Attention of all layers: fixed part, per decode, per context token, per prefill FLOP.
         self._attention_base_s = layers * gpu.decode_overhead_s / clock_ratio
+        self._prefill_base_s = layers * gpu.prefill_overhead_s / clock_ratio
         self._sequence_s = layers * gpu.decode_sequence_s / clock_ratio * heads / 8
         self._context_s = (
             layers * 4 * model.head_size * heads / (gpu.decode_bytes_ratio * memory_bytes_per_s)
@@ -83,6 +76,10 @@ class CostModel:
             * model.head_size
             / (gpu.prefill_flops_ratio * gpu.flops_per_s * clock_ratio)
         )
+        self._host_sequence_s = gpu.host_sequence_s
+        # Queries that share a KV head run in one tile: what mixing costs depends on their number.
+        group = model.q_heads / model.kv_heads
+        self._mixed_curve = min(gpu.mixed_factors, key=lambda of: (abs(of[0] - group), of[0]))[1]
         # Estimated work per GPU, as vLLM's MFU counters have it.
         self.weights_bytes = 2.0 * model.num_layer_parameters / tp_degree  # per iteration
         self.kv_bytes_per_token = model.kv_bytes_per_token / tp_degree
@@ -97,16 +94,15 @@ class CostModel:
 
     @classmethod
     def of(cls, *, gpu: str, model: str, tp_degree: int = 1) -> CostModel:
-        """Cost model by names, at full clock.
+        """Cost model by names, at full clock; `gpu` is a key of `find_gpu`.
 
         Raises:
             ConfigError: GPU or model unknown, or a tensor split that does not divide the model.
         """
-        if gpu not in GPUS:
-            raise ConfigError(f"GPU {gpu!r} has no coefficients, choose from {sorted(GPUS)}")
+        profile = find_gpu(gpu)
         if model not in MODELS:
             raise ConfigError(f"model {model!r} is unknown, choose from {sorted(MODELS)}")
-        return cls(gpu=GPUS[gpu], model=MODELS[model], tp_degree=tp_degree)
+        return cls(gpu=profile, model=MODELS[model], tp_degree=tp_degree)
 
     def at_clock(self, clock_ratio: float) -> CostModel:
         """The same hardware with its SM clock at `clock_ratio` of the healthy one (to 0.001).
@@ -147,8 +143,8 @@ class CostModel:
         duration_s = (
             self._dense(num_tokens)
             + self._head(num_sequences)
-            + num_sequences * HOST_S_PER_SEQUENCE
-            + self._attention_base_s
+            + num_sequences * self._host_sequence_s
+            + self._prefill_base_s
             + flop * self._prefill_flop_s
         )
         if num_decodes:
@@ -178,7 +174,7 @@ class CostModel:
             fixed_s = (
                 self._dense(num_decodes)
                 + self._head(num_decodes)
-                + num_decodes * (HOST_S_PER_SEQUENCE + self._sequence_s)
+                + num_decodes * (self._host_sequence_s + self._sequence_s)
                 + self._attention_base_s
             )
             self._decode_s[num_decodes] = fixed_s
@@ -217,75 +213,58 @@ class CostModel:
             key_value = model.kv_heads * model.head_size / split
             ffn = model.ffn / split
             memory_bytes_per_s = self.gpu.bytes_per_s * _memory_ratio(self.clock_ratio)
-            elementwise_s = ELEMENTWISE_KERNELS * (
-                ELEMENTWISE_OVERHEAD_S / self.clock_ratio
-                + 4 * num_tokens * hidden / (ELEMENTWISE_BYTES_RATIO * memory_bytes_per_s)
+            small_kernels_s = elementwise_s(
+                num_tokens,
+                hidden,
+                overhead_s=self.gpu.elementwise_overhead_s / self.clock_ratio,
+                bytes_per_s=self.gpu.elementwise_bytes_ratio * memory_bytes_per_s,
             )
             seconds = model.num_layers * (
                 self._gemm(num_tokens, query + 2 * key_value, hidden)
                 + self._gemm(num_tokens, hidden, query)
                 + self._gemm(num_tokens, 2 * ffn, hidden)
                 + self._gemm(num_tokens, hidden, ffn)
-                + elementwise_s
+                + small_kernels_s
                 + 2 * self._allreduce(2 * num_tokens * hidden)
             )
             self._dense_s[num_tokens] = seconds
         return seconds
 
     def _head(self, num_sequences: int) -> float:
+        """LM head, and what the host takes whatever the batch."""
         seconds = self._head_s.get(num_sequences)
         if seconds is None:
             model = self.model
-            seconds = self._gemm(num_sequences, model.vocabulary / self.tp_degree, model.hidden)
+            seconds = self.gpu.host_iteration_s + self._gemm(
+                num_sequences, model.vocabulary / self.tp_degree, model.hidden
+            )
             self._head_s[num_sequences] = seconds
         return seconds
 
     def _gemm(self, num_rows: int, num_columns: float, depth: float) -> float:
         gpu = self.gpu
         memory_bytes_per_s = gpu.bytes_per_s * _memory_ratio(self.clock_ratio)
-        compute_s = (
-            2
-            * num_rows
-            * num_columns
-            * depth
-            / (gpu.gemm_flops_ratio * gpu.flops_per_s * self.clock_ratio)
+        seconds: float = gemm_s(
+            num_rows,
+            num_columns,
+            depth,
+            flops_per_s=gpu.gemm_flops_ratio * gpu.flops_per_s * self.clock_ratio,
+            bytes_per_s=gpu.gemm_bytes_ratio * memory_bytes_per_s,
+            overhead_s=gpu.gemm_overhead_s / self.clock_ratio,
+            power=gpu.gemm_power,
         )
-        num_elements = num_rows * (num_columns + depth) + num_columns * depth
-        memory_s = 2 * num_elements / (gpu.gemm_bytes_ratio * memory_bytes_per_s)
-        power = gpu.gemm_power
-        blend_s: float = (compute_s**power + memory_s**power) ** (1 / power)
-        return gpu.gemm_overhead_s / self.clock_ratio + blend_s
+        return seconds
 
     def _allreduce(self, num_bytes: int) -> float:
-        """Latency plus 2 (t - 1) / t of the bytes at bus bandwidth; two regimes by size."""
-        split, gpu = self.tp_degree, self.gpu
-        if split == 1:
-            return 0.0
-        bus_bytes_per_s = _interpolate(gpu.allreduce_bytes_per_s, split)
-        latency_s = gpu.allreduce_large_s
-        if num_bytes < ALLREDUCE_SMALL_BYTES:
-            bus_bytes_per_s *= ALLREDUCE_SMALL_RATIO
-            latency_s = gpu.allreduce_small_s
-        return latency_s + 2 * (split - 1) / split * num_bytes / bus_bytes_per_s
+        return allreduce_s(num_bytes, self.tp_degree, self.gpu)
 
     def _mixed_factor(self, num_decodes: int) -> float:
         factor = self._factors.get(num_decodes)
         if factor is None:
-            factor = _interpolate(MIXED_DECODE_FACTORS, num_decodes)
+            factor = interpolate(self._mixed_curve, num_decodes)
             self._factors[num_decodes] = factor
         return factor
 
 
 def _memory_ratio(clock_ratio: float) -> float:
     return min(1.0, 1.25 * clock_ratio)
-
-
-def _interpolate(points: Sequence[tuple[int, float]], at: int) -> float:
-    """Piecewise linear through `points` (ascending), constant beyond them."""
-    index = bisect_left([x for x, _ in points], at)
-    if index == 0:
-        return points[0][1]
-    if index == len(points):
-        return points[-1][1]
-    (x0, y0), (x1, y1) = points[index - 1], points[index]
-    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)

@@ -1,5 +1,9 @@
 """Numbers of GPUs and models that the cost model needs. Data only.
 
+`GPUS` holds the built-in coefficients that scenarios use by default; files written by
+`midwatch serving fit-profile` hold others, keyed by GPU and engine version
+(`serving.sim.profile_files`).
+
 Source: efficiencies fitted to aiconfigurator's kernel tables (vLLM 0.14 on A100 SXM, vLLM 0.24 on
 H100 SXM); errors of the fit: GEMM 9 % (both), decode attention 17 % and 8 %, prefill attention
 12 % (both). Mixed-batch factors: medians over LLMServingSim's layer grids.
@@ -10,12 +14,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALLREDUCE_SMALL_BYTES = 8 * 2**20
-ALLREDUCE_SMALL_RATIO = 0.7  # share of the bus bandwidth that smaller messages reach
+
+# How much longer decode attention takes when prefill chunks run in the same batch, by number of
+# decodes: RTX PRO 6000 with Llama-3.1-8B. Borrowed for every GPU and model: the A100 and H100
+# tables hold no mixed batches, and adding the parts without a factor is known to be too fast.
+MIXED_DECODE_FACTORS = ((0, 1.0), (8, 1.27), (32, 1.44), (64, 1.61), (128, 2.04))
+
+Curve = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuProfile:
-    """One GPU with one engine version."""
+    """One GPU with one engine version.
+
+    Fields named `<kernel class>_<coefficient>` are what a fit determines; in a file they stand as
+    `coefficient` in the table `[kernel class]`.
+    """
 
     name: str
     flops_per_s: float  # dense bf16, data sheet
@@ -30,9 +44,36 @@ class GpuProfile:
     decode_sequence_s: float  # a1, per sequence and 8 KV heads
     prefill_flops_ratio: float  # e_p
     prefill_half_tokens: float  # c1, chunk at half of the prefill efficiency
+    prefill_overhead_s: float  # c0
     allreduce_small_s: float  # latency of the one-shot kernels in a CUDA graph
     allreduce_large_s: float  # latency of the ring above ALLREDUCE_SMALL_BYTES
-    allreduce_bytes_per_s: tuple[tuple[int, float], ...]  # bus bandwidth by number of GPUs
+    allreduce_bytes_per_s: Curve  # bus bandwidth by number of GPUs
+    allreduce_small_ratio: float = 0.7  # share of it that messages below the limit reach
+    elementwise_overhead_s: float = 3e-6  # of each small kernel, six a layer
+    elementwise_bytes_ratio: float = 0.6
+    mixed_factors: tuple[tuple[int, Curve], ...] = ((4, MIXED_DECODE_FACTORS),)  # by q / kv heads
+    host_iteration_s: float = 0.0
+    host_sequence_s: float = 10e-6  # fits vLLM 0.19's scheduler and sampler
+    engine: str = ""  # engine and version, as vllm-0.14.0; empty = built in
+    assumed: tuple[str, ...] = ()  # kernel classes whose coefficients no table of this GPU gave
+    borrowed_from: str = ""  # key of the profile whose efficiencies these are; empty = fitted
+
+    @property
+    def key(self) -> str:
+        """What selects this profile: GPU, or GPU@engine."""
+        return f"{self.name}@{self.engine}" if self.engine else self.name
+
+    @property
+    def is_fitted(self) -> bool:
+        """False where every efficiency is another GPU's."""
+        return not self.borrowed_from
+
+    @property
+    def label(self) -> str:
+        """The key, and whether figures of this GPU are unfitted; print it beside them."""
+        if self.is_fitted:
+            return self.key
+        return f"{self.name} (unfitted: efficiencies of {self.borrowed_from})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +123,7 @@ GPUS = {
             decode_sequence_s=0.21e-6,
             prefill_flops_ratio=0.550,
             prefill_half_tokens=447.0,
+            prefill_overhead_s=16.1e-6,
             allreduce_small_s=5e-6,
             allreduce_large_s=60e-6,
             allreduce_bytes_per_s=((2, 199e9), (4, 221e9), (8, 228e9)),
@@ -100,6 +142,7 @@ GPUS = {
             decode_sequence_s=0.19e-6,
             prefill_flops_ratio=0.644,
             prefill_half_tokens=963.0,
+            prefill_overhead_s=11.6e-6,
             allreduce_small_s=5e-6,
             allreduce_large_s=25e-6,
             allreduce_bytes_per_s=((2, 334e9), (4, 355e9), (8, 469e9)),
@@ -129,10 +172,6 @@ MODELS = {
         _model("llama-2-7b", 32, 4096, 11008, 32, 32, 32000),
         _model("llama-2-70b", 80, 8192, 28672, 64, 8, 32000),
         _model("yi-34b", 60, 7168, 20480, 56, 8, 64000),
+        _model("qwen3-32b", 64, 5120, 25600, 64, 8, 151936),
     )
 }
-
-# How much longer decode attention takes when prefill chunks run in the same batch, by number of
-# decodes: RTX PRO 6000 with Llama-3.1-8B. Borrowed for every GPU and model: the A100 and H100
-# tables hold no mixed batches, and adding the parts without a factor is known to be too fast.
-MIXED_DECODE_FACTORS = ((0, 1.0), (8, 1.27), (32, 1.44), (64, 1.61), (128, 2.04))
