@@ -25,7 +25,10 @@ def measured(part: str, truth: GpuProfile, sizes: Columns) -> Rows:
     seconds = predicted_s(part, truth, sizes)
     every = np.ones(len(seconds), dtype=bool)
     return Rows(
-        sizes=sizes, seconds=seconds, is_used=every, is_held_out=np.arange(len(seconds)) // 2 % 2 == 1
+        sizes=sizes,
+        seconds=seconds,
+        is_used=every,
+        is_held_out=np.arange(len(seconds)) // 2 % 2 == 1,
     )
 
 

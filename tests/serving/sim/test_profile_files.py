@@ -75,7 +75,9 @@ def test_every_known_gpu_gives_a_cost_model() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.floats(1e-9, 1e3), st.floats(0, 1e-2), st.lists(st.floats(0.01, 9), min_size=1, max_size=4))
+@given(
+    st.floats(1e-9, 1e3), st.floats(0, 1e-2), st.lists(st.floats(0.01, 9), min_size=1, max_size=4)
+)
 def test_files_keep_every_number(ratio: float, overhead_s: float, factors: list[float]) -> None:
     profile = replace(
         fit_base(DATA_SHEETS["A100"], engine="e-1"),
