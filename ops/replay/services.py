@@ -250,18 +250,16 @@ class ServiceGraph:
             return
         self._stop_waiting(call)
         if source.container.started_at_s > call.sent_at_s:
-            return  # it asked in an earlier life: nobody is there to hear or count the answer
-        service = call.visit.service
-        edge = source.source_edges.get(service) or source.source_edge(service)
+            return  # the process that asked is gone
+        edge = source.source_edge(call.visit.service)
         source.container.received_bytes += RESPONSE_BYTES
         edge.latency.observe(self._kernel.now_s - call.sent_at_s)
         if status == "200":
             edge.requests_ok += 1
             if pod is not None and pod.consecutive_errors:  # a success ends a streak
                 self._cluster.call_result(pod, True)
-            parent = call.parent
-            if parent is not None and not parent.dead:
-                self._next(parent)
+            if call.parent is not None and not call.parent.dead:
+                self._next(call.parent)
             return
         edge.requests_error += 1
         if pod is not None:
@@ -301,17 +299,16 @@ class ServiceGraph:
         source = call.source
         assert source is not None
         self._stop_waiting(call)
-        alive = source.container.started_at_s <= call.sent_at_s
-        if alive:
-            edge = source.source_edge(call.visit.service)
-            edge.requests_error += 1
-            edge.timeouts += 1
-            edge.latency.observe(self._kernel.now_s - call.sent_at_s)
+        if call.visit.spec is None and call.pod is not None and call.pod.instance is not None:
+            call.pod.instance.abort(_engine_id(call.attempt))
+        if source.container.started_at_s > call.sent_at_s:
+            return
+        edge = source.source_edge(call.visit.service)
+        edge.requests_error += 1
+        edge.timeouts += 1
+        edge.latency.observe(self._kernel.now_s - call.sent_at_s)
         if call.pod is not None:
-            if alive:
-                self._cluster.call_result(call.pod, False)
-            if call.visit.spec is None and call.pod.instance is not None:
-                call.pod.instance.abort(_engine_id(call.attempt))
+            self._cluster.call_result(call.pod, False)
         self._resume(call, "504")
 
     def _pool_timeout(self, call: Call) -> None:
