@@ -61,6 +61,8 @@ class Pool:
 
     meter: PoolMeter
     waiting: deque[Any] = field(default_factory=deque)
+    # A call that gets a connection may be refused on the spot: its connection goes on in a loop.
+    handing_out: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -335,14 +335,16 @@ class ServiceGraph:
             meter.pending -= 1
             return
         meter.in_use -= 1
-        while pool.waiting and meter.in_use < meter.size:
+        while pool.waiting and meter.in_use < meter.size and not pool.handing_out:
             waiting = pool.waiting.popleft()
             meter.pending -= 1
             if waiting.timer is not None:
                 Kernel.cancel(waiting.timer)
                 waiting.timer = None
             meter.in_use += 1
+            pool.handing_out = True
             self._transmit(waiting)
+            pool.handing_out = False
 
     # --- callee's side
 

@@ -191,6 +191,18 @@ def test_a_full_queue_answers_at_once(sim):
     assert edge(sim, fleet, "shelf", "store").requests_error > 3
 
 
+def test_a_long_line_for_one_connection_may_all_be_refused_at_once(sim):
+    scenario = one_path(sim, timeout_s=5.0, pool=1, pool_timeout_s=50.0)
+    scenario = sim.with_service(scenario, "store", workers=1, queue_max=0)
+    scenario = sim.with_service(scenario, "shelf", workers=5000, cpu_ms=0.1)
+    fleet = sim.start(sim.with_service(scenario, "door", cpu_ms=0.1), rate_rps=150.0)
+    revise(sim, fleet, "store", work_ratio=1e6)
+    fleet.run_until(5.5)  # the first call has given up, its work goes on
+    shelf = sim.pods(fleet, "shelf")[0]
+    assert edge(sim, fleet, "shelf", "store").requests_error > 500
+    assert (shelf.pools["store"].pending, shelf.pools["store"].in_use) == (0, 0)
+
+
 def test_a_background_call_delays_nobody(sim):
     fleet = sim.start(sim.scenario(client=PATIENT, duration_s=5.0), rate_rps=4.0)
     revise(sim, fleet, "ledger", error_ratio=1.0, work_ratio=300.0)
