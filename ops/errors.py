@@ -11,6 +11,10 @@ class ScenarioError(OpsError):
     """A scenario file that cannot be used; the message lists every fault with its path."""
 
 
+class NoTargetError(ScenarioError):
+    """A scenario in which nothing qualifies as the target of a fault."""
+
+
 class BundleError(OpsError):
     """An incident bundle that is incomplete or was changed."""
 

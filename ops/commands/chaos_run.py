@@ -112,6 +112,8 @@ def _print(console: Console, figures: dict[str, Any]) -> None:
     for key in ("ac_at_1", "ac_at_3", "entity_and_class", "time_to_cause_s", "slo", "healthy",
                 "outcomes"):  # fmt: skip
         console.print(f"{key:18}", figures[key])
+    for kind, reason in figures["skipped"].items():
+        console.print(f"skipped {kind:10}", reason)
     for name, row in figures["peers"].items():
         console.print(f"peer {name:13}", row)
 

@@ -15,11 +15,14 @@ LOST_MIN = 0.5  # weighted minutes; below it a share of them is noise
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Figures in the fixed form that `chaos run --json` prints."""
+    skipped = {r["kind"]: r["skipped"] for r in rows if "skipped" in r}
+    rows = [r for r in rows if "skipped" not in r]
     faults = [r for r in rows if r["kind"] != "healthy"]
     healthy = [r for r in rows if r["kind"] == "healthy"]
     kinds = sorted({r["kind"] for r in faults})
     return {
         "runs": len(rows),
+        "skipped": skipped,  # kind -> why there was nothing to break
         "ac_at_1": _share(r["rank"] == 1 for r in faults),
         "ac_at_3": _share(1 <= r["rank"] <= 3 for r in faults),
         "entity_and_class": _share(r["class_right"] for r in faults),
@@ -42,8 +45,9 @@ def calibration(rows: Sequence[Row], *, num_bins: int = 5) -> list[dict[str, flo
     """How often a named cause was right, by equal-mass bins of its confidence."""
     named = sorted(
         (r["confidence"], int(r["rank"] == 1))
-        for r in rows if r["kind"] != "healthy" and not r["abstained"]
-    )  # fmt: skip
+        for r in rows
+        if r["kind"] != "healthy" and "skipped" not in r and not r["abstained"]
+    )
     if not named:
         return []
     bins = np.array_split(np.asarray(named), min(num_bins, len(named)))

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from ops.catalogue import Catalogue
+from ops.errors import NoTargetError
 from ops.replay.capacity import capacity_rps
 from ops.replay.draw_case import Case, draw_case, draw_healthy
 from ops.replay.faults import Truth
@@ -105,12 +106,16 @@ class _Watched(Loop):
 
 
 def run_task(base: Scenario, task: Task) -> Row:
-    """Simulate one task and score it."""
+    """Simulate one task and score it; a fault that finds no target is told, not simulated."""
     catalogue = Catalogue.load()
     capacity = capacity_rps(base, Traffic.open(base, seed=task.seed))
     if task.kind == "healthy":
         return _run_healthy(draw_healthy(base, task.seed, task.hours), task, capacity, catalogue)
-    return _run_fault(draw_case(base, task.kind, task.seed, task.load), task, capacity, catalogue)
+    case = draw_case(base, task.kind, task.seed, task.load)
+    try:
+        return _run_fault(case, task, capacity, catalogue)
+    except NoTargetError as error:  # such as a pool's fault where no call is pooled
+        return {"key": task.key, "kind": task.kind, "seed": task.seed, "skipped": str(error)}
 
 
 def _run_fault(case: Case, task: Task, capacity: float, catalogue: Catalogue) -> Row:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ops.errors import ScenarioError
+from ops.errors import NoTargetError, ScenarioError
 from ops.replay.cluster import Cluster, Deployment
 from ops.replay.pods import Node, Pod
 from ops.replay.scenario import FaultSpec
@@ -18,6 +18,9 @@ from rca.state import Entity, EntityKind
 from serving.sim.kernel import Kernel
 
 T = TypeVar("T")
+
+# Below this use of its CPU limit a pod has room for calls that are repeated: nobody notices.
+BUSY_CPU_RATIO = 0.07
 
 
 class Targets:
@@ -96,15 +99,22 @@ class Targets:
     def pick_retry_edge(
         self, spec: FaultSpec, rng: np.random.Generator
     ) -> tuple[Deployment, str, float]:
-        """(caller, callee, mean seconds of a call) of an edge to another service."""
+        """(caller, callee, mean seconds of a call) of an edge to another service.
+
+        Drawn ones lead to a busy callee, of those whose failure the caller does not tolerate.
+        """
         edges = []
         for deployment in self._callers(spec):
             assert deployment.spec is not None
             for call in deployment.spec.calls:
                 mean_s = self._mean_s(deployment, call.to)
                 if not call.background and call.to != self._engine_service and mean_s > 0.0:
-                    edges.append((deployment, call.to, mean_s))
-        return self._one(spec, edges, rng)
+                    edges.append((deployment, call, mean_s))
+        if not spec.target:
+            edges = [e for e in edges if not e[1].optional] or edges
+            edges = _busy(edges, [self._use_of(d.region, call.to) for d, call, _ in edges])
+        deployment, call, mean_s = self._one(spec, edges, rng)
+        return deployment, call.to, mean_s
 
     def pick_region(self, spec: FaultSpec, rng: np.random.Generator) -> str:
         """A region."""
@@ -131,7 +141,7 @@ class Targets:
 
     def _one(self, spec: FaultSpec, found: list[T], rng: np.random.Generator) -> T:
         if not found:
-            raise ScenarioError(
+            raise NoTargetError(
                 f"fault {spec.kind!r}: nothing in scenario {self._cluster.scenario.name!r} "
                 f"qualifies as target {spec.target or '(any)'!r}"
             )
@@ -173,7 +183,22 @@ class Targets:
         ]  # fmt: skip
         return sum(values) / len(values) if values else 0.0
 
+    def _cpu_ratio(self, pod: Pod) -> float:
+        """Mean use of the CPU limit over the process's life."""
+        life_s = max(1.0, self._kernel.now_s - pod.container.started_at_s)
+        return pod.container.cpu_s / life_s / pod.cpu_limit_cores
+
+    def _use_of(self, region: str, service: str) -> float:
+        pods = self._cluster.deployments[(region, service)].pods
+        return max((self._cpu_ratio(p) for p in pods), default=0.0)
+
     def _mean_s(self, deployment: Deployment, callee: str) -> float:
         edges = [p.source_edges[callee] for p in deployment.pods if callee in p.source_edges]
         count = sum(e.latency.count for e in edges)
         return sum(e.latency.sum for e in edges) / count if count else 0.0
+
+
+def _busy(found: list[T], uses: list[float]) -> list[T]:
+    """Those with a CPU use that a fault can bring to its limit, else the busiest."""
+    enough = min(BUSY_CPU_RATIO, max(uses, default=0.0))
+    return [one for one, use in zip(found, uses, strict=True) if use >= enough]

@@ -12,7 +12,7 @@ import ops.replay.faults
 from ops.catalogue import Catalogue
 from ops.errors import ScenarioError
 from ops.replay.faults import CATALOGUE, RAMP_STEPS, start_fault
-from ops.replay.scenario import FaultSpec
+from ops.replay.scenario import CallSpec, FaultSpec
 from ops.state import ActionKind
 from rca.state import Entity, EntityKind
 from serving.sim.kernel import stream
@@ -80,6 +80,20 @@ def test_a_named_target_is_taken(sim):
     assert list(fleet.graph.links) == [("north", "shelf", "store")]
     fleet.run_until(10.0)
     assert not fleet.graph.links
+
+
+def test_a_storm_is_drawn_where_somebody_is_hurt(sim):
+    optional = (CallSpec(to="store", timeout_s=0.5, optional=True),)
+    fleet = sim.start(sim.with_service(sim.scenario(), "shelf", calls=optional), rate_rps=4.0)
+    fleet.run_until(6.0)
+    targets = fleet.injector.targets
+    for seed in range(6):
+        rng = stream(seed, "draw")
+        storm = FaultSpec(kind="retry-storm", start_s=5.0)
+        deployment, callee, _ = targets.pick_retry_edge(storm, rng)
+        assert (deployment.service, callee) == ("door", "shelf")
+    named = FaultSpec(kind="retry-storm", start_s=5.0, target="service:north/shelf")
+    assert targets.pick_retry_edge(named, stream(0, "draw"))[1] == "store"
 
 
 def test_a_ramp_rises_in_steps_and_ends_at_once(sim):

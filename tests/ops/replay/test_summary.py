@@ -38,6 +38,14 @@ def test_healthy_rows_count_days_and_accusations_only():
     assert list(figures["by_kind"]) == ["cpu-hog"]
 
 
+def test_a_fault_without_a_target_is_told_and_counts_for_nothing():
+    nothing = {"key": "k", "kind": "pool-exhaustion", "seed": 1, "skipped": "nothing is pooled"}
+    figures = summarise([row(), nothing])
+    assert (figures["runs"], figures["ac_at_1"]) == (1, 1.0)
+    assert figures["skipped"] == {"pool-exhaustion": "nothing is pooled"}
+    assert calibration([row(), nothing]) == calibration([row()])
+
+
 def test_a_cause_named_before_any_symptom_took_no_time():
     figures = summarise([row(waits=(100.0, 90.0)), row(waits=(100.0, 130.0))])
     assert figures["time_to_cause_s"] == {"p50": 15.0, "p95": 28.5, "cases": 2}

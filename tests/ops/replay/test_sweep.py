@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import ops.replay.sweep
-from ops.replay.sweep import Task, read_rows, sweep
+from ops.replay.sweep import Task, read_rows, run_task, sweep
 
 LOAD = (0.5, 0.85)
 TASKS = [Task(kind, seed, LOAD) for kind in ("cpu-hog", "pod-kill") for seed in (0, 1)]
@@ -33,6 +35,19 @@ def test_rows_come_in_the_order_of_the_tasks(sim, ran, tmp_path):
     rows = go(sim, tmp_path)
     assert [r["key"] for r in rows] == [t.key for t in TASKS] == ran
     assert list(read_rows(tmp_path / "runs.jsonl")) == ran
+
+
+@pytest.mark.slow
+def test_a_fault_without_a_target_does_not_stop_the_sweep(sim, monkeypatch):
+    monkeypatch.setattr(ops.replay.sweep, "capacity_rps", lambda base, traffic: 0.1)
+    scenario = sim.scenario()
+    services = tuple(
+        replace(s, calls=tuple(replace(c, pool=0) for c in s.calls)) for s in scenario.services
+    )
+    bare = replace(scenario, services=services)
+    row = run_task(bare, Task("pool-exhaustion", 0, LOAD, worlds=False))
+    assert row["key"] == "pool-exhaustion/0/0.5:0.85/0/0"
+    assert "nothing in scenario 'tiny' qualifies" in row["skipped"]
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(sim, ran, tmp_path):
