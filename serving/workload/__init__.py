@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from serving.workload.burstiness import generate
-from serving.workload.formats import FORMATS, ReadReport, read_trace, write_csv
+from serving.workload.export import write_trace
+from serving.workload.formats import FORMATS, ReadReport, read_table, read_trace, write_csv
 from serving.workload.replay import cut, smear, to_rate
+from serving.workload.reuse import Reuse, replay_reuse
 from serving.workload.table import Kind, Origin, RequestTable, Status
 
 __all__ = [
@@ -13,11 +15,15 @@ __all__ = [
     "Origin",
     "ReadReport",
     "RequestTable",
+    "Reuse",
     "Status",
     "cut",
     "generate",
+    "read_table",
     "read_trace",
+    "replay_reuse",
     "smear",
     "to_rate",
     "write_csv",
+    "write_trace",
 ]

@@ -54,8 +54,8 @@ def no_ids() -> Ints:
 class RequestTable:
     """Requests of one trace, a column each, n rows in order of arrival.
 
-    Shapes: every column [n]; `prefix_ids` flat, row i owns
-    `prefix_ids[prefix_offsets[i] : prefix_offsets[i + 1]]`, both empty when there are none.
+    Shapes: every column [n], `turn` and `num_images` [0] when unknown; `prefix_ids` flat, row i
+    owns `prefix_ids[prefix_offsets[i] : prefix_offsets[i + 1]]`, both empty when there are none.
     Latencies are those of the recording system, never ours.
     """
 
@@ -69,6 +69,8 @@ class RequestTable:
     status: NDArray[np.uint8]  # codes of `Status`
     session_index: Ints  # NO_SESSION = none
     e2e_s: NDArray[np.float32]  # NaN = unknown
+    turn: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    num_images: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, dtype=np.int16))
     prefix_block_tokens: int = 0  # 0 = the trace has no prefix ids
     prefix_ids: Ints = field(default_factory=no_ids)
     prefix_offsets: Ints = field(default_factory=no_ids)  # [n + 1]
@@ -102,6 +104,8 @@ class RequestTable:
             status=self.status[index],
             session_index=self.session_index[index],
             e2e_s=self.e2e_s[index],
+            turn=self.turn[index] if len(self.turn) else self.turn,
+            num_images=self.num_images[index] if len(self.num_images) else self.num_images,
             prefix_ids=ids,
             prefix_offsets=offsets,
         )
@@ -134,6 +138,8 @@ class RequestTable:
         self._refuse(self.model >= len(self.models), "model", "an index into models")
         self._refuse(self.session_index < NO_SESSION, "session_index", ">= -1")
         self._refuse(self.e2e_s < 0, "e2e_s", ">= 0 or NaN")
+        self._refuse(self.turn < 0, "turn", ">= 0")
+        self._refuse(self.num_images < 0, "num_images", ">= 0")
         failed = (self.status == Status.FAILED) & (self.num_output_tokens != 0)
         self._refuse(failed, "num_output_tokens", "0 where the request failed")
         if self.prefix_block_tokens:
@@ -151,6 +157,8 @@ class RequestTable:
             ("status", self.status),
             ("session_index", self.session_index),
             ("e2e_s", self.e2e_s),
+            *((("turn", self.turn),) if len(self.turn) else ()),
+            *((("num_images", self.num_images),) if len(self.num_images) else ()),
         )
         for name, column in columns:
             if column.shape != (rows,):

@@ -9,7 +9,13 @@ Source: HPMLL/BurstGPT; arXiv 2401.17644 (KDD 2025).
 
 from __future__ import annotations
 
+import numpy as np
+
+from serving.workload.formats.cells import Cells, Table
+from serving.workload.formats.numerals import Unsure
 from serving.workload.formats.rows import (
+    SECONDS_MAX,
+    TOKENS_MAX,
     BadRow,
     Columns,
     Header,
@@ -17,6 +23,7 @@ from serving.workload.formats.rows import (
     RowReader,
     TraceFormat,
     column_names,
+    grow,
     out_of_order,
     parse_count,
     parse_name,
@@ -44,11 +51,13 @@ class BurstGptReader:
         "_models",
         "_session_at",
         "_sessions",
+        "_width",
     )
 
     def __init__(self, file_name: str, header_line: str) -> None:
         header = Header(file_name, header_line, COLUMNS)
         self._cells = header.cells
+        self._width = header.width
         self._at = tuple(header.at(name) for name in COLUMNS)
         self._session_at = header.at(SESSION)
         self._elapsed_at = header.at(ELAPSED)
@@ -58,6 +67,40 @@ class BurstGptReader:
         self._first_s = -1.0
         self._last_s = -1.0
 
+    def block(self, raw: bytes) -> None:
+        """Take whole lines."""
+        table = Cells(raw).table(self._width)
+        time_at, model_at, prompt_at, output_at, service_at = self._at
+        at_s = table.decimals(time_at, limit=SECONDS_MAX)
+        prompt = table.counts(prompt_at, limit=TOKENS_MAX)
+        output = table.counts(output_at, limit=TOKENS_MAX)
+        kind = table.codes(service_at, _kind)
+        if at_s[0] < self._last_s or (np.diff(at_s) < 0).any():
+            raise Unsure
+        elapsed_s = names = None
+        if self._elapsed_at >= 0:
+            elapsed_s = table.optional_decimals((self._elapsed_at,), limit=SECONDS_MAX)[0]
+        if self._session_at >= 0:
+            names = self._session_names(table)
+        model = table.codes(model_at, self._models.code)
+        if self._first_s < 0.0:
+            self._first_s = float(at_s[0])
+        self._last_s = float(at_s[-1])
+        columns = self._columns
+        grow(columns.arrival_s, at_s - self._first_s)
+        grow(columns.prompt, prompt)
+        grow(columns.output, output)
+        grow(columns.kind, kind)
+        grow(columns.model, model)
+        grow(columns.status, np.where(output > 0, Status.OK, Status.FAILED))
+        if elapsed_s is not None:
+            grow(columns.e2e_s, elapsed_s)
+        if names is not None:
+            known = self._sessions
+            columns.session.extend(
+                known.setdefault(name, len(known)) if name else NO_SESSION for name in names
+            )
+
     def row(self, line: str) -> None:
         """Take one row."""
         cells = self._cells(line)
@@ -65,14 +108,7 @@ class BurstGptReader:
         at_s = parse_seconds(cells[time_at], TIME)
         prompt = parse_count(cells[prompt_at], PROMPT)
         output = parse_count(cells[output_at], OUTPUT)
-        kind = KINDS.get(cells[service_at])
-        if kind is None:
-            raise BadRow(
-                "unknown service",
-                column=SERVICE,
-                value=cells[service_at],
-                expected=" or ".join(repr(name) for name in KINDS),
-            )
+        kind = _kind(cells[service_at])
         if at_s < self._last_s:
             raise out_of_order(cells[time_at], TIME)
         elapsed_s = self._elapsed_s(cells)
@@ -103,9 +139,28 @@ class BurstGptReader:
         text = cells[self._elapsed_at] if self._elapsed_at >= 0 else ""
         return parse_seconds(text, ELAPSED) if text else UNKNOWN_S
 
+    def _session_names(self, table: Table) -> list[str]:
+        names = table.texts(self._session_at)
+        for name in names:
+            if name and name not in self._sessions:
+                parse_name(name, SESSION)
+        return names
+
     def _session_name(self, cells: list[str]) -> str:
         text = cells[self._session_at] if self._session_at >= 0 else ""
         return parse_name(text, SESSION) if text else ""
+
+
+def _kind(text: str) -> Kind:
+    kind = KINDS.get(text)
+    if kind is None:
+        raise BadRow(
+            "unknown service",
+            column=SERVICE,
+            value=text,
+            expected=" or ".join(repr(name) for name in KINDS),
+        )
+    return kind
 
 
 def _recognises(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""Lines of a plain or gzip file, one at a time, with a cap on the length of each."""
+"""Whole lines of a plain or gzip file, a block at a time, with a cap on the length of each."""
 
 from __future__ import annotations
 
@@ -9,47 +9,74 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
+import numpy as np
+
 from serving.errors import TraceFormatError
 
 LINE_BYTES_MAX = 1 << 20
 HEAD_BYTES = 4096
-BUFFER_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 18  # the arrays made from one block stay in the second-level cache
+NEWLINE = ord("\n")
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines without their ends; bytes that are not UTF-8 come as U+FFFD.
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Blocks of lines; every line of a block ends in a newline, also the file's last.
 
-    Memory stays at one buffer and one line, whatever the file holds.
+    Memory stays at one block and one line, whatever the file holds.
 
     Raises:
         TraceFormatError: no such file, not a plain file, empty, binary, cut or damaged gzip,
             or a line beyond LINE_BYTES_MAX.
     """
-    line_no = 0
+    num_lines = 0
+    rest = b""  # the beginning of a line whose end lies in the next piece
     try:
         with _open(path) as handle:
-            head = handle.peek(HEAD_BYTES)[:HEAD_BYTES]
-            if not head:
-                raise TraceFormatError(f"{path.name}: the file is empty; give a trace with rows")
-            if b"\x00" in head:
-                raise TraceFormatError(
-                    f"{path.name}: binary data ({head[:8]!r} at the start), expected text or "
-                    "gzip; give the trace as its origin publishes it (CSV or JSONL, UTF-8)"
-                )
-            while raw := handle.readline(LINE_BYTES_MAX + 1):
-                line_no += 1
-                if len(raw) > LINE_BYTES_MAX:
+            _refuse_binary(path.name, handle.peek(HEAD_BYTES)[:HEAD_BYTES])
+            while piece := handle.read(BLOCK_BYTES):
+                end = piece.rfind(b"\n") + 1
+                # Pieces are shorter than the cap: only the line begun before can be too long.
+                first = len(rest) + (piece.find(b"\n") if end else len(piece))
+                if first > LINE_BYTES_MAX:
                     raise TraceFormatError(
-                        f"{path.name}:{line_no}: the line is longer than {LINE_BYTES_MAX} bytes; "
-                        "a trace has one request per line, check that this is one"
+                        f"{path.name}:{num_lines + 1}: the line is longer than {LINE_BYTES_MAX} "
+                        "bytes; a trace has one request per line, check that this is one"
                     )
-                yield raw.decode("utf-8", "replace").rstrip("\r\n")
+                if end:
+                    block = rest + piece[:end]
+                    num_lines += count_lines(block)
+                    yield block
+                    rest = piece[end:]
+                else:
+                    rest += piece
     except (OSError, EOFError, zlib.error) as error:
         raise TraceFormatError(
-            f"{path.name}:{line_no + 1}: cannot be read further ({error}); "
+            f"{path.name}:{num_lines + 1}: cannot be read further ({error}); "
             "check the path, or fetch the file again if it was cut or damaged"
         ) from error
+    if rest:
+        yield rest + b"\n"
+
+
+def count_lines(block: bytes) -> int:
+    """Line ends in a block; several times as fast as `bytes.count`."""
+    return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == NEWLINE))
+
+
+def line_text(raw: bytes) -> str:
+    """One line without its end; bytes that are not UTF-8 come as U+FFFD."""
+    return raw.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _refuse_binary(name: str, head: bytes) -> None:
+    if not head:
+        raise TraceFormatError(f"{name}: the file is empty; give a trace with rows")
+    if b"\x00" in head:
+        raise TraceFormatError(
+            f"{name}: binary data ({head[:8]!r} at the start), expected text or "
+            "gzip; give the trace as its origin publishes it (CSV or JSONL, UTF-8)"
+        )
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -60,10 +87,10 @@ def _open(path: Path) -> io.BufferedReader:
         packed = handle.read(2) == GZIP_MAGIC
     if packed:
         unpacked = cast("IO[bytes]", gzip.open(path, "rb"))  # noqa: SIM115
-        return io.BufferedReader(cast("io.RawIOBase", unpacked), BUFFER_BYTES)
+        return io.BufferedReader(cast("io.RawIOBase", unpacked), BLOCK_BYTES)
     if path.suffix == ".gz" and path.stat().st_size > 0:
         raise TraceFormatError(
             f"{path.name}: named .gz, but it does not start with the gzip mark; "
             "fetch the file again or drop the suffix"
         )
-    return io.BufferedReader(io.FileIO(path), BUFFER_BYTES)
+    return io.BufferedReader(io.FileIO(path), BLOCK_BYTES)

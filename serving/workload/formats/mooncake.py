@@ -9,24 +9,25 @@ Source: kvcache-ai/Mooncake, FAST'25 traces.
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-import orjson
-
+from serving.workload.formats.json_rows import JsonTable, number, parse_ids, parse_object
+from serving.workload.formats.numerals import Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
     TOKENS_MAX,
-    BadRow,
     Columns,
     RowReader,
     TraceFormat,
+    grow,
     out_of_order,
 )
 from serving.workload.table import Kind, RequestTable
 
-TIME, PROMPT, OUTPUT, HASHES = "timestamp", "input_length", "output_length", "hash_ids"
+TIME, PROMPT, OUTPUT = "timestamp", "input_length", "output_length"
+FIELDS = (TIME, PROMPT, OUTPUT)
 BLOCK_TOKENS = 512
-HASH_ID_MAX = 2**63 - 1
+MS_MAX = SECONDS_MAX * 1e3
 
 
 class MooncakeReader:
@@ -39,13 +40,29 @@ class MooncakeReader:
         self._kind = Kind.AGENT if "toolagent" in file_name.lower() else Kind.CONVERSATION
         self._last_ms: float = 0.0
 
+    def block(self, raw: bytes) -> None:
+        """Take whole lines."""
+        rows = JsonTable(raw, FIELDS)
+        at_ms = rows.decimals(TIME, limit=MS_MAX)
+        prompt = rows.counts(PROMPT, limit=TOKENS_MAX)
+        output = rows.counts(OUTPUT, limit=TOKENS_MAX)
+        fits = np.array_equal(-(-prompt // BLOCK_TOKENS), rows.id_counts)
+        if not fits or at_ms[0] < self._last_ms or (np.diff(at_ms) < 0).any():
+            raise Unsure
+        self._last_ms = float(at_ms[-1])
+        columns = self._columns
+        grow(columns.arrival_s, at_ms / 1e3)
+        grow(columns.prompt, prompt)
+        grow(columns.output, output)
+        columns.grow_prefix(rows.ids, rows.id_counts)
+
     def row(self, line: str) -> None:
         """Take one row."""
-        row = _parse_object(line)
-        at_ms = _number(row, TIME, SECONDS_MAX * 1e3)
-        prompt = int(_number(row, PROMPT, TOKENS_MAX, whole=True))
-        output = int(_number(row, OUTPUT, TOKENS_MAX, whole=True))
-        ids = _parse_ids(row, prompt)
+        row = parse_object(line)
+        at_ms = number(row, TIME, MS_MAX)
+        prompt = int(number(row, PROMPT, TOKENS_MAX, whole=True))
+        output = int(number(row, OUTPUT, TOKENS_MAX, whole=True))
+        ids = parse_ids(row, prompt, BLOCK_TOKENS)
         if at_ms < self._last_ms:
             raise out_of_order(row[TIME], TIME)
         self._last_ms = at_ms
@@ -61,51 +78,8 @@ class MooncakeReader:
         return self._columns.table(trace_id, kind=self._kind, prefix_block_tokens=BLOCK_TOKENS)
 
 
-def _parse_object(line: str) -> dict[str, Any]:
-    try:
-        row = orjson.loads(line)
-    except (orjson.JSONDecodeError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        raise BadRow("not a JSON object", column="(line)", value=line, expected="a JSON object")
-    return row
-
-
-def _number(row: dict[str, Any], name: str, limit: float, *, whole: bool = False) -> float:
-    if name not in row:
-        raise BadRow("missing field", column=name, value=tuple(row), expected=f"a field {name!r}")
-    value = row[name]
-    # type() and not isinstance(): True is an int, and a count of True tokens is a damaged row.
-    if type(value) is int or (type(value) is float and not whole):
-        if 0 <= value <= limit:
-            return value
-        reason = "negative" if value < 0 else "too large"
-    else:
-        reason = "not an integer" if whole else "not a number"
-    wanted = "an integer" if whole else "a number"
-    raise BadRow(reason, column=name, value=value, expected=f"{wanted} in 0..{limit:.0f}")
-
-
-def _parse_ids(row: dict[str, Any], prompt: int) -> list[int]:
-    ids = row.get(HASHES)
-    if not isinstance(ids, list) or any(type(value) is not int for value in ids):
-        reason = "not a list of integers" if HASHES in row else "missing field"
-        raise BadRow(reason, column=HASHES, value=ids, expected="a list of integers")
-    num_blocks = -(-prompt // BLOCK_TOKENS)
-    if len(ids) != num_blocks:
-        raise BadRow(
-            "wrong number of blocks",
-            column=HASHES,
-            value=ids,
-            expected=f"{num_blocks} ids for {prompt} tokens, found {len(ids)}",
-        )
-    if ids and (min(ids) < 0 or max(ids) > HASH_ID_MAX):
-        raise BadRow("id out of range", column=HASHES, value=ids, expected="ids in 0..2^63 - 1")
-    return ids
-
-
 def _recognises(line: str) -> bool:
-    return line.lstrip("\ufeff \t").startswith("{")
+    return line.lstrip("\ufeff \t").startswith("{") and '"chat_id"' not in line
 
 
 def _reader(file_name: str, _line: str) -> RowReader:

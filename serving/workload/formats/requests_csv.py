@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from serving.workload.formats.cells import Cells, Table
+from serving.workload.formats.numerals import Ints, Unsure
 from serving.workload.formats.rows import (
+    SECONDS_MAX,
+    TOKENS_MAX,
     BadRow,
     Columns,
     Header,
@@ -15,6 +20,7 @@ from serving.workload.formats.rows import (
     RowReader,
     TraceFormat,
     column_names,
+    grow,
     out_of_order,
     parse_count,
     parse_name,
@@ -36,6 +42,8 @@ COLUMNS = (
     "prefix_ids",
     "origin",
 )
+TURN, IMAGES = "turn", "num_images"  # stand in the file only where the table knows them
+INT16_MAX = 2**15 - 1
 INT64_MAX = 2**63 - 1
 INT32_MAX = 2**31 - 1
 KINDS = {kind.name.lower(): kind for kind in Kind}
@@ -47,6 +55,8 @@ Code = TypeVar("Code")
 def write_csv(table: RequestTable, path: Path) -> None:
     """Write the table; an unknown latency and an absent session become empty cells.
 
+    Columns that the table does not know, `turn` and `num_images`, are left out.
+
     Raises:
         ValueError: a name holds a comma or a character that does not print.
     """
@@ -55,7 +65,9 @@ def write_csv(table: RequestTable, path: Path) -> None:
             raise ValueError(f"name {name!r} cannot stand in a CSV cell; rename it")
     kinds, statuses = list(KINDS), list(STATUSES)
     with path.open("w", encoding="utf-8", newline="\n") as out:
-        out.write(",".join(COLUMNS) + "\n")
+        known: dict[str, NDArray[Any]] = {TURN: table.turn, IMAGES: table.num_images}
+        more = {name: column for name, column in known.items() if len(column)}
+        out.write(",".join((*COLUMNS, *more)) + "\n")
         for row in range(len(table)):
             e2e_s, session = float(table.e2e_s[row]), int(table.session_index[row])
             cells = (
@@ -71,6 +83,7 @@ def write_csv(table: RequestTable, path: Path) -> None:
                 str(table.prefix_block_tokens),
                 " ".join(map(str, table.prefix_of(row).tolist())),
                 table.origin.value,
+                *(str(column[row]) for column in more.values()),
             )
             out.write(",".join(cells) + "\n")
 
@@ -78,17 +91,79 @@ def write_csv(table: RequestTable, path: Path) -> None:
 class RequestsReader:
     """Rows of a file that `write_csv` wrote."""
 
-    __slots__ = ("_block_tokens", "_cells", "_columns", "_models", "_origin", "_position", "_trace")
+    __slots__ = (
+        "_block_tokens",
+        "_cells",
+        "_columns",
+        "_models",
+        "_more",
+        "_origin",
+        "_position",
+        "_trace",
+        "_width",
+    )
 
     def __init__(self, file_name: str, header_line: str) -> None:
         header = Header(file_name, header_line, COLUMNS)
         self._cells = header.cells
+        self._width = header.width
         self._position = tuple(header.at(name) for name in COLUMNS)
         self._columns = Columns()
+        self._more = tuple(
+            (name, header.at(name), limit, column)
+            for name, limit, column in (
+                (TURN, INT32_MAX, self._columns.turn),
+                (IMAGES, INT16_MAX, self._columns.images),
+            )
+            if header.at(name) >= 0
+        )
         self._models = Names("model")
         self._trace = ""
         self._block_tokens = 0
         self._origin = Origin.REAL
+
+    def block(self, raw: bytes) -> None:
+        """Take whole lines."""
+        rows = Cells(raw).table(self._width)
+        trace, arrival, kind, model, prompt, output, status, session, e2e, block, ids, origin = (
+            self._position
+        )
+        at_s = rows.decimals(arrival, limit=SECONDS_MAX)
+        earliest_s = self._columns.arrival_s[-1] if self._columns.arrival_s else 0.0
+        num_prompt = rows.counts(prompt, limit=INT32_MAX)
+        num_output = rows.counts(output, limit=INT32_MAX)
+        kinds = rows.codes(kind, lambda text: _code(text, KINDS, "kind"))
+        statuses = rows.codes(status, lambda text: _code(text, STATUSES, "status"))
+        sessions = _optional_counts(rows, session)
+        e2e_s = rows.optional_decimals((e2e,), limit=SECONDS_MAX)[0]
+        block_tokens = rows.counts(block, limit=TOKENS_MAX)
+        more = [rows.counts(at, limit=limit) for _, at, limit, _ in self._more]
+        failed = (statuses == Status.FAILED) & (num_output > 0)
+        if failed.any() or at_s[0] < earliest_s or (np.diff(at_s) < 0).any():
+            raise Unsure
+        prefix, lengths = _prefix_ids(rows, ids)
+        blocks = -(-num_prompt // np.maximum(block_tokens, 1)) * (block_tokens > 0)
+        if (lengths != blocks).any() or (block_tokens != block_tokens[0]).any():
+            raise Unsure
+        traces = Names("trace_id")
+        origins = Names("origin")
+        if rows.codes(trace, traces.code).any() or rows.codes(origin, origins.code).any():
+            raise Unsure
+        first_origin = _code(origins.all()[0], ORIGINS, "origin")
+        self._same_table(traces.all()[0], int(block_tokens[0]), first_origin)
+        models = rows.codes(model, self._models.code)
+        columns = self._columns
+        grow(columns.model, models)
+        grow(columns.arrival_s, at_s)
+        grow(columns.prompt, num_prompt)
+        grow(columns.output, num_output)
+        grow(columns.kind, kinds)
+        grow(columns.status, statuses)
+        grow(columns.session, sessions)
+        grow(columns.e2e_s, e2e_s)
+        columns.grow_prefix(prefix, lengths)
+        for (_, _, _, column), values in zip(self._more, more, strict=True):
+            grow(column, values)
 
     def row(self, line: str) -> None:
         """Take one row; what holds for the whole table is taken from the first."""
@@ -121,6 +196,7 @@ class RequestsReader:
                 value=ids,
                 expected=f"{num_blocks} ids, found {len(prefix)}",
             )
+        more = [parse_count(raw[at], name, limit=limit) for name, at, limit, _ in self._more]
         self._same_table(parse_name(trace, "trace_id"), block_tokens, origin_code)
         columns.model.append(self._models.code(model))
         columns.arrival_s.append(at_s)
@@ -132,11 +208,11 @@ class RequestsReader:
         columns.e2e_s.append(e2e_s)
         columns.prefix_ids.extend(prefix)
         columns.prefix_ends.append(len(columns.prefix_ids))
+        for (_, _, _, column), value in zip(self._more, more, strict=True):
+            column.append(value)
 
     def table(self, _trace_id: str) -> RequestTable:
         """The rows taken so far, under the id that stands in the file."""
-        if not self._block_tokens:
-            del self._columns.prefix_ends[:]
         return self._columns.table(
             self._trace,
             models=self._models.all(),
@@ -153,6 +229,27 @@ class RequestsReader:
         )
         if seen != first:
             raise BadRow("row of another table", column="trace_id", value=seen, expected=f"{first}")
+
+
+def _optional_counts(rows: Table, column: int) -> Ints:
+    """A column of whole numbers, NO_SESSION for an empty cell."""
+    starts, ends = rows.span(column)
+    full = np.flatnonzero(ends > starts)
+    values = np.full(len(starts), NO_SESSION, dtype=np.int64)
+    values[full] = rows.cells.counts(starts[full], ends[full], INT64_MAX)
+    return values
+
+
+def _prefix_ids(rows: Table, column: int) -> tuple[Ints, Ints]:
+    """All ids of a column of lists and how many each row has."""
+    starts, ends = rows.span(column)
+    full = ends > starts
+    if not full.any():
+        return np.zeros(0, dtype=np.int64), np.zeros(len(starts), dtype=np.int64)
+    texts = rows.texts(column)
+    joined = Cells(",".join(text.replace(" ", ",") for text in texts if text).encode() + b"\n")
+    lengths = np.array([text.count(" ") for text in texts]) + full
+    return joined.counts(joined.starts, joined.ends, INT64_MAX), lengths
 
 
 def _code(text: str, codes: dict[str, Code], column: str) -> Code:

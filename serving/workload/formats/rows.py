@@ -6,17 +6,21 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.errors import TraceFormatError
+from serving.workload.starts import ColdStarts, Invocations
 from serving.workload.table import MODELS_MAX, NO_SESSION, Kind, Origin, RequestTable, Status
+from serving.workload.windows import LoadWindows, TokenQuantiles
 
 TOKENS_MAX = 10_000_000  # beyond any context window: a larger count is a damaged cell
 SECONDS_MAX = 1e11
 NAME_CHARS_MAX = 64
 SHOWN_CHARS_MAX = 60
+TraceTable = RequestTable | LoadWindows | TokenQuantiles | ColdStarts | Invocations
 
 
 class BadRow(Exception):  # noqa: N818
@@ -30,13 +34,26 @@ class BadRow(Exception):  # noqa: N818
         self.expected = expected
 
 
+class CutMark(BadRow):
+    """A row of dots where a printed sample was cut: counted, never an error."""
+
+    def __init__(self) -> None:
+        super().__init__("cut mark", column="(line)", value="...", expected="a row")
+
+
 class RowReader(Protocol):
-    """Takes the rows of one file and ends in a table."""
+    """Takes the rows of one file and ends in a table.
+
+    `block` is the fast form of `row`: whatever it takes, it takes as `row` would.
+    """
+
+    def block(self, raw: bytes) -> None:
+        """Take whole lines, all of them, or raise Unsure or BadRow and keep nothing."""
 
     def row(self, line: str) -> None:
         """Take one line whole, or raise BadRow and keep nothing of it."""
 
-    def table(self, trace_id: str) -> RequestTable:
+    def table(self, trace_id: str) -> TraceTable:
         """The rows taken so far."""
 
 
@@ -47,7 +64,19 @@ class TraceFormat:
     name: str
     has_header: bool
     recognises: Callable[[str], bool]
+    rows_are: str = "requests"
     reader: Callable[[str, str], RowReader]  # (file name, first line)
+
+
+def grow(column: array[Any], values: NDArray[Any]) -> None:
+    """Append a block's values to a column, in the column's own number type."""
+    fitting = np.ascontiguousarray(values, dtype=column.typecode)
+    column.frombytes(fitting.view(np.uint8).data)
+
+
+def frozen(column: array[Any]) -> NDArray[Any]:
+    """The column as an array over the same memory; the column must not grow any more."""
+    return np.frombuffer(column, dtype=column.typecode)
 
 
 @dataclass(slots=True)
@@ -61,9 +90,16 @@ class Columns:
     model: array[int] = field(default_factory=lambda: array("B"))
     status: array[int] = field(default_factory=lambda: array("B"))
     session: array[int] = field(default_factory=lambda: array("q"))
+    turn: array[int] = field(default_factory=lambda: array("i"))
+    images: array[int] = field(default_factory=lambda: array("h"))
     e2e_s: array[float] = field(default_factory=lambda: array("f"))
     prefix_ids: array[int] = field(default_factory=lambda: array("q"))
-    prefix_ends: array[int] = field(default_factory=lambda: array("q"))
+    prefix_ends: array[int] = field(default_factory=lambda: array("q", [0]))
+
+    def grow_prefix(self, ids: NDArray[Any], lengths: NDArray[Any]) -> None:
+        """Append prefix ids, `lengths[i]` of them for row i of a block."""
+        grow(self.prefix_ends, self.prefix_ends[-1] + np.cumsum(lengths))
+        grow(self.prefix_ids, ids)
 
     def table(
         self,
@@ -77,13 +113,10 @@ class Columns:
         """Freeze the columns; `kind` holds for all rows when no row gave its own."""
         rows = len(self.arrival_s)
 
-        def column(cells: array[int] | array[float], default: float, dtype: type) -> np.ndarray:
-            if not cells:
-                return np.full(rows, default, dtype=dtype)
-            return np.array(cells, dtype=dtype)
+        def column(cells: array[Any], default: float, dtype: type) -> NDArray[Any]:
+            return frozen(cells) if cells else np.full(rows, default, dtype=dtype)
 
         has_prefix = prefix_block_tokens > 0
-        ends = np.array(self.prefix_ends, dtype=np.int64)
         return RequestTable(
             trace_id=trace_id,
             arrival_s=column(self.arrival_s, 0.0, np.float64),
@@ -95,9 +128,11 @@ class Columns:
             status=column(self.status, Status.OK, np.uint8),
             session_index=column(self.session, NO_SESSION, np.int64),
             e2e_s=column(self.e2e_s, float("nan"), np.float32),
+            turn=frozen(self.turn),
+            num_images=frozen(self.images),
             prefix_block_tokens=prefix_block_tokens,
-            prefix_ids=np.array(self.prefix_ids, dtype=np.int64),
-            prefix_offsets=np.concatenate(([0], ends)) if has_prefix else ends,
+            prefix_ids=frozen(self.prefix_ids),
+            prefix_offsets=frozen(self.prefix_ends) if has_prefix else np.zeros(0, np.int64),
             origin=origin,
         )
 
@@ -105,11 +140,11 @@ class Columns:
 class Header:
     """Positions of the named columns of one CSV file."""
 
-    __slots__ = ("_names", "_width")
+    __slots__ = ("_names", "width")
 
     def __init__(self, file_name: str, line: str, required: Sequence[str]) -> None:
         self._names = column_names(line)
-        self._width = len(self._names)
+        self.width = len(self._names)
         missing = [name for name in required if name not in self._names]
         twice = sorted({name for name in required if self._names.count(name) > 1})
         if missing or twice:
@@ -126,13 +161,13 @@ class Header:
     def cells(self, line: str) -> list[str]:
         """Cells of one row, exactly as many as the header has."""
         cells = line.split(",")
-        if len(cells) != self._width:
-            short = len(cells) < self._width
+        if len(cells) != self.width:
+            short = len(cells) < self.width
             raise BadRow(
                 "wrong number of fields",
                 column=self._names[len(cells)] if short else self._names[-1],
                 value=line,
-                expected=f"{self._width} fields, found {len(cells)}",
+                expected=f"{self.width} fields, found {len(cells)}",
             )
         return cells
 
@@ -199,21 +234,21 @@ def parse_count(text: str, column: str, *, limit: int = TOKENS_MAX) -> int:
 
 def parse_seconds(text: str, column: str) -> float:
     """A finite number of seconds >= 0."""
+    return parse_number(text, column, limit=SECONDS_MAX, unit="of seconds ")
+
+
+def parse_number(text: str, column: str, *, limit: float, unit: str = "") -> float:
+    """A finite number in 0..limit."""
     try:
-        seconds = float(text) if "_" not in text else float("nan")
+        value = float(text) if "_" not in text else float("nan")
     except ValueError:
-        seconds = float("nan")
-    if 0.0 <= seconds <= SECONDS_MAX:
-        return seconds
-    reason = "negative" if seconds < 0.0 else "too large"
-    if not isfinite(seconds):
+        value = float("nan")
+    if 0.0 <= value <= limit:
+        return value
+    reason = "negative" if value < 0.0 else "too large"
+    if not isfinite(value):
         reason = "not a number" if text else "missing value"
-    raise BadRow(
-        reason,
-        column=column,
-        value=text,
-        expected=f"a number of seconds in 0..{SECONDS_MAX:.0e}",
-    )
+    raise BadRow(reason, column=column, value=text, expected=f"a number {unit}in 0..{limit:.0e}")
 
 
 def out_of_order(value: object, column: str) -> BadRow:
