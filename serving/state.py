@@ -149,3 +149,19 @@ class Completion:
     first_tokens: list[SequenceState] = field(default_factory=list)
     resumed: list[SequenceState] = field(default_factory=list)  # next token after a recompute
     finished: list[SequenceState] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """Latency limits of one service class."""
+
+    ttft_s: float
+    tpot_s: float
+    target_ratio: float = 0.9  # share of requests that must meet both
+
+    def __post_init__(self) -> None:
+        if not (self.ttft_s > 0.0 and self.tpot_s > 0.0 and 0.0 < self.target_ratio <= 1.0):
+            raise ConfigError(
+                f"SLO of ttft_s {self.ttft_s}, tpot_s {self.tpot_s}, target_ratio "
+                f"{self.target_ratio}: expected limits above 0 and a share in (0, 1]"
+            )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ops.commands.serving_simulate import simulate
+
 app = typer.Typer(help="Simulate LLM serving fleets; fit what the simulation rests on.")
 
 
@@ -49,3 +51,6 @@ def fit_profile(
         gpu=gpu, tflops=tflops, memory_tb_per_s=memory_tb_per_s, memory_gib=memory_gib
     )
     run_fit_profile(tables, hardware=hardware, engine=engine, out=out, as_json=as_json)
+
+
+app.command()(simulate)

@@ -61,7 +61,7 @@ class IncidentView:
 
 def render_html(run: RunReport) -> str:
     """The whole run as one self-contained page."""
-    style, script = _asset("style.css"), _asset("script.js")
+    style, script = read_asset("style.css"), read_asset("script.js")
     shown = run.incidents[:_DETAILED_MAX]
     points = _POINTS_PAGE // max(sum(len(item.series) for item in shown), 1)
     points = min(traces.POINTS_MAX, points)
@@ -72,7 +72,7 @@ def render_html(run: RunReport) -> str:
     axis = lanes.run_axis(run.lanes, run.duration_s)
     worst = max(run.lanes, key=lambda n: (n.traffic_ratio, n.region, n.slo_class), default=None)
     page: str = (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             run=run,
@@ -87,24 +87,25 @@ def render_html(run: RunReport) -> str:
             lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst),
             style=Markup(style),
             script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=hashed(style),
+            script_hash=hashed(script),
         )
     )
     return page
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates with escaping, and the words that all pages share."""
+    made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, sentence=sentence, findings=findings, key_sign=key_sign)
-    return environment
+    made.globals.update(words=words, sentence=sentence, findings=findings, key_sign=key_sign)
+    return made
 
 
 def key_sign(kind: str) -> Markup:
@@ -126,11 +127,13 @@ def key_sign(kind: str) -> Markup:
     return svg.tag("svg", shape, class_="sign", viewBox="-7 -7 14 14", aria_hidden="true")
 
 
-def _asset(name: str) -> str:
+def read_asset(name: str) -> str:
+    """A style sheet or script beside the templates."""
     return (_TEMPLATES / name).read_text(encoding="utf-8").strip()
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
+    """The hash by which a content policy allows one inline style or script."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 

@@ -1,0 +1,284 @@
+"""Body of `midwatch serving simulate`: requests, runs with progress, figures, page, exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ops.clock import cpu_s
+from ops.commands.options import OURS
+from ops.commands.serving_traffic import Traffic, read_traffic
+from ops.commands.serving_variants import parse_policies, parse_variants
+from ops.replay.provenance import commit, versions
+from ops.reports.serving_page import ServingRun, figure_rows, render_serving
+from serving.errors import ConfigError
+from serving.sim.capacity import Capacity, Trial, find_capacity
+from serving.sim.profiles import GPUS
+from serving.sim.report import SimReport
+from serving.sim.run import FleetConfig, Policies, simulate
+from serving.state import Slo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user typed."""
+
+    trace: str
+    trace_format: str
+    rate_rps: float | None
+    load: float | None
+    duration_s: float | None
+    tokens_max: int
+    skip_bad_rows: bool
+    seed: int
+    gpu: str
+    model: str
+    instances: int
+    tp: int
+    sequences: int
+    policy: str
+    chunk: int
+    dispatch: str
+    compare: str
+    slo_ttft_s: float
+    slo_tpot_s: float
+    slo_target: float
+    capacity: bool
+    as_json: bool
+    out: Path | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Done:
+    """What was simulated, in the order of the variants."""
+
+    reports: list[SimReport] = field(default_factory=list)
+    capacities: list[Capacity] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)  # per report
+    complete: bool = True
+
+    @property
+    def figures(self) -> list[dict[str, Any]]:
+        """Figures of each report, with its speed."""
+        rows = [report.figures() for report in self.reports]
+        for row, spent_s in zip(rows, self.cpu_s, strict=True):
+            row["cpu_s"] = spent_s
+            row["requests_per_cpu_s"] = row["requests"] / max(spent_s, 1e-9)
+        return rows
+
+
+def run_simulate(asked: Asked) -> None:
+    """Run and print. Exit code 1 when no variant meets the SLO, 2 on wrong use, 130 interrupted."""
+    console = Console(stderr=True)
+    try:
+        slo = Slo(ttft_s=asked.slo_ttft_s, tpot_s=asked.slo_tpot_s, target_ratio=asked.slo_target)
+        fleet = _fleet(asked)
+        base = parse_policies(batch=asked.policy, dispatch=asked.dispatch, token_budget=asked.chunk)
+        variants = parse_variants(asked.compare, base)
+        console.print(f"seed {asked.seed}: reading or generating the traffic")
+        traffic = read_traffic(
+            trace=asked.trace, trace_format=asked.trace_format, rate_rps=asked.rate_rps,
+            load=asked.load, duration_s=asked.duration_s, tokens_max=asked.tokens_max,
+            skip_bad_rows=asked.skip_bad_rows, seed=asked.seed, fleet=fleet, policies=variants[0],
+        )  # fmt: skip
+        for note in traffic.notes:
+            console.print(f"note: {note}")
+        done = _simulate(console, traffic, fleet, variants, slo, asked)
+        if asked.out is not None and done.reports:
+            _write(asked.out, asked, traffic, fleet, done)
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        raise typer.BadParameter(f"--out {asked.out}: {error}; choose another folder") from error
+    except KeyboardInterrupt:
+        console.print("stopped before anything was simulated")
+        raise typer.Exit(130) from None
+    _print(asked, traffic, done)
+    if not done.complete:
+        console.print("stopped early: the figures cover what had arrived by then")
+        raise typer.Exit(130)
+    if all(report.attainment_ratio < slo.target_ratio for report in done.reports):
+        raise typer.Exit(1)
+
+
+def _fleet(asked: Asked) -> FleetConfig:
+    """The fleet; GPU names in any case.
+
+    Raises:
+        ConfigError: GPU or model unknown, or sizes that do not fit.
+    """
+    names = {name.lower(): name for name in GPUS}
+    fleet = FleetConfig(
+        num_instances=asked.instances,
+        gpu=names.get(asked.gpu.lower(), asked.gpu),
+        model=asked.model.lower(),
+        tp_degree=asked.tp,
+        sequences_max=asked.sequences,
+    )
+    fleet.instance_config(fleet.cost_model())
+    if asked.seed < 0:
+        raise ConfigError(f"--seed {asked.seed}: expected 0 or more")
+    return fleet
+
+
+def _simulate(
+    console: Console,
+    traffic: Traffic,
+    fleet: FleetConfig,
+    variants: Sequence[Policies],
+    slo: Slo,
+    asked: Asked,
+) -> Done:
+    """Each variant on the same requests; with --capacity the search first, then its best rate."""
+    done = Done()
+    for policies in variants:
+        requests = traffic.requests
+        try:
+            if asked.capacity:
+                with _progress(console, f"searching {policies.label}") as tell:
+                    found = find_capacity(
+                        requests, fleet, policies, asked.seed, slo=slo, progress=_trials(tell)
+                    )
+                done.capacities.append(found)
+            with _progress(console, policies.label) as tell:
+                start_s = cpu_s()
+                report = simulate(requests, fleet, policies, asked.seed, slo=slo, progress=tell)
+                spent_s = cpu_s() - start_s
+        except KeyboardInterrupt:
+            done.complete = False
+            break
+        done.reports.append(report)
+        done.cpu_s.append(spent_s)
+        if not report.complete:
+            done.complete = False
+            break
+    if not done.reports:
+        raise KeyboardInterrupt
+    return done
+
+
+def _trials(tell: Callable[[float], None]) -> Callable[[Trial], None]:
+    """Progress of a search: about nine trials bracket and bisect to 2 %."""
+    tried: list[Trial] = []
+
+    def one_more(trial: Trial) -> None:
+        tried.append(trial)
+        tell(min(len(tried) / 9, 0.99))
+
+    return one_more
+
+
+@contextmanager
+def _progress(console: Console, name: str) -> Iterator[Callable[[float], None]]:
+    with Progress(
+        TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(), console=console, disable=not sys.stderr.isatty(), transient=True,
+    ) as bar:  # fmt: skip
+        shown = bar.add_task(name, total=1.0)
+        yield lambda share: bar.update(shown, completed=share)
+
+
+def _write(out: Path, asked: Asked, traffic: Traffic, fleet: FleetConfig, done: Done) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    made = {**versions(), "commit": commit()}
+    page = render_serving(
+        ServingRun(
+            fleet=_fleet_text(fleet),
+            traffic=traffic.text,
+            reports=done.reports,
+            capacities=done.capacities,
+            facts=[
+                ("Requests", traffic.text),
+                ("Fleet", f"{_fleet_text(fleet)}, batches of at most {fleet.sequences_max}"),
+                *((name, str(text)) for name, text in made.items()),
+            ],
+            banners=[] if done.complete else ["Incomplete: the run was stopped before its end."],
+            command=_command(asked),
+        )
+    )
+    (out / "report.html").write_text(page, encoding="utf-8")
+    (out / "result.json").write_bytes(_json(asked, traffic, done, made))
+
+
+def _json(asked: Asked, traffic: Traffic, done: Done, made: dict[str, str]) -> bytes:
+    config = {**asdict(asked), "out": None if asked.out is None else str(asked.out)}
+    return orjson.dumps(
+        {
+            "config": config,
+            "made_by": made,
+            "traffic": traffic.text,
+            "notes": traffic.notes,
+            "complete": done.complete,
+            "runs": done.figures,
+            "capacities": [asdict(item) for item in done.capacities],
+        },
+        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def _fleet_text(fleet: FleetConfig) -> str:
+    gpus = f"{fleet.tp_degree} × {fleet.gpu}" if fleet.tp_degree > 1 else fleet.gpu
+    return f"{fleet.num_instances} × {gpus}, {fleet.model}"
+
+
+def _command(asked: Asked) -> str:
+    """What repeats the run: every option that is not left to its default."""
+    pairs: list[tuple[str, object]] = [
+        ("--trace", asked.trace),
+        ("--format", asked.trace_format if asked.trace_format != "auto" else None),
+        ("--rate", asked.rate_rps),
+        ("--load", asked.load),
+        ("--duration", asked.duration_s),
+        ("--tokens-max", asked.tokens_max or None),
+        ("--seed", asked.seed),
+        ("--gpu", asked.gpu),
+        ("--model", asked.model),
+        ("--instances", asked.instances),
+        ("--tp", asked.tp),
+        ("--sequences", asked.sequences),
+        ("--policy", asked.policy),
+        ("--chunk", asked.chunk or None),
+        ("--dispatch", asked.dispatch),
+        ("--compare", asked.compare or None),
+        ("--slo-ttft", asked.slo_ttft_s),
+        ("--slo-tpot", asked.slo_tpot_s),
+        ("--slo-target", asked.slo_target),
+    ]
+    words = [f"{name} {value}" for name, value in pairs if value is not None]
+    flags = [("--skip-bad-rows", asked.skip_bad_rows), ("--capacity", asked.capacity)]
+    words += [name for name, is_set in flags if is_set]
+    return " ".join(["midwatch serving simulate", *words])
+
+
+def _print(asked: Asked, traffic: Traffic, done: Done) -> None:
+    if asked.as_json:
+        made = {**versions(), "commit": commit()}
+        typer.echo(_json(asked, traffic, done, made).decode(), nl=False)
+        return
+    figures = done.figures
+    table = Table(title=traffic.text, title_justify="left", box=None)
+    table.add_column("simulated")
+    for report in done.reports:
+        table.add_column(report.label, justify="right")
+    rows = figure_rows(figures)
+    rows.append(("Requests per CPU s", [f"{f['requests_per_cpu_s']:,.0f}" for f in figures]))
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    Console().print(table)
+    for item in done.capacities:
+        typer.echo(
+            f"{item.label}: {item.rate_rps:.3g} requests/s within the limits, not "
+            f"{item.rate_rps_failed:.3g}; goodput {item.goodput_rps_per_gpu:.3g} requests/s per GPU"
+        )
+    if asked.out is not None:
+        typer.echo(f"Report {asked.out / 'report.html'}")

@@ -1,0 +1,121 @@
+"""Requests for `midwatch serving simulate`: a trace or generated ones, at the wanted rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serving.errors import ConfigError
+from serving.sim.capacity import saturated_rps
+from serving.sim.run import FleetConfig, Policies, playable
+from serving.workload import RequestTable, cut, generate, read_trace, to_rate
+from serving.workload.replay import mean_rate_rps
+
+GENERATED = "generated"
+DURATION_S = 300.0  # of generated traffic
+LOAD = 0.7  # of generated traffic without --rate and --load
+SAMPLE_REQUESTS = 600  # to measure a throughput before the rate is known
+CONVERSATION_RATIO = 1.0  # generated traffic: chat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """Requests, and what was done to get them."""
+
+    requests: RequestTable
+    text: str
+    notes: list[str]
+
+
+def read_traffic(
+    *,
+    trace: str,
+    trace_format: str,
+    rate_rps: float | None,
+    load: float | None,
+    duration_s: float | None,
+    tokens_max: int,
+    skip_bad_rows: bool,
+    seed: int,
+    fleet: FleetConfig,
+    policies: Policies,
+) -> Traffic:
+    """Read or generate, leave out what cannot run, stretch to the rate, cut.
+
+    Raises:
+        ConfigError: values outside their domains, or nothing is left to simulate.
+        TraceFormatError: the file cannot be used.
+    """
+    _check(rate_rps, load, duration_s, tokens_max)
+    notes: list[str] = []
+    if trace == GENERATED:
+        if rate_rps is None:
+            sample = playable(_generate(seed, SAMPLE_REQUESTS, 1.0), tokens_max=tokens_max)
+            rate_rps = _load_rate(sample, load or LOAD, fleet, policies, seed, notes)
+        table = playable(_generate(seed, duration_s or DURATION_S, rate_rps), tokens_max=tokens_max)
+        name = f"generated chat, seed {seed}"
+    else:
+        table, report = read_trace(
+            Path(trace), trace_format=trace_format, skip_bad_rows=skip_bad_rows
+        )
+        if report.dropped:
+            notes.append(f"{report.rows_read - report.rows_kept} bad rows dropped")
+        num_rows = len(table)
+        table = playable(table, tokens_max=tokens_max)
+        if len(table) < num_rows:
+            notes.append(f"{num_rows - len(table)} of {num_rows} rows left out: no tokens, or more")
+        if load is not None:
+            rate_rps = _load_rate(table, load, fleet, policies, seed, notes)
+        if rate_rps is not None:
+            table = to_rate(table, rate_rps)
+        table = replace(table, arrival_s=table.arrival_s - table.arrival_s[:1])
+        name = Path(trace).name
+    if duration_s is not None:
+        table = cut(table, 0.0, duration_s)
+    if len(table) < 2:
+        raise ConfigError(
+            f"{name}: {len(table)} requests are left; take a longer --duration or other limits"
+        )
+    text = f"{name}: {len(table):,} requests at {mean_rate_rps(table):.3g}/s"
+    return Traffic(requests=table, text=text, notes=notes)
+
+
+def _generate(seed: int, duration_s: float, rate_rps: float) -> RequestTable:
+    return generate(
+        seed=seed,
+        duration_s=duration_s,
+        rate_rps=rate_rps,
+        failures=False,
+        conversation_ratio=CONVERSATION_RATIO,
+    )
+
+
+def _load_rate(
+    table: RequestTable,
+    load: float,
+    fleet: FleetConfig,
+    policies: Policies,
+    seed: int,
+    notes: list[str],
+) -> float:
+    most_rps = saturated_rps(table, fleet, policies, seed)
+    notes.append(
+        f"load {load:g} of the {most_rps:.3g} requests/s that the fleet answers when saturated"
+    )
+    return load * most_rps
+
+
+def _check(
+    rate_rps: float | None, load: float | None, duration_s: float | None, tokens_max: int
+) -> None:
+    faults = [
+        f"{name} is {value}, expected more than 0"
+        for name, value in (("--rate", rate_rps), ("--load", load), ("--duration", duration_s))
+        if value is not None and not value > 0.0
+    ]
+    if rate_rps is not None and load is not None:
+        faults.append("--rate and --load exclude each other; give one")
+    if tokens_max < 0:
+        faults.append(f"--tokens-max is {tokens_max}, expected 0 or more")
+    if faults:
+        raise ConfigError("; ".join(faults))

@@ -1,0 +1,132 @@
+"""The page of `midwatch serving simulate`: one HTML file without network, figures drawn in SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from ops.reports import serving_figures, svg, words
+from ops.reports.lanes import Row
+from ops.reports.page import environment, hashed, read_asset
+from ops.reports.parts import Command
+from serving.sim.capacity import Capacity
+from serving.sim.report import SimReport
+
+VARIANTS_MAX = 6  # line styles that can be told apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingRun:
+    """What the page is made of: at least one report, all on the same requests."""
+
+    fleet: str
+    traffic: str
+    reports: Sequence[SimReport]
+    capacities: Sequence[Capacity]
+    facts: Sequence[tuple[str, str]]
+    banners: Sequence[str]
+    command: str
+
+
+def render_serving(run: ServingRun) -> str:
+    """The whole page."""
+    style = f"{read_asset('style.css')}\n{read_asset('serving.css')}"
+    script = read_asset("script.js")
+    reports = run.reports
+    time_axis: svg.TimeAxis | None = None
+    over_time: list[Row] = []
+    if all(report.duration_s > 0.0 for report in reports):
+        time_axis, over_time = serving_figures.over_time(reports)
+    span_axis, spreads = serving_figures.spreads(reports)
+    page: str = (
+        environment()
+        .get_template("serving.html.j2")
+        .render(
+            title=headline(reports),
+            fleet=run.fleet,
+            traffic=run.traffic,
+            seed=reports[0].seed,
+            banners=run.banners,
+            variants=[(_sign(index), report.label) for index, report in enumerate(reports)],
+            table=figure_rows([report.figures() for report in reports]),
+            time_axis=svg.time_axis(time_axis, serving_figures.ELAPSED, []) if time_axis else "",
+            over_time=over_time,
+            span_axis=span_axis.drawn(),
+            spreads=spreads,
+            capacities=[_capacity(item) for item in run.capacities],
+            facts=run.facts,
+            commands=[Command(label="Repeat", text=run.command)],
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=hashed(style),
+            script_hash=hashed(script),
+        )
+    )
+    return page
+
+
+def headline(reports: Sequence[SimReport]) -> str:
+    """The answer in one sentence."""
+    first, slo = reports[0], reports[0].slo
+    limits = (
+        f"a TTFT of {words.quantity(slo.ttft_s, 's')} and a TPOT of "
+        f"{words.quantity(slo.tpot_s, 's')}"
+    )
+    if len(reports) == 1:
+        return f"{_ratio(first.attainment_ratio)} of the requests stayed within {limits}"
+    ranked = sorted(reports, key=lambda r: (-r.attainment_ratio, r.figures()["ttft_s"]["p99"]))
+    best, worst = ranked[0], ranked[-1]
+    return (
+        f"{best.label} kept {_ratio(best.attainment_ratio)} of the requests within {limits}; "
+        f"{worst.label} kept {_ratio(worst.attainment_ratio)}"
+    )
+
+
+def figure_rows(figures: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(name, one cell per variant), for the page and the terminal."""
+
+    def row(name: str, cell: Any) -> tuple[str, list[str]]:
+        return name, [cell(f) for f in figures]
+
+    def span(key: str, which: str) -> Any:
+        return lambda f: words.quantity(f[key][which], "s")
+
+    rows = [row("Requests", lambda f: f"{f['requests']:,}")]
+    for key, name in (("ttft_s", "TTFT"), ("tpot_s", "TPOT"), ("tbt_s", "TBT"), ("e2e_s", "E2E")):
+        rows += [row(f"{name} {which}", span(key, which)) for which in ("p50", "p90", "p99")]
+    unanswered = ("open", "rejected", "aborted", "failed")
+    return [
+        *rows,
+        row("Within limits", lambda f: _ratio(f["attainment_ratio"])),
+        row("Good requests", lambda f: f"{words.number(f['good_rps'])} /s"),
+        row("Unanswered", lambda f: f"{sum(f['outcomes'][k] for k in unanswered):,}"),
+        row("Instances busy", lambda f: _ratio(f["busy_ratio"])),
+        row("Longest queue", lambda f: f"{f['waiting_max']:,}"),
+        row("KV memory, mean", lambda f: _ratio(f["kv_ratio_mean"])),
+        row("KV memory, fullest", lambda f: _ratio(f["kv_ratio_max"])),
+        row("Preemptions", lambda f: f"{f['preemptions']:,}"),
+    ]
+
+
+def _capacity(item: Capacity) -> list[str]:
+    failed = item.rate_rps_failed
+    return [
+        item.label,
+        f"{words.number(item.rate_rps)} /s",
+        "none" if math.isinf(failed) else f"{words.number(failed)} /s",
+        f"{words.number(item.goodput_rps_per_gpu)} /s",
+        str(len(item.trials)),
+    ]
+
+
+def _ratio(value: float) -> str:
+    return words.NO_DATA if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _sign(index: int) -> Markup:
+    line = svg.tag("path", d="M-7 0H19", class_=f"v{index}")
+    return svg.tag("svg", line, class_="sign", viewBox="-7 -7 26 14", aria_hidden="true")

@@ -1,0 +1,104 @@
+"""`midwatch serving simulate`: figures, comparison, page, wrong use."""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+import pytest
+
+from serving.workload import generate, write_csv
+
+SMALL = ("--model", "llama-2-7b", "--instances", "1", "--tokens-max", "2048", "--duration", "10")
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trace") / "trace.csv"
+    write_csv(generate(seed=1, duration_s=40.0, rate_rps=3.0, failures=False), path)
+    return path
+
+
+def test_figures_of_a_trace_are_printed_as_json(cli, trace) -> None:
+    done = cli("serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--json")
+    assert done.exit_code == 0, done.output
+    result = orjson.loads(done.stdout)
+    (run,) = result["runs"]
+    assert run["outcomes"]["done"] == run["requests"] > 10
+    assert run["requests_per_cpu_s"] > 0
+    assert 0 < run["ttft_s"]["p50"] <= run["ttft_s"]["p99"]
+    assert result["config"]["seed"] == 7
+    assert result["complete"] is True
+    assert "commit" in result["made_by"]
+
+
+def test_compared_policies_see_the_same_requests_and_share_a_page(cli, trace, tmp_path) -> None:
+    done = cli(
+        "serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--out", tmp_path,
+        "--compare", "fcfs,chunked-prefill+256",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "Within limits" in done.stdout
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "prefill-first" in page
+    assert "chunked-prefill 256" in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    assert " style=" not in page
+    runs = orjson.loads((tmp_path / "result.json").read_bytes())["runs"]
+    assert runs[0]["requests"] == runs[1]["requests"]
+    assert runs[0]["ttft_s"] != runs[1]["ttft_s"]
+
+
+def test_generated_traffic_takes_a_share_of_the_saturated_throughput(cli) -> None:
+    done = cli(
+        "serving", "simulate", "--model", "llama-2-7b", "--instances", 1, "--tokens-max", 1024,
+        "--duration", 5, "--load", 0.3, "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "load 0.3 of the" in orjson.loads(done.stdout)["notes"][0]
+
+
+def test_limits_that_nothing_meets_are_a_finding(cli, trace) -> None:
+    done = cli(
+        "serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--slo-ttft", 1e-6, "--json"
+    )
+    assert done.exit_code == 1
+    assert orjson.loads(done.stdout)["runs"][0]["good_rps"] == 0.0
+
+
+@pytest.mark.slow
+def test_the_capacity_search_prints_rate_and_goodput(cli, trace, tmp_path) -> None:
+    done = cli(
+        "serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--capacity",
+        "--out", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "goodput" in done.stdout
+    assert "Goodput per GPU" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--trace", "no-such.csv"), "no-such.csv"),
+        (("--policy", "magic"), "choose from chunked-prefill, fcfs, prefill-first"),
+        (("--dispatch", "magic"), "choose from least-loaded, round-robin"),
+        (("--gpu", "abacus"), "abacus"),
+        (("--model", "llama-2-70b", "--gpu", "A100"), "raise tp_degree"),
+        (("--rate", "0"), "--rate is 0.0, expected more than 0"),
+        (("--rate", "1", "--load", "1"), "exclude each other"),
+        (("--compare", "fcfs,fcfs"), "twice"),
+        (("--compare", "fcfs,magic"), "'magic'"),
+        (("--chunk", "-1"), "--chunk -1"),
+        (("--slo-ttft", "0"), "limits above 0"),
+        (("--instances", "0"), "num_instances is 0"),
+        (("--seed", "-1"), "--seed -1"),
+        (("--tokens-max", "-5"), "--tokens-max is -5"),
+    ],
+)
+def test_wrong_use_is_told_in_one_sentence(cli, arguments, says) -> None:
+    done = cli("serving", "simulate", *arguments)
+    assert done.exit_code == 2
+    plain = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", done.stderr))
+    assert says in plain, done.stderr
+    assert "Traceback" not in done.output
