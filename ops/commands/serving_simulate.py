@@ -28,7 +28,7 @@ SkipBadRows = Annotated[
     bool, _option(TRAFFIC, "Drop and count rows that cannot be used.", "--skip-bad-rows")
 ]
 Seed = Annotated[int, _option(TRAFFIC, "Of generated traffic.")]
-Gpu = Annotated[str, _option(FLEET, "GPU of all instances.")]
+Gpu = Annotated[str, _option(FLEET, "GPU of all instances, or a file of fit-profile.")]
 Model = Annotated[str, _option(FLEET, "Model of all instances.")]
 Instances = Annotated[int, _option(FLEET, "Number of instances.")]
 Tp = Annotated[int, _option(FLEET, "GPUs per instance.")]

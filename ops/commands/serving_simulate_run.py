@@ -23,6 +23,8 @@ from ops.replay.provenance import commit, versions
 from ops.reports.serving_page import ServingRun, figure_rows, render_serving
 from serving.errors import ConfigError
 from serving.sim.capacity import Capacity, Trial, find_capacity
+from serving.sim.data_sheets import DATA_SHEETS
+from serving.sim.profile_files import shipped_profiles
 from serving.sim.profiles import GPUS
 from serving.sim.report import SimReport
 from serving.sim.run import FleetConfig, Policies, simulate
@@ -103,7 +105,7 @@ def run_simulate(asked: Asked) -> None:
     except KeyboardInterrupt:
         console.print("stopped before anything was simulated")
         raise typer.Exit(130) from None
-    _print(asked, traffic, done)
+    _print(asked, traffic, _fleet_text(fleet), done)
     if not done.complete:
         console.print("stopped early: the figures cover what had arrived by then")
         raise typer.Exit(130)
@@ -117,7 +119,7 @@ def _fleet(asked: Asked) -> FleetConfig:
     Raises:
         ConfigError: GPU or model unknown, or sizes that do not fit.
     """
-    names = {name.lower(): name for name in GPUS}
+    names = {name.lower(): name for name in (*DATA_SHEETS, *shipped_profiles(), *GPUS)}
     fleet = FleetConfig(
         num_instances=asked.instances,
         gpu=names.get(asked.gpu.lower(), asked.gpu),
@@ -207,15 +209,16 @@ def _write(out: Path, asked: Asked, traffic: Traffic, fleet: FleetConfig, done: 
         )
     )
     (out / "report.html").write_text(page, encoding="utf-8")
-    (out / "result.json").write_bytes(_json(asked, traffic, done, made))
+    (out / "result.json").write_bytes(_json(asked, traffic, _fleet_text(fleet), done, made))
 
 
-def _json(asked: Asked, traffic: Traffic, done: Done, made: dict[str, str]) -> bytes:
+def _json(asked: Asked, traffic: Traffic, fleet: str, done: Done, made: dict[str, str]) -> bytes:
     config = {**asdict(asked), "out": None if asked.out is None else str(asked.out)}
     return orjson.dumps(
         {
             "config": config,
             "made_by": made,
+            "fleet": fleet,
             "traffic": traffic.text,
             "notes": traffic.notes,
             "complete": done.complete,
@@ -227,7 +230,8 @@ def _json(asked: Asked, traffic: Traffic, done: Done, made: dict[str, str]) -> b
 
 
 def _fleet_text(fleet: FleetConfig) -> str:
-    gpus = f"{fleet.tp_degree} × {fleet.gpu}" if fleet.tp_degree > 1 else fleet.gpu
+    gpu = fleet.cost_model().gpu.label
+    gpus = f"{fleet.tp_degree} × {gpu}" if fleet.tp_degree > 1 else gpu
     return f"{fleet.num_instances} × {gpus}, {fleet.model}"
 
 
@@ -260,13 +264,13 @@ def _command(asked: Asked) -> str:
     return " ".join(["midwatch serving simulate", *words])
 
 
-def _print(asked: Asked, traffic: Traffic, done: Done) -> None:
+def _print(asked: Asked, traffic: Traffic, fleet: str, done: Done) -> None:
     if asked.as_json:
         made = {**versions(), "commit": commit()}
-        typer.echo(_json(asked, traffic, done, made).decode(), nl=False)
+        typer.echo(_json(asked, traffic, fleet, done, made).decode(), nl=False)
         return
     figures = done.figures
-    table = Table(title=traffic.text, title_justify="left", box=None)
+    table = Table(title=f"{fleet}. {traffic.text}", title_justify="left", box=None)
     table.add_column("simulated")
     for report in done.reports:
         table.add_column(report.label, justify="right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from serving.sim.cluster import Arrivals, Cluster
 from serving.sim.cost_model import CostModel
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
+from serving.sim.profile_files import load_profile
+from serving.sim.profiles import MODELS
 from serving.sim.report import SimReport, Timeline
 from serving.state import InstanceConfig, Slo
 from serving.workload import RequestTable
@@ -33,7 +36,7 @@ class FleetConfig:
     """Equal instances of one model."""
 
     num_instances: int
-    gpu: str
+    gpu: str  # a key of `find_gpu`, or a coefficients file (.toml)
     model: str
     tp_degree: int = 1
     sequences_max: int = 128
@@ -53,7 +56,12 @@ class FleetConfig:
         Raises:
             ConfigError: GPU or model unknown, or a tensor split that does not divide the model.
         """
-        return CostModel.of(gpu=self.gpu, model=self.model, tp_degree=self.tp_degree)
+        if not self.gpu.endswith(".toml"):
+            return CostModel.of(gpu=self.gpu, model=self.model, tp_degree=self.tp_degree)
+        if self.model not in MODELS:
+            raise ConfigError(f"model {self.model!r} is unknown, choose from {sorted(MODELS)}")
+        profile = load_profile(Path(self.gpu))
+        return CostModel(gpu=profile, model=MODELS[self.model], tp_degree=self.tp_degree)
 
     def instance_config(self, cost_model: CostModel) -> InstanceConfig:
         """Sizes of one instance: all KV blocks that fit beside the weights."""
