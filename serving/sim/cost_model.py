@@ -218,6 +218,7 @@ class CostModel:
                 hidden,
                 overhead_s=self.gpu.elementwise_overhead_s / self.clock_ratio,
                 bytes_per_s=self.gpu.elementwise_bytes_ratio * memory_bytes_per_s,
+                power=self.gpu.elementwise_power,
             )
             seconds = model.num_layers * (
                 self._gemm(num_tokens, query + 2 * key_value, hidden)
@@ -251,6 +252,7 @@ class CostModel:
             flops_per_s=gpu.gemm_flops_ratio * gpu.flops_per_s * self.clock_ratio,
             bytes_per_s=gpu.gemm_bytes_ratio * memory_bytes_per_s,
             overhead_s=gpu.gemm_overhead_s / self.clock_ratio,
+            fill_s=gpu.gemm_fill_s / self.clock_ratio,
             power=gpu.gemm_power,
         )
         return seconds

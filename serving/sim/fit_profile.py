@@ -32,6 +32,7 @@ SOFT_LOSS_SCALE = 0.05  # relative errors beyond it count linearly
 POLISH_ROUNDS, POLISH_STEPS_MAX = 3, 600
 ROWS_MIN = 8  # fewer measurements do not determine four coefficients
 DIGITS = 4
+NOTHING = 1e-12  # a coefficient that the fit drove to zero
 EXACT = 1e-5  # mean error at which nothing is left to polish
 MIXED_DECODES = (8, 32, 64, 128)
 
@@ -116,7 +117,8 @@ def _fit(part: str, rows: Rows, chosen: Mask, base: GpuProfile) -> Values:
     def log_ratio(point: Array) -> Array:
         # All digits here: rounding would give the optimiser flat steps.
         profile = replace(base, **values_at(point, digits=17))
-        ratio: Array = np.log(form(profile, sizes)) - measured_log
+        with np.errstate(divide="ignore", over="ignore"):  # at the simplex's far corners
+            ratio: Array = np.log(form(profile, sizes)) - measured_log
         return ratio
 
     def mape(point: Array) -> float:
@@ -172,7 +174,7 @@ def _errors(part: str, rows: Rows, fitted: GpuProfile, half: GpuProfile) -> FitE
 
 
 def _rounded(value: float, digits: int = DIGITS) -> float:
-    return float(f"{value:.{digits}g}")
+    return float(f"{value:.{digits}g}") if value > NOTHING else 0.0
 
 
 # The forms, with the coefficients of a profile.
@@ -184,6 +186,7 @@ def _gemm(gpu: GpuProfile, sizes: Columns) -> Array:
         flops_per_s=gpu.gemm_flops_ratio * gpu.flops_per_s,
         bytes_per_s=gpu.gemm_bytes_ratio * gpu.bytes_per_s,
         overhead_s=gpu.gemm_overhead_s,
+        fill_s=gpu.gemm_fill_s,
         power=gpu.gemm_power,
     )
     return seconds
@@ -216,6 +219,7 @@ def _elementwise(gpu: GpuProfile, sizes: Columns) -> Array:
         **sizes,
         overhead_s=gpu.elementwise_overhead_s,
         bytes_per_s=gpu.elementwise_bytes_ratio * gpu.bytes_per_s,
+        power=gpu.elementwise_power,
     )
     return seconds
 
@@ -255,6 +259,7 @@ STARTS: Mapping[str, Mapping[str, float]] = {
         "gemm_flops_ratio": 0.8,
         "gemm_bytes_ratio": 0.8,
         "gemm_overhead_s": 5e-6,
+        "gemm_fill_s": 5e-6,
         "gemm_power": 2.0,
     },
     "decode": {
@@ -267,7 +272,11 @@ STARTS: Mapping[str, Mapping[str, float]] = {
         "prefill_half_tokens": 500.0,
         "prefill_overhead_s": 10e-6,
     },
-    "elementwise": {"elementwise_overhead_s": 2e-6, "elementwise_bytes_ratio": 0.7},
+    "elementwise": {
+        "elementwise_overhead_s": 2e-6,
+        "elementwise_bytes_ratio": 0.7,
+        "elementwise_power": 1.5,
+    },
     "allreduce": {
         "allreduce_small_s": 5e-6,
         "allreduce_small_ratio": 0.7,

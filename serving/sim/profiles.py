@@ -49,8 +49,10 @@ class GpuProfile:
     allreduce_large_s: float  # latency of the ring above ALLREDUCE_SMALL_BYTES
     allreduce_bytes_per_s: Curve  # bus bandwidth by number of GPUs
     allreduce_small_ratio: float = 0.7  # share of it that messages below the limit reach
+    gemm_fill_s: float = 0.0  # before arithmetic reaches its rate; may hide behind memory
     elementwise_overhead_s: float = 3e-6  # of each small kernel, six a layer
     elementwise_bytes_ratio: float = 0.6
+    elementwise_power: float = 1.0  # 1 adds launch and traffic
     mixed_factors: tuple[tuple[int, Curve], ...] = ((4, MIXED_DECODE_FACTORS),)  # by q / kv heads
     host_iteration_s: float = 0.0
     host_sequence_s: float = 10e-6  # fits vLLM 0.19's scheduler and sampler

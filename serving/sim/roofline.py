@@ -3,6 +3,8 @@
 Arguments named `num_*`, `depth` and `context_sum` may be numbers or float arrays of one shape.
 
 Source: roofline with a blended corner (a p-norm of compute and memory time) and a fixed overhead.
+Differs: arithmetic also has a time to fill its pipelines, which memory traffic can hide; the
+small kernels blend their launch and their traffic in the same way.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ def gemm_s(
     flops_per_s: float,
     bytes_per_s: float,
     overhead_s: float,
+    fill_s: float,
     power: float,
 ) -> Amount:
     """Time of [num_rows, depth] x [depth, num_columns] at the rates that it reaches."""
-    compute_s = 2 * num_rows * num_columns * depth / flops_per_s
+    compute_s = fill_s + 2 * num_rows * num_columns * depth / flops_per_s
     num_elements = num_rows * (num_columns + depth) + num_columns * depth
     memory_s = 2 * num_elements / bytes_per_s
     return overhead_s + (compute_s**power + memory_s**power) ** (1 / power)
@@ -70,10 +73,11 @@ def prefill_attention_s(
 
 
 def elementwise_s(
-    num_tokens: Amount, hidden: Amount, *, overhead_s: float, bytes_per_s: float
+    num_tokens: Amount, hidden: Amount, *, overhead_s: float, bytes_per_s: float, power: float
 ) -> Amount:
     """All small kernels of one layer."""
-    return ELEMENTWISE_KERNELS * (overhead_s + 4 * num_tokens * hidden / bytes_per_s)
+    memory_s = 4 * num_tokens * hidden / bytes_per_s
+    return ELEMENTWISE_KERNELS * (overhead_s**power + memory_s**power) ** (1 / power)
 
 
 def allreduce_s(num_bytes: int, num_gpus: int, gpu: GpuProfile) -> float:

@@ -38,6 +38,7 @@ PLANTED = {
             "gemm_flops_ratio": 0.7,
             "gemm_bytes_ratio": 0.9,
             "gemm_overhead_s": 4e-6,
+            "gemm_fill_s": 9e-6,
             "gemm_power": 2.5,
         },
         grid(num_rows=[1, 64, 512, 4096], num_columns=[1024, 8192], depth=[1024, 8192]),
@@ -51,7 +52,11 @@ PLANTED = {
         grid(num_new=[128, 512, 2048], num_cached=[0, 1024, 8192], q_heads=[8, 32]),
     ),
     "elementwise": (
-        {"elementwise_overhead_s": 1e-6, "elementwise_bytes_ratio": 0.8},
+        {
+            "elementwise_overhead_s": 1e-6,
+            "elementwise_bytes_ratio": 0.8,
+            "elementwise_power": 1.3,
+        },
         grid(num_tokens=[1, 8, 64, 256, 512, 1024, 2048, 4096], hidden=[4096, 8192]),
     ),
     "allreduce": (
