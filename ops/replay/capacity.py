@@ -20,6 +20,7 @@ from ops.replay.fleet import Fleet
 from ops.replay.scenario import Scenario
 from ops.replay.score import minutes
 from ops.replay.traffic import Traffic
+from serving.sim.cost_model import CostModel
 
 TRIAL_S, SETTLE_S = 420.0, 120.0
 GOOD_RATIO = 0.99
@@ -133,7 +134,12 @@ def _key(scenario: Scenario) -> str:
     if trace != "generated":
         stat = Path(trace).stat()
         stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
-    text = f"3|{__version__}|{scenario!r}|{stamp}"
+    engine = scenario.engine
+    cost = CostModel.of(gpu=engine.gpu, model=engine.model, tp_degree=engine.tp_degree)
+    # Coefficients are fitted anew under the same names: the times that they give tell.
+    prefill_s = cost.iteration_s(chunks=[(engine.token_budget, 0)], num_decodes=0, context_sum=0)
+    speed = (prefill_s, *cost.linear_decode(8, 8000))
+    text = f"4|{__version__}|{scenario!r}|{speed!r}|{stamp}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ from ops.errors import ScenarioError
 from ops.replay.capacity import PRECISION, capacity_rps, measure_capacity
 from ops.replay.scenario import FaultSpec
 from ops.replay.traffic import Traffic
+from serving.sim.cost_model import CostModel
 
 
 class Limit:
@@ -100,6 +101,17 @@ def test_another_fleet_is_another_question(limit, scenario, tmp_path):
     measure(scenario, tmp_path)
     asked = limit.asked
     measure(replace(scenario, engine=replace(scenario.engine, instances=3)), tmp_path)
+    assert limit.asked > asked
+
+
+def test_new_coefficients_under_the_same_name_are_another_question(
+    limit, scenario, tmp_path, monkeypatch
+):
+    measure(scenario, tmp_path)
+    asked = limit.asked
+    slow = CostModel.of(gpu="A100", model="llama-2-7b").at_clock(0.5)
+    monkeypatch.setattr(CostModel, "of", lambda **names: slow)
+    measure(scenario, tmp_path)
     assert limit.asked > asked
 
 
