@@ -81,7 +81,7 @@ class CacheConfig:
     block_size: int
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class EngineMeters:
     """Counters, gauges and histograms of one engine."""
 

@@ -31,10 +31,18 @@ class Devices:
         self._busy_s: dict[str, float] = {}
         self._load: dict[str, tuple[float, float]] = {}
         self._refreshed_s: dict[str, float] = {}
+        self._nodes_of = {
+            region.name: [n for n in cluster.nodes.values() if n.region == region.name]
+            for region in cluster.scenario.regions
+        }
 
     def start(self) -> None:
         """Begin to tick."""
         self._kernel.after(TICK_S, self._tick)
+
+    def nodes_of(self, region: str) -> list[Node]:
+        """Nodes of a region, in order of creation."""
+        return self._nodes_of[region]
 
     def _tick(self) -> None:
         for pod in self._cluster.pods():
@@ -99,23 +107,21 @@ class Devices:
         if now - self._refreshed_s.get(region, -1e9) < REFRESH_S:
             return
         self._refreshed_s[region] = now
-        cpu_s: dict[str, float] = {}
-        memory_mib: dict[str, float] = {}
+        nodes = self._nodes_of[region]
+        used = {node.name: [0.0, 0.0] for node in nodes}  # CPU s, MiB
         for pod in cluster.pods_of(region):
-            name = pod.node
-            if not name:
+            if not pod.node:
                 continue
             if pod.up:
                 pod.meter(now)
                 if pod.instance is not None:
                     pod.instance.refresh(now)
                     self._host(pod)
-            container = pod.container
-            cpu_s[name] = cpu_s.get(name, 0.0) + container.cpu_s
-            memory_mib[name] = memory_mib.get(name, 0.0) + container.memory_mib
-        for node in cluster.nodes.values():
-            if node.region == region:
-                self._node(node, now, cpu_s.get(node.name, 0.0), memory_mib.get(node.name, 0.0))
+            container, sums = pod.container, used[pod.node]
+            sums[0] += container.cpu_s
+            sums[1] += container.memory_mib
+        for node in nodes:
+            self._node(node, now, *used[node.name])
 
     def _host(self, pod: Pod) -> None:
         """CPU and memory of the engine's host process: a busy loop per GPU."""

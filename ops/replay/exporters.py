@@ -5,7 +5,7 @@ How a meter is named lives in the probes; when it is read, in telemetry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +15,10 @@ from ops.replay.probes import (
     ANSWERS,
     DEST_EDGE,
     ENGINE,
+    ENGINE_HISTOGRAMS,
     FRONTEND,
+    FRONTEND_TPOT,
+    FRONTEND_TTFT,
     POOL,
     SOURCE_EDGE,
     Labels,
@@ -45,6 +48,7 @@ class Target(NamedTuple):
         group: targets of one group are told apart by their order of creation.
         owner: what is scraped.
         labels: owner -> target labels of its `up`.
+        layout: equal to that of the scrape before as long as `readings` yields the same.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Target(NamedTuple):
     up: bool
     owner: Any
     labels: Callable[[Any], Labels]
+    layout: Sequence[Any]
     readings: Callable[[], Iterator[Reading]]
 
 
@@ -74,15 +79,24 @@ def _mesh_readings(pod: PodView) -> Iterator[Reading]:
         yield POOL, name, callee, pool, pod
     for slo_class, frontend in pod.frontends.items():
         yield FRONTEND, name, slo_class, frontend, pod
-        for code, count in frontend.by_status.items():
-            yield ANSWERS, name, (slo_class, code), count, pod
+        yield FRONTEND_TTFT, name, slo_class, frontend.ttft, pod
+        yield FRONTEND_TPOT, name, slo_class, frontend.tpot, pod
+        yield ANSWERS, name, (slo_class, *frontend.by_status), frontend.by_status, pod
+
+
+def _mesh_layout(pod: PodView) -> list[Any]:
+    frontends = pod.frontends.values()
+    return [
+        *pod.source_edges.values(), *pod.dest_edges.values(), *pod.pools.values(), *frontends,
+        *[len(frontend.by_status) for frontend in frontends],
+    ]  # fmt: skip
 
 
 def _mesh_targets(view: FleetView, region: str) -> Iterator[Target]:
     for pod in view.pods(region):
         # A pod without an address is not discovered; one whose process died is, and is down.
         if pod.started_at_s is not None or pod.restarts:
-            yield _pod_target(pod, partial(_mesh_readings, pod))
+            yield _pod_target(pod, _mesh_layout(pod), partial(_mesh_readings, pod))
 
 
 def _engine_readings(pod: PodView, model: str) -> Iterator[Reading]:
@@ -90,16 +104,21 @@ def _engine_readings(pod: PodView, model: str) -> Iterator[Reading]:
     if meter is not None:
         other = (model, meter.cache_config.num_gpu_blocks)
         yield ENGINE, pod.name, other, meter, pod
+        for attribute, probe in ENGINE_HISTOGRAMS.items():
+            yield probe, pod.name, other, getattr(meter, attribute), pod
 
 
 def _engine_targets(view: FleetView, region: str) -> Iterator[Target]:
     for pod in view.pods(region):
         if pod.engine is not None and (pod.started_at_s is not None or pod.restarts):
-            yield _pod_target(pod, partial(_engine_readings, pod, view.model_name))
+            readings = partial(_engine_readings, pod, view.model_name)
+            yield _pod_target(pod, (pod.engine,), readings)
 
 
-def _pod_target(pod: PodView, readings: Callable[[], Iterator[Reading]]) -> Target:
-    return Target(pod.name, pod.service, pod.up, pod, pod_labels, readings)
+def _pod_target(
+    pod: PodView, layout: Sequence[Any], readings: Callable[[], Iterator[Reading]]
+) -> Target:
+    return Target(pod.name, pod.service, pod.up, pod, pod_labels, layout, readings)
 
 
 def _gpu_readings(pods: list[PodView]) -> Iterator[Reading]:
@@ -123,18 +142,21 @@ def _gpu_targets(view: FleetView, region: str) -> Iterator[Target]:
     for node in view.nodes(region):
         pods = [pod for pod in by_node.get(node.name, ()) if pod.gpus]
         if pods:
-            yield _node_target(node, partial(_gpu_readings, pods))
+            layout = [gpu for pod in pods for gpu in pod.gpus]
+            yield _node_target(node, layout, partial(_gpu_readings, pods))
 
 
 def _container_targets(view: FleetView, region: str) -> Iterator[Target]:
     by_node = _pods_by_node(view, region)
     for node in view.nodes(region):
-        yield _node_target(node, partial(_container_readings, by_node.get(node.name, [])))
+        pods = by_node.get(node.name, [])
+        layout = [pod.container for pod in pods if pod.started_at_s is not None]
+        yield _node_target(node, layout, partial(_container_readings, pods))
 
 
 def _node_targets(view: FleetView, region: str) -> Iterator[Target]:
     for node in view.nodes(region):
-        yield _node_target(node, partial(_node_readings, node))
+        yield _node_target(node, (), partial(_node_readings, node))
 
 
 def _pods_by_node(view: FleetView, region: str) -> dict[str, list[PodView]]:
@@ -145,8 +167,10 @@ def _pods_by_node(view: FleetView, region: str) -> dict[str, list[PodView]]:
     return by_node
 
 
-def _node_target(node: NodeView, readings: Callable[[], Iterator[Reading]]) -> Target:
-    return Target(node.name, "", node.up, node, _node_labels, readings)
+def _node_target(
+    node: NodeView, layout: Sequence[Any], readings: Callable[[], Iterator[Reading]]
+) -> Target:
+    return Target(node.name, "", node.up, node, _node_labels, layout, readings)
 
 
 def _node_labels(node: NodeView) -> Labels:
@@ -169,8 +193,10 @@ def _kube_readings(view: FleetView, region: str) -> Iterator[Reading]:
 
 
 def _kube_targets(view: FleetView, region: str) -> Iterator[Target]:
+    pods = view.pods(region)
+    layout = [*pods, *[pod.waiting_reason for pod in pods]]  # nodes and services only ever change
     readings = partial(_kube_readings, view, region)
-    yield Target("kube-state", "", True, region, _region_labels, readings)
+    yield Target("kube-state", "", True, region, _region_labels, layout, readings)
 
 
 def _pull_readings(registry: RegistryView, region: str) -> Iterator[Reading]:
@@ -179,7 +205,7 @@ def _pull_readings(registry: RegistryView, region: str) -> Iterator[Reading]:
 
 def _pull_targets(view: FleetView, region: str) -> Iterator[Target]:
     readings = partial(_pull_readings, view.registry(region), region)
-    yield Target("kubelet", "", True, region, _region_labels, readings)
+    yield Target("kubelet", "", True, region, _region_labels, (), readings)
 
 
 EXPORTERS = (

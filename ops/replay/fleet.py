@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ops.catalogue import Catalogue
@@ -34,13 +33,26 @@ WINDOW_S = 2400.0  # what a snapshot's frame shows
 ANNOUNCE_S = 2.0  # from a change or an event to the moment the loop can read it
 
 
-@dataclass(slots=True)
 class _ServiceView:
-    region: str
-    service: str
-    replicas: int
-    ready_replicas: int
-    hpa_desired: float | None
+    """A deployment as kube-state-metrics sees it."""
+
+    __slots__ = ("_deployment", "region", "service")
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self.region, self.service = deployment.region, deployment.service
+
+    @property
+    def replicas(self) -> int:
+        return self._deployment.replicas
+
+    @property
+    def ready_replicas(self) -> int:
+        return _num_ready(self._deployment)
+
+    @property
+    def hpa_desired(self) -> float | None:
+        return float(self._deployment.hpa_desired)
 
 
 class Fleet:
@@ -73,6 +85,11 @@ class Fleet:
             more_arrivals=self._more_arrivals, jobs=JOBS,
         )  # fmt: skip
         self.actuator = Actuator(kernel, self.cluster, self.graph, self.users)
+        deployments = self.cluster.deployments.values()
+        self._services = {
+            region: [_ServiceView(d) for d in deployments if d.region == region]
+            for region in self.regions
+        }
         self.faults: list[ActiveFault] = []
         self.telemetry: Telemetry | None = None
         if catalogue is not None:
@@ -153,17 +170,11 @@ class Fleet:
 
     def nodes(self, region: str) -> Sequence[Node]:
         """Nodes of a region."""
-        return [n for n in self.cluster.nodes.values() if n.region == region]
+        return self.devices.nodes_of(region)
 
     def services(self, region: str) -> Sequence[_ServiceView]:
         """Deployments of a region."""
-        return [
-            _ServiceView(
-                d.region, d.service, d.replicas, sum(p.ready for p in d.pods),
-                float(d.hpa_desired),
-            )
-            for key, d in self.cluster.deployments.items() if key[0] == region
-        ]  # fmt: skip
+        return self._services[region]
 
     def registry(self, region: str) -> Registry:
         """Image registry."""
@@ -226,7 +237,7 @@ def _pod_record(pod: Pod) -> PodRecord:
     )  # fmt: skip
 
 
-# A snapshot shows the same few dozen pods and nodes as the one before, most of them unchanged.
+# A snapshot shows the same few dozen objects as the one before, most of them unchanged.
 @lru_cache(maxsize=1024)
 def _kept_pod(
     name: str, region: str, service: str, node: str, phase: PodPhase, ready: bool, restarts: int,
@@ -245,10 +256,27 @@ def _kept_node(name: str, region: str, ready: bool, unschedulable: bool, gpus: i
 
 def _service_record(deployment: Deployment) -> ServiceRecord:
     previous = deployment.previous
-    return ServiceRecord(
-        region=deployment.region, service=deployment.service, replicas=deployment.replicas,
-        ready_replicas=sum(p.ready for p in deployment.pods),
-        revision=deployment.revision.revision_id,
-        previous_revision=previous.revision_id if previous else "",
-        engine=deployment.spec is None, replicas_max=deployment.replicas_max,
+    return _kept_service(
+        deployment.region, deployment.service, deployment.replicas, _num_ready(deployment),
+        deployment.revision.revision_id, previous.revision_id if previous else "",
+        deployment.spec is None, deployment.replicas_max,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _kept_service(
+    region: str, service: str, replicas: int, ready_replicas: int, revision: str,
+    previous_revision: str, engine: bool, replicas_max: int,
+) -> ServiceRecord:  # fmt: skip
+    return ServiceRecord(
+        region=region, service=service, replicas=replicas, ready_replicas=ready_replicas,
+        revision=revision, previous_revision=previous_revision, engine=engine,
+        replicas_max=replicas_max,
+    )  # fmt: skip
+
+
+def _num_ready(deployment: Deployment) -> int:
+    num_ready = 0
+    for pod in deployment.pods:
+        num_ready += pod.ready
+    return num_ready

@@ -1,6 +1,7 @@
 """What the mechanisms of the simulated fleet count. Telemetry reads these; faults never touch them.
 
-Counters are cumulative from the start of their process and die with it, as real ones do.
+Counters are cumulative from the start of their process and die with it, as real ones do; a meter
+is equal to itself alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ TTFT_BOUNDS_S = (
 TPOT_BOUNDS_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class EdgeMeter:
     """Mesh RED of one side of one call edge, per reporting pod."""
 
@@ -45,7 +46,7 @@ class EdgeMeter:
     latency: Histogram = field(default_factory=lambda: Histogram(MESH_BOUNDS_S))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PoolMeter:
     """Connections that one pod holds to one callee."""
 
@@ -55,7 +56,7 @@ class PoolMeter:
     timeouts: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ContainerMeter:
     """cAdvisor's view of one container."""
 
@@ -73,7 +74,7 @@ class ContainerMeter:
     written_bytes: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class NodeMeter:
     """node-exporter's view of one node."""
 
@@ -89,7 +90,7 @@ class NodeMeter:
     disk_io_s: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class GpuMeter:
     """DCGM's view of one GPU."""
 
@@ -108,7 +109,7 @@ class GpuMeter:
     energy_mj: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class FrontendMeter:
     """What an entry service knows of its users' requests, per (region, SLO class)."""
 

@@ -27,12 +27,14 @@ class Probe:
         labels: owner -> target labels.
         names: (owner, other, meter) -> names and own labels, in the order of `read`.
         read: meter -> values.
+        count: meter -> a number that rises whenever a value of it changes; None = no such number.
     """
 
     name: str
     labels: Callable[[Any], Labels]
     names: Callable[[Any, Any, Any], Named]
     read: Callable[[Any], Sequence[float]]
+    count: Callable[[Any], int] | None = None
 
 
 def pod_labels(pod: PodView) -> Labels:
@@ -50,6 +52,10 @@ def histogram_names(name: str, bounds: Sequence[float], labels: Labels, scale: f
 def histogram_values(histogram: Histogram, scale: float = 1.0) -> list[float]:
     """Read what `histogram_names` names."""
     return [*accumulate(histogram.counts), histogram.sum * scale, histogram.count]
+
+
+def _num_observed(histogram: Histogram) -> int:
+    return histogram.count
 
 
 def read_number(count: float) -> tuple[float]:
@@ -96,6 +102,11 @@ def _read_source_edge(meter: EdgeMeter) -> list[float]:
             meter.retries, meter.timeouts, meter.connect_failures]  # fmt: skip
 
 
+def _num_counted(meter: EdgeMeter) -> int:
+    return (meter.requests_ok + meter.requests_error + meter.latency.count
+            + meter.retries + meter.timeouts + meter.connect_failures)  # fmt: skip
+
+
 def _pool_names(_pod: PodView, callee: str, _meter: PoolMeter) -> Named:
     pool = {"pool_name": callee}
     return [
@@ -112,39 +123,60 @@ def _read_pool(meter: PoolMeter) -> list[float]:
     return [meter.in_use, idle, meter.size, meter.pending, meter.timeouts]
 
 
-def _frontend_names(_pod: PodView, slo_class: str, meter: FrontendMeter) -> Named:
-    own = {"slo_class": slo_class}
-    ttft, tpot = "gen_ai_server_time_to_first_token", "gen_ai_server_time_per_output_token"
+def _frontend_names(_pod: PodView, slo_class: str, _meter: FrontendMeter) -> Named:
+    return [("http_server_active_requests", {"slo_class": slo_class})]
+
+
+def _frontend_histogram(attribute: str, name: str) -> Probe:
+    def names(_pod: PodView, slo_class: str, histogram: Histogram) -> Named:
+        return histogram_names(name, histogram.bounds, {"slo_class": slo_class}, 1.0)
+
+    return Probe(name=attribute, labels=pod_labels, names=names, read=histogram_values,
+                 count=_num_observed)  # fmt: skip
+
+
+def _answer_names(_pod: PodView, other: tuple[str, ...], _counts: Mapping[str, int]) -> Named:
+    slo_class, *codes = other
     return [
-        ("http_server_active_requests", own),
-        *histogram_names(f"{ttft}_seconds", meter.ttft.bounds, own, 1.0),
-        *histogram_names(f"{tpot}_seconds", meter.tpot.bounds, own, 1.0),
+        ("http_requests_total", {"slo_class": slo_class, "code": code, "status": f"{code[0]}xx"})
+        for code in codes
     ]
 
 
-def _read_frontend(meter: FrontendMeter) -> list[float]:
-    return [meter.in_flight, *histogram_values(meter.ttft), *histogram_values(meter.tpot)]
-
-
-def _answer_names(_pod: PodView, other: tuple[str, str], _count: int) -> Named:
-    slo_class, code = other
-    status = f"{code[0]}xx"
-    labels = {"slo_class": slo_class, "code": code, "status": status}
-    return [("http_requests_total", labels)]
+def _read_answers(by_status: Mapping[str, int]) -> list[float]:
+    return list(by_status.values())
 
 
 SOURCE_EDGE = Probe(
-    name="source", labels=pod_labels, names=_edge_names(True), read=_read_source_edge
-)
+    name="source", labels=pod_labels, names=_edge_names(True), read=_read_source_edge,
+    count=_num_counted,
+)  # fmt: skip
 DEST_EDGE = Probe(
-    name="destination", labels=pod_labels, names=_edge_names(False), read=_read_dest_edge
-)
+    name="destination", labels=pod_labels, names=_edge_names(False), read=_read_dest_edge,
+    count=_num_counted,
+)  # fmt: skip
 POOL = Probe(name="pool", labels=pod_labels, names=_pool_names, read=_read_pool)
-FRONTEND = Probe(name="frontend", labels=pod_labels, names=_frontend_names, read=_read_frontend)
-ANSWERS = Probe(name="answers", labels=pod_labels, names=_answer_names, read=read_number)
+FRONTEND = Probe(
+    name="frontend", labels=pod_labels, names=_frontend_names, read=lambda m: (m.in_flight,)
+)
+FRONTEND_TTFT = _frontend_histogram("ttft", "gen_ai_server_time_to_first_token_seconds")
+FRONTEND_TPOT = _frontend_histogram("tpot", "gen_ai_server_time_per_output_token_seconds")
+ANSWERS = Probe(name="answers", labels=pod_labels, names=_answer_names, read=_read_answers)
 
 
 # Engines.
+def _engine_labels(model: str) -> Labels:
+    return {"model_name": model, "engine": "0"}
+
+
+def _engine_histogram(name: str) -> Probe:
+    def names(_pod: PodView, other: tuple[str, int], histogram: Histogram) -> Named:
+        return histogram_names(name, histogram.bounds, _engine_labels(other[0]), 1.0)
+
+    return Probe(name=name, labels=pod_labels, names=names, read=histogram_values,
+                 count=_num_observed)  # fmt: skip
+
+
 _ENGINE_HISTOGRAMS = (
     ("vllm:time_to_first_token_seconds", "ttft"),
     ("vllm:inter_token_latency_seconds", "inter_token_latency"),
@@ -157,7 +189,7 @@ _ENGINE_HISTOGRAMS = (
 
 
 def _engine_names(_pod: PodView, other: tuple[str, int], meter: EngineMeters) -> Named:
-    own = {"model_name": other[0], "engine": "0"}
+    own = _engine_labels(other[0])
     cache = {
         "engine": "0",
         "num_gpu_blocks": str(meter.cache_config.num_gpu_blocks),
@@ -176,8 +208,6 @@ def _engine_names(_pod: PodView, other: tuple[str, int], meter: EngineMeters) ->
         named.append(("vllm:request_success_total", {**own, "finished_reason": finish.value}))
     for reject in RejectReason:
         named.append(("vllm:admission_rejections_total", {**own, "reason": reject.value}))
-    for name, attribute in _ENGINE_HISTOGRAMS:
-        named += histogram_names(name, getattr(meter, attribute).bounds, own, 1.0)
     return named
 
 
@@ -192,14 +222,9 @@ def _read_engine(meter: EngineMeters) -> list[float]:
         1.0,
         *[meter.success.get(finish, 0) for finish in FinishReason],
         *[meter.rejections.get(reject, 0) for reject in RejectReason],
-        *histogram_values(meter.ttft),
-        *histogram_values(meter.inter_token_latency),
-        *histogram_values(meter.e2e),
-        *histogram_values(meter.queue_time),
-        *histogram_values(meter.prefill_time),
-        *histogram_values(meter.decode_time),
-        *histogram_values(meter.iteration_tokens),
     ]
 
 
 ENGINE = Probe(name="engine", labels=pod_labels, names=_engine_names, read=_read_engine)
+# Attribute of the engine's meters -> its probe.
+ENGINE_HISTOGRAMS = {attribute: _engine_histogram(name) for name, attribute in _ENGINE_HISTOGRAMS}

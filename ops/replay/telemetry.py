@@ -8,35 +8,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ops.catalogue import Catalogue
 from ops.replay.buffer import FrameBuffer, IntArray
-from ops.replay.exporters import EXPORTERS, Exporter, Reading, Target
+from ops.replay.exporters import EXPORTERS, Exporter, Target
 from ops.replay.fleet_view import FleetView
 from ops.replay.probes import Labels, Named
+from ops.replay.samples import Block, TargetSamples
 from ops.replay.scenario import TelemetrySpec
 from rca.state import MetricFrame, MetricRole, Series
 from serving.sim.kernel import Kernel, stream
 
 _DRAWS = 256  # draws of one target made at once
-
-
-@dataclass(slots=True, eq=False)
-class _Block:
-    """Series of one meter.
-
-    Attributes:
-        columns: where its samples go; -1 = not collected.
-    """
-
-    columns: IntArray
-    values: Sequence[float] = ()  # kept only where the exporter collects on its own clock
-    collection: int | None = None
 
 
 class _Draws:
@@ -63,8 +49,7 @@ class _TargetState:
     """What telemetry keeps of one target."""
 
     draws: _Draws
-    up: _Block | None = None
-    blocks: dict[Any, _Block] = field(default_factory=dict)
+    samples: TargetSamples | None = None  # None = its columns are to be asked for
     seen_row: int = -1
 
 
@@ -80,7 +65,7 @@ class _JobState:
     good_s: deque[float]
     targets: dict[str, _TargetState] = field(default_factory=dict)
     groups: dict[str, tuple[int, int]] = field(default_factory=dict)  # index, targets so far
-    used: list[_Block] = field(default_factory=list)  # the blocks that the cached columns are of
+    used: list[Block] = field(default_factory=list)  # the blocks that the cached columns are of
     columns: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     kept: IntArray | None = None  # positions of collected samples, None = all
     epoch: int = 0
@@ -90,8 +75,7 @@ class _JobState:
         self.epoch = epoch
         self.used = []
         for state in self.targets.values():
-            state.up = None
-            state.blocks.clear()
+            state.samples = None
 
 
 class Telemetry:
@@ -189,53 +173,30 @@ class Telemetry:
         if job.epoch != buffer.epoch:
             job.forget_columns(buffer.epoch)
         collection = self._collection(job, kernel.now_s)
-        used: list[_Block] = []
-        values: list[float] = []
+        used: list[Block] = []
         num_targets = num_good = 0
         gap_ratio = self.spec.gap_ratio
         for target in job.exporter.targets(view, job.region):
             state = job.targets.get(target.name) or self._add_target(job, target)
             state.seen_row = row
             num_targets += 1
-            up = target.up and state.draws.at(row) >= gap_ratio
-            used.append(state.up or self._up_block(job, state, target))
-            values.append(up)
-            if up:
+            samples = state.samples
+            if samples is None:
+                samples = TargetSamples(self._columns, target, job=job.exporter.job)
+                state.samples = samples
+            if target.up and state.draws.at(row) >= gap_ratio:
                 num_good += 1
-                self._read(state, target.readings(), collection, used, values)
+                used.append(samples.read(target, collection=collection))
+            else:
+                used.append(samples.down)
         if num_good:
             job.good_s.append(buffer.row_time_s(row))
         if used:
-            self._write(job, used, values)
+            self._write(job, used)
         if num_targets < len(job.targets):
             job.targets = {n: state for n, state in job.targets.items() if state.seen_row == row}
 
-    def _read(
-        self,
-        state: _TargetState,
-        readings: Iterator[Reading],
-        collection: int | None,
-        used: list[_Block],
-        values: list[float],
-    ) -> None:
-        """Append the blocks and values of one target."""
-        blocks = state.blocks
-        take = used.append
-        for probe, name, other, meter, owner in readings:
-            key = (probe.name, name, other)
-            block = blocks.get(key)
-            if block is None:
-                block = self._make_block(probe.names(owner, other, meter), probe.labels(owner))
-                blocks[key] = block
-            take(block)
-            if collection is None:
-                values += probe.read(meter)
-                continue
-            if block.collection != collection:
-                block.collection, block.values = collection, probe.read(meter)
-            values += block.values
-
-    def _write(self, job: _JobState, used: list[_Block], values: list[float]) -> None:
+    def _write(self, job: _JobState, used: list[Block]) -> None:
         # Most scrapes bring the same meters as the one before: then the columns are known.
         if used != job.used:
             columns = np.concatenate([block.columns for block in used])
@@ -243,7 +204,7 @@ class Telemetry:
             job.used = used
             job.kept = None if len(kept) == len(columns) else kept
             job.columns = columns[kept]
-        samples = np.array(values, dtype=np.float64)
+        samples = np.concatenate([block.samples for block in used])
         self._buffer.write(job.columns, samples if job.kept is None else samples[job.kept])
 
     def _collection(self, job: _JobState, now_s: float) -> int | None:
@@ -253,13 +214,13 @@ class Telemetry:
             return None
         return math.floor(now_s / period_s + job.phase)
 
-    def _make_block(self, names: Named, labels: Labels) -> _Block:
-        columns = np.empty(len(names), dtype=np.intp)
-        for index, (name, own) in enumerate(names):
+    def _columns(self, named: Named, labels: Labels) -> IntArray:
+        columns = np.empty(len(named), dtype=np.intp)
+        for index, (name, own) in enumerate(named):
             series = Series(name, tuple(sorted({**own, **labels}.items())))
             role = self._catalogue.resolve(series)
             columns[index] = -1 if self._left_out(role) else self._buffer.column(series, role)
-        return _Block(columns)
+        return columns
 
     def _left_out(self, role: MetricRole | None) -> bool:
         return role is not None and role.role in self._not_collected
@@ -270,8 +231,3 @@ class Telemetry:
         state = _TargetState(_Draws(self._seed, f"{job.name}/{group}/{count}"))
         job.targets[target.name] = state
         return state
-
-    def _up_block(self, job: _JobState, state: _TargetState, target: Target) -> _Block:
-        own = {"job": job.exporter.job, "instance": target.name}
-        state.up = self._make_block([("up", own)], target.labels(target.owner))
-        return state.up
