@@ -64,7 +64,7 @@ class LoopState:
     cases: tuple[Case, ...] = ()  # open ones and those closed within the last hour, oldest first
     num_incidents: int = 0
     alerts_seen: frozenset[tuple[str, str, float]] = frozenset()
-    gaps_noted: tuple[Entity, ...] = ()
+    gaps_noted: tuple[tuple[Entity, float], ...] = ()  # silent scrape jobs, their last scrape
     next_note_at_s: float = 0.0
 
     @property

@@ -201,7 +201,7 @@ class DecisionKind(StrEnum):
 
     OPEN = "open"
     DIAGNOSE = "diagnose"
-    ABSTAIN = "abstain"
+    ABSTAIN = "abstain"  # of an incident, or of a gap in the measurements without one
     NOTE = "note"  # something moved, no user suffers
     ACT = "act"
     REFUSE = "refuse"  # the guard said no

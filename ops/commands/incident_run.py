@@ -39,7 +39,9 @@ def show_incidents(folder: Path, *, incident_id: str, markdown: bool, as_json: b
         typer.echo(orjson.dumps(kept, option=orjson.OPT_INDENT_2).decode())
         return
     if not chosen:
-        typer.echo(f"No incident in {folder}: {len(entries)} notes.")
+        typer.echo(f"No incident in {folder}.")
+        for entry in entries:  # gaps in the measurements belong to no incident
+            typer.echo(f"  {_clock(entry)} {entry['kind']:10} {_told(entry)}")
     for one in chosen:
         mine = [e for e in kept if e["incident_id"] == one]
         typer.echo("\n".join(_markdown(one, mine) if markdown else _plain(one, mine)))

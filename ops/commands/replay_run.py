@@ -21,7 +21,7 @@ from ops.replay.export import JOURNAL, journal_sha256, summary, write_run
 from ops.replay.facts import Source
 from ops.replay.options import ReplayOptions, with_options
 from ops.replay.recorded import replay_recorded
-from ops.reports import RunReport, findings, render_terminal, sentence
+from ops.reports import RunReport, findings, render_gap, render_terminal, sentence
 from ops.reports.build import good_ratio
 
 SEED = 7
@@ -196,6 +196,8 @@ def missed_steady_state(done: Experiment) -> str:
 def _print(report: RunReport) -> None:
     for incident in report.incidents:
         typer.echo(render_terminal(report, incident))
+    for gap in report.gaps:
+        typer.echo(render_gap(report, gap))
     rows = [("", sentence.run_headline(report))]
     rows += [row for row in findings.run_rows(report) if row not in report.versions]
     for name, text in rows:

@@ -49,9 +49,10 @@ class Recorded:
 
     @property
     def verdict(self) -> Decision | None:
-        """The first verdict: what an on-call engineer would have read."""
+        """The first verdict on an incident, else the first gap: what an engineer would read."""
         kinds = (DecisionKind.DIAGNOSE, DecisionKind.ABSTAIN)
-        return next((d for d in self.decisions if d.kind in kinds), None)
+        found = [d for d in self.decisions if d.kind in kinds]
+        return next((d for d in found if d.incident is not None), found[0] if found else None)
 
 
 def replay_recorded(folder: Path, *, progress: Callable[[float], None] | None = None) -> Recorded:

@@ -22,7 +22,7 @@ def verdict(world: WorldRecord, truth: Truth) -> Row:
     """
     right = {truth.entity} | truth.alternatives
     if truth.abstain:
-        return _verdict_of_note(world.decisions, truth)
+        return _verdict_of_gap(world.decisions, truth)
     incident = next(
         (
             i for i in incidents_of(world.decisions)
@@ -71,11 +71,16 @@ def _first_result(
     return None
 
 
-def _verdict_of_note(decisions: Sequence[Decision], truth: Truth) -> Row:
-    """A gap is answered right when a note names it and nobody is accused."""
+def _verdict_of_gap(decisions: Sequence[Decision], truth: Truth) -> Row:
+    """A gap is answered right by an abstention that names it while nobody is accused."""
     noted = next(
-        (d for d in decisions if d.kind is DecisionKind.NOTE and d.at_s >= truth.began_at_s), None
-    )
+        (
+            d for d in decisions
+            if d.kind is DecisionKind.ABSTAIN and d.incident is None
+            and d.at_s >= truth.began_at_s
+        ),
+        None,
+    )  # fmt: skip
     accused = [d for d in decisions if d.kind is DecisionKind.DIAGNOSE]
     named = noted.details.get("entity") if noted else None
     right = named == truth.entity and not accused

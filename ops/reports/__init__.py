@@ -23,8 +23,9 @@ from ops.reports.parts import (
     MissingData,
     Step,
 )
+from ops.reports.parts_gap import GapReport
 from ops.reports.parts_spread import SpreadArc, SpreadNode, SpreadRole
-from ops.reports.terminal import render_terminal
+from ops.reports.terminal import render_gap, render_terminal
 
 __all__ = [
     "Calibration",
@@ -36,6 +37,7 @@ __all__ = [
     "DoneAction",
     "EvidenceSeries",
     "Finding",
+    "GapReport",
     "IncidentReport",
     "Lane",
     "LostMinutes",
@@ -48,6 +50,7 @@ __all__ = [
     "SpreadNode",
     "SpreadRole",
     "Step",
+    "render_gap",
     "render_html",
     "render_json",
     "render_markdown",

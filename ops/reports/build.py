@@ -12,6 +12,7 @@ from ops.reports.build_candidates import candidates_of
 from ops.reports.build_demand import demand_of, usual_again
 from ops.reports.build_evidence import Measured, measure, series_of
 from ops.reports.build_findings import findings_of
+from ops.reports.build_gaps import gaps_of
 from ops.reports.build_lanes import MinuteRow
 from ops.reports.build_spread import cause_onset_s, spread_of
 from ops.reports.calibration import CalibrationBin, calibrated
@@ -106,10 +107,11 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
             for c in facts.changes
         ),
         incidents=tuple(build_incident(i, facts, catalogue) for i in ordered),
+        gaps=gaps_of(facts.decisions, facts.clock),
         commands=facts.commands,
         replay_note=facts.replay_note,
         versions=facts.versions,
-        watched=(*facts.watched, *(d.reason for d in _notes(facts.decisions))),
+        watched=facts.watched,
         report_path=facts.report_path,
         loop=facts.minutes is not None,
     )
@@ -136,10 +138,6 @@ def confirmed(incident: Incident, decisions: Sequence[Decision]) -> Incident:
         and d.at_s <= remedies[-1]
     ]
     return replace(incident, result=results[-1]) if results else incident
-
-
-def _notes(decisions: Sequence[Decision]) -> list[Decision]:
-    return [d for d in decisions if d.kind is DecisionKind.NOTE]
 
 
 def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) -> IncidentReport:

@@ -120,7 +120,12 @@ def _trailing(values: FloatArray) -> FloatArray:
 
 def label_of(role: MetricRole) -> str:
     """A role as a noun: "GPU SM clock", "edge latency"."""
-    return " ".join(w.upper() if w in _ACRONYMS else w for w in role.role.split("_"))
+    return label_of_name(role.role)
+
+
+def label_of_name(role: str) -> str:
+    """A role's name as a noun."""
+    return " ".join(w.upper() if w in _ACRONYMS else w for w in role.split("_"))
 
 
 def name_of(entity: Entity) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from ops.reports import sentence
+from ops.reports.build_gaps import state_line
 from ops.reports.model import RunReport
 from rca.state import Entity
 
@@ -18,6 +19,8 @@ def report_data(run: RunReport) -> dict[str, Any]:
     """Every field of the run; NaN becomes null, an entity its text form."""
     data: dict[str, Any] = _plain(run)
     data["headline"] = sentence.run_headline(run)
+    for item, gap in zip(data["gaps"], run.gaps, strict=True):
+        item["state"] = state_line(gap, run.clock)
     for item, incident in zip(data["incidents"], run.incidents, strict=True):
         item["headline"] = sentence.headline(incident)
         item["state"] = sentence.state_line(incident, run.clock)

@@ -140,6 +140,15 @@ def event_rows(incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase) ->
     return rows
 
 
+def span_row(label: str, span_s: tuple[float, float], axis: svg.TimeAxis, base: ClockBase) -> Row:
+    """Something that was not measured for a while, hatched."""
+    start, stop = (axis.at(min(max(t, axis.start_s), axis.end_s)) for t in span_s)
+    times = " to ".join(words.clock(t, base) for t in span_s)
+    hatched = svg.rect(start, 3, stop - start, _STRIP - 6, "gap")
+    plot = _track(f"{label}: no data {times}", axis, base, [hatched])
+    return Row(label=label, plot=plot, value=words.span(span_s[1] - span_s[0]), style="strip")
+
+
 def _track(title: str, axis: svg.TimeAxis, base: ClockBase, parts: list[Markup]) -> Markup:
     middle = _STRIP / 2
     grid = svg.grid(axis, base, _STRIP, below=21)  # these rows hold two lines of text

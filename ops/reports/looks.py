@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops.reports.parts import Command
+from ops.staleness import EVERY_REGION
 from rca.state import Entity, EntityKind, RankedCause, ResourceClass
 
 _USED_UP = frozenset({ResourceClass.CPU, ResourceClass.MEMORY})
@@ -21,6 +22,17 @@ def look(cause: RankedCause, *, entity: Entity | None = None) -> tuple[Command, 
     texts = _texts(entity, cause)
     context = f"kubectl --context {entity.region}"
     return tuple(Command(label="Look", text=f"{context} {text}") for text in texts)
+
+
+def look_at_job(job: Entity, query: str) -> tuple[Command, ...]:
+    """Where a person looks when a scrape job is silent.
+
+    Args:
+        query: of the reading that tells whether its targets answer.
+    """
+    context = "" if job.region == EVERY_REGION else f" --context {job.region}"
+    pods = f"kubectl{context} get pods -A -l app={job.name} -o wide"
+    return (Command(label="Query", text=query), Command(label="Look", text=pods))
 
 
 def _texts(entity: Entity, cause: RankedCause) -> tuple[str, ...]:

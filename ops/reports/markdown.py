@@ -9,8 +9,10 @@ import re
 from collections.abc import Sequence
 
 from ops.reports import findings, sentence, words
+from ops.reports.build_gaps import state_line
 from ops.reports.model import IncidentReport, RunReport
 from ops.reports.parts import ClockBase, Command, Finding, Step
+from ops.reports.parts_gap import GapReport
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 _ROWS_MAX = 40  # rows of one table; the rest is counted
@@ -32,6 +34,8 @@ def render_markdown(run: RunReport) -> str:
         lines += _index(run)
     for incident in run.incidents:
         lines += _first(run, incident) + _details(run, incident)
+    for gap in run.gaps:
+        lines += _gap(run, gap)
     if not run.incidents:
         lines += _healthy(run)
     lines += _run_facts(run)
@@ -213,6 +217,23 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
     head = ("Missing", "Since", "What it costs", "What would settle it")
     section("Missing data", findings.missing(incident), _table(head, missing))
     return lines
+
+
+def _gap(run: RunReport, gap: GapReport) -> list[str]:
+    """A gap in the measurements, in the order of the HTML's first screen."""
+    figures = [("Evidence", f"**{escape(figure)}** {escape(text)}") for figure, text in gap.figures]
+    rows = [
+        ("Now", f"**{escape(gap.now)}**"),
+        *figures,
+        ("Not seen", escape(" ".join(gap.hidden)) or "none"),
+        ("Still seen", escape(" ".join(gap.seen)) or "none"),
+        ("Checked", escape("; ".join(gap.checked)) or "none"),
+        ("Would settle it", escape(" ".join(gap.would_settle)) or "none known"),
+        ("Next safe step", _step(gap.next_step)),
+        ("Done", escape(gap.done)),
+    ]
+    head = [f"## {escape(gap.headline)}", "", f"{state_line(gap, run.clock)}.", ""]
+    return head + _table(("", ""), rows)
 
 
 def _healthy(run: RunReport) -> list[str]:

@@ -19,6 +19,7 @@ from ops.reports.parts import (
     MissingData,
     Step,
 )
+from ops.reports.parts_gap import GapReport
 from ops.reports.parts_spread import SpreadArc, SpreadNode
 from ops.state import IncidentPhase
 
@@ -101,6 +102,7 @@ class RunReport:
     Attributes:
         fleet: name of the fleet or scenario.
         lanes: every region and SLO class over the whole run.
+        gaps: scrape jobs that fell silent; each is an abstention without an incident.
         changes: every change of the run; shown where no incident shows them.
         commands: how to replay, with one word of label each.
         replay_note: what a replay must give, e.g. the journal's hash.
@@ -119,6 +121,7 @@ class RunReport:
     lanes: tuple[Lane, ...] = ()
     changes: tuple[Change, ...] = ()
     incidents: tuple[IncidentReport, ...] = ()
+    gaps: tuple[GapReport, ...] = ()
     commands: tuple[Command, ...] = ()
     replay_note: str = ""
     versions: tuple[tuple[str, str], ...] = ()

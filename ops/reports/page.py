@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ops.reports import findings, lanes, sentence, spread, svg, traces, words
+from ops.reports import build_gaps, findings, lanes, sentence, spread, svg, traces, words
 from ops.reports.lanes import Row
 from ops.reports.model import IncidentReport, RunReport
 from ops.reports.parts import Calibration, ClockBase, Mark
@@ -78,13 +78,12 @@ def render_html(run: RunReport) -> str:
             run=run,
             views=views,
             left_out=len(run.incidents) - len(views),
-            title=sentence.headline(run.incidents[0])
-            if len(run.incidents) == 1
-            else sentence.run_headline(run),
+            title=_title(run),
             run_state=_run_state(run),
             run_rows=[row for row in findings.run_rows(run) if row not in run.versions],
             lanes_axis=svg.time_axis(axis, run.clock, []),
-            lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst),
+            lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst) + _gap_rows(run, axis),
+            later_gaps=run.gaps if run.incidents else run.gaps[1:],
             style=Markup(style),
             script=Markup(script),
             style_hash=hashed(style),
@@ -104,7 +103,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(words=words, sentence=sentence, findings=findings, key_sign=key_sign)
+    made.globals.update(
+        words=words,
+        sentence=sentence,
+        gaps=build_gaps,
+        words_of=words_of,
+        findings=findings,
+        key_sign=key_sign,
+    )
     return made
 
 
@@ -127,6 +133,13 @@ def key_sign(kind: str) -> Markup:
     return svg.tag("svg", shape, class_="sign", viewBox="-7 -7 14 14", aria_hidden="true")
 
 
+def words_of(command: str) -> Markup:
+    """A command of which no line ends between the hyphens and the name of an option."""
+    return Markup(" ").join(
+        svg.tag("span", word) if word.startswith("-") else word for word in command.split(" ")
+    )
+
+
 def read_asset(name: str) -> str:
     """A style sheet or script beside the templates."""
     return (_TEMPLATES / name).read_text(encoding="utf-8").strip()
@@ -136,6 +149,26 @@ def hashed(text: str) -> str:
     """The hash by which a content policy allows one inline style or script."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _title(run: RunReport) -> str:
+    if len(run.incidents) == 1:
+        return sentence.headline(run.incidents[0])
+    if run.gaps and not run.incidents:
+        return run.gaps[0].headline
+    return sentence.run_headline(run)
+
+
+def _gap_rows(run: RunReport, axis: svg.TimeAxis) -> list[Row]:
+    return [
+        lanes.span_row(
+            sentence.entity_noun(gap.job),
+            (gap.since_s, run.duration_s if gap.until_s is None else gap.until_s),
+            axis,
+            run.clock,
+        )
+        for gap in run.gaps
+    ]
 
 
 def _run_state(run: RunReport) -> str:

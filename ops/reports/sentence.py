@@ -284,13 +284,14 @@ def run_headline(run: RunReport) -> str:
         return (
             f"Without midwatch: {words.count(bad, 'bad minute')} in {words.span(run.duration_s)}."
         )
+    gaps = f"; {words.count(len(run.gaps), 'gap')} in the measurements" if run.gaps else ""
     if not run.incidents:
         bad = run.minutes_with()
         tail = "" if not bad else f"; {words.count(bad, 'bad minute')} without an incident"
-        return f"No incident in {words.span(run.duration_s)}{tail}."
+        return f"No incident in {words.span(run.duration_s)}{tail}{gaps}."
     named = sum(item.cause is not None for item in run.incidents)
     open_ones = len(run.incidents) - named
     parts = [words.count(named, "cause named", "causes named")] if named else []
     parts += [f"{open_ones} cannot be told"] if open_ones else []
     total = words.count(len(run.incidents), "incident")
-    return f"{total} in {words.span(run.duration_s)}: {words.listed(parts)}."
+    return f"{total} in {words.span(run.duration_s)}: {words.listed(parts)}{gaps}."

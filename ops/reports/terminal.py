@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 
 from ops.reports import sentence, words
+from ops.reports.build_gaps import state_line
 from ops.reports.model import IncidentReport, RunReport
+from ops.reports.parts_gap import GapReport
 from ops.reports.words import plain
 
 _LABEL = 10  # columns of the label at the left
@@ -62,6 +64,26 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
             lines += _row(f"  {plain(command.label).lower()}"[:9], plain(command.text), width)
     if run.report_path:
         lines += _row("report", plain(run.report_path), width)
+    return "\n".join(lines) + "\n"
+
+
+def render_gap(run: RunReport, gap: GapReport, *, width: int = 80) -> str:
+    """A gap in the measurements; no line is longer than `width` >= 40 columns."""
+    phase, _, rest = state_line(gap, run.clock).partition(" ")
+    lines = _wrap(f"gap  {phase.upper()} {rest}", width) + _wrap(plain(gap.headline), width)
+    rows = (
+        ("now", gap.now),
+        *(("", f"{figure} {text}") for figure, text in gap.figures),
+        ("not seen", " ".join(gap.hidden)),
+        ("seen", " ".join(gap.seen)),
+        ("checked", "; ".join(gap.checked)),
+        ("settles", " ".join(gap.would_settle)),
+        ("done", gap.done),
+        ("next", f"{gap.next_step.title} {gap.next_step.detail}"),
+        *((f"  {c.label.lower()}", c.text) for c in gap.next_step.commands),
+    )
+    for label, text in rows:
+        lines += _row(label, plain(text) or "none", width)
     return "\n".join(lines) + "\n"
 
 

@@ -188,11 +188,12 @@ def test_a_refusal_of_the_world_blocks_the_action(fleet, memory_leak):
         report_blocked(state, action_id="nope", reason="", now_s=0.0)
 
 
-def test_a_metric_gap_is_noted_once_and_nobody_is_accused(fleet, make_result):
+def test_a_metric_gap_is_one_abstention_and_nobody_is_accused(fleet, make_result):
     loop = Loop(fleet, make_result(abstained=True)).run(HEALTHY_STEPS)
     fleet.jobs_silent = True
     loop.run(30)
-    assert loop.kinds() == [DecisionKind.NOTE, DecisionKind.NOTE]
+    assert loop.kinds() == [DecisionKind.ABSTAIN, DecisionKind.ABSTAIN]
+    assert loop.state.incidents == ()
     assert {d.details["entity"] for d in loop.decisions} == {
         Entity(EntityKind.TELEMETRY, region, "mesh") for region in fleet.regions
     }
