@@ -231,31 +231,31 @@ def test_a_scraped_nan_is_not_an_absent_sample() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "no '# EOF'"),
-        ("a 1 1\n", "no '# EOF'"),
-        ("a 1 1\n# EOF\nb 1 1\n", "line 3"),
-        ("a 1\n# EOF\n", "no timestamp"),
-        ("a\n# EOF\n", "line 1"),
-        ("a one 1\n# EOF\n", "'one'"),
-        ("a 1 noon\n# EOF\n", "'noon'"),
-        ("a 1 NaN\n# EOF\n", "line 1: time"),
-        ("a 1 inf\n# EOF\n", "line 1: time"),
-        ("a 1 1\na 2 1\n# EOF\n", "line 2: second sample"),
-        ("a 1 1\na{} 2 1\n# EOF\n", "line 2: second sample"),
-        ('a{b="c} 1 1\n# EOF\n', "line 1"),
-        ('a{b="c"}1 1\n# EOF\n', "line 1"),
-        ('a{b="c",b="d"} 1 1\n# EOF\n', "a label twice"),
-        ("1a 1 1\n# EOF\n", "line 1"),
-        ("a  1 1\n# EOF\n", "line 1"),
-        ("a 1 1 1\n# EOF\n", "after the timestamp"),
-        ("\x00\x01\x02\n# EOF\n", "line 1"),
-        ("\ufffd\ufffd 1 1\n# EOF\n", "line 1"),
-        ("\n".join(f"a{i} 1 {i}" for i in range(5000)) + "\n# EOF\n", "more than"),
-    ],
-)
+BROKEN = [
+    ("", "no '# EOF'"),
+    ("a 1 1\n", "no '# EOF'"),
+    ("a 1 1\n# EOF\nb 1 1\n", "line 3"),
+    ("a 1\n# EOF\n", "no timestamp"),
+    ("a\n# EOF\n", "line 1"),
+    ("a one 1\n# EOF\n", "'one'"),
+    ("a 1 noon\n# EOF\n", "'noon'"),
+    ("a 1 NaN\n# EOF\n", "line 1: time"),
+    ("a 1 inf\n# EOF\n", "line 1: time"),
+    ("a 1 1\na 2 1\n# EOF\n", "line 2: second sample"),
+    ("a 1 1\na{} 2 1\n# EOF\n", "line 2: second sample"),
+    ('a{b="c} 1 1\n# EOF\n', "line 1"),
+    ('a{b="c"}1 1\n# EOF\n', "line 1"),
+    ('a{b="c",b="d"} 1 1\n# EOF\n', "a label twice"),
+    ("1a 1 1\n# EOF\n", "line 1"),
+    ("a  1 1\n# EOF\n", "line 1"),
+    ("a 1 1 1\n# EOF\n", "after the timestamp"),
+    ("\x00\x01\x02\n# EOF\n", "line 1"),
+    ("\ufffd\ufffd 1 1\n# EOF\n", "line 1"),
+    ("\n".join(f"a{i} 1 {i}" for i in range(5000)) + "\n# EOF\n", "more than"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BROKEN)
 def test_a_broken_text_is_refused_with_line_and_value(text: str, told: str) -> None:
     with pytest.raises(MetricsTextError) as caught:
         parse_metrics(text, step_s=1.0)
