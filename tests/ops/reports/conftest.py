@@ -48,17 +48,17 @@ def pytest_addoption(parser):
 
 @pytest.fixture
 def golden(request):
-    """Compares a text with its stored copy, or stores it."""
+    """Gives the stored copy of a text, after storing it where that is asked for."""
 
-    def check(name: str, text: str) -> None:
+    def stored(name: str, text: str) -> str:
         path = GOLDEN / name
         if request.config.getoption("--update-golden", default=False):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         assert path.exists(), f"{path} is missing; run pytest tests/ops/reports --update-golden"
-        assert text == path.read_text(encoding="utf-8"), f"{name} changed; see --update-golden"
+        return path.read_text(encoding="utf-8")
 
-    return check
+    return stored
 
 
 @pytest.fixture

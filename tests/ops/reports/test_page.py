@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ops.reports import SpreadNode, SpreadRole, render_html
+from ops.reports import SpreadNode, SpreadRole, findings, render_html
 
 KINDS = ("named", "abstained", "healthy", "two")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -139,16 +139,41 @@ def test_healthy_run_says_so_and_has_no_incident_section(sample_run):
     assert "Nothing to do" in text
 
 
-def test_minimal_incident_and_empty_run_render(sample_run):
+def test_an_incident_of_which_little_is_known_says_none_and_leaves_sections_out(sample_run):
     run = sample_run("named")
     first = run.incidents[0]
     bare = replace(
         first, findings=(), lanes=(), changes=(), next_step=None, done=(), stop=None, marks=(),
         nodes=(), arcs=(), series=(), lost=None, missing=(), candidates=(), page_at_s=None,
     )  # fmt: skip
-    empty = replace(run, incidents=(), lanes=(), changes=(), ledger=None, versions=(), commands=())
-    for case in (replace(run, incidents=(bare,)), empty):
-        Page(render_html(case))
+    page = Page(render_html(replace(run, incidents=(bare,))))
+    sections = {name.removeprefix("incident-1-") for name in page.ids if "incident-1-" in name}
+    assert sections == {"timeline", "out", "missing"}
+    assert page.tags.count("dt") - len(findings.GLOSSARY) - len(run.versions) == 5
+    text = render_html(replace(run, incidents=(bare,)))
+    first = text[text.index('<dl class="first">') : text.index("</dl>")]
+    for row, nothing in (
+        ("Evidence", "none measured"),
+        ("Next safe step", "none"),
+        ("Affected", "none"),
+        ("Done", "none"),
+        ("Changed in 30 min", "none"),
+    ):
+        assert f"<dt>{row}</dt><dd><p>{nothing}</p></dd>" in first
+    assert "No other explanation was found." in text
+    assert "Nothing that the answer uses was missing." in text
+
+
+def test_a_run_of_which_nothing_is_known_has_its_facts_and_no_figure(sample_run):
+    run = sample_run("healthy")
+    empty = replace(run, lanes=(), changes=(), ledger=None, versions=(), commands=(), watched=())
+    page = Page(render_html(empty))
+    assert {name for name in page.ids if name not in ("main", "say", "hatch")} == {"run"}
+    text = render_html(empty)
+    assert "No incident in 1 h 10 min." in text
+    assert "Requests" not in text[text.index('id="run"') :]
+    assert "<td>1 h 10 min</td>" in text
+    assert not re.search(r'class="(bad|moved|still)"', text)
 
 
 def test_missing_samples_only_leave_a_hatched_gap(sample_run):

@@ -13,18 +13,21 @@ KINDS = ("named", "abstained", "healthy", "two")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_markdown_stays_as_stored(kind, sample_run, golden):
-    golden(f"{kind}.md", render_markdown(sample_run(kind)))
+    text = render_markdown(sample_run(kind))
+    assert text == golden(f"{kind}.md", text), "it changed; see --update-golden"
 
 
 @pytest.mark.parametrize("kind", ("named", "abstained", "two"))
 def test_terminal_stays_as_stored(kind, sample_run, golden):
     run = sample_run(kind)
-    golden(f"{kind}.txt", "\n".join(render_terminal(run, item) for item in run.incidents))
+    text = "\n".join(render_terminal(run, item) for item in run.incidents)
+    assert text == golden(f"{kind}.txt", text), "it changed; see --update-golden"
 
 
 @pytest.mark.parametrize("kind", ("abstained", "healthy"))
 def test_json_stays_as_stored(kind, sample_run, golden):
-    golden(f"{kind}.json", render_json(sample_run(kind)))
+    text = render_json(sample_run(kind))
+    assert text == golden(f"{kind}.json", text), "it changed; see --update-golden"
 
 
 @pytest.mark.parametrize("width", (60, 80))

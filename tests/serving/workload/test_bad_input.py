@@ -334,15 +334,39 @@ def test_bad_row_names_place_and_switch_and_is_counted_when_skipped(
         assert len(table) == 2, case
 
 
+# What the error says of a file, by a part of the case's id; the first part that fits counts.
+SAYS = {
+    "gz-of-nothing": "the file is empty",
+    "plain-named-gz": "does not start with the gzip mark",
+    "gz-bomb": "the line is longer than",
+    "gz-cut": "cannot be read further",
+    "gz-one-byte-short": "cannot be read further",
+    "gz-head-only": "cannot be read further",
+    "gz-damaged": "cannot be read further",
+    "utf16": "binary data",
+    "leading-nul": "binary data",
+    "endless-line": "the line is longer than",
+    "blank-first": "the first line ''",
+    "header-only": "none of its 0 rows can be used",
+    "twice": "twice",
+    "empty": "the file is empty",
+    "png": "binary data",
+    "zip": "binary data",
+    "html": "is of no known trace format",
+}
+
+
 @pytest.mark.parametrize("cases", groups(FILES))
 def test_bad_file_is_refused_with_and_without_the_switch(
     tmp_path: Path, cases: list[tuple[str, str, bytes]]
 ) -> None:
-    for _, suffix, content in cases:
+    for case, suffix, content in cases:
         path = tmp_path / f"damaged{suffix}"
         path.write_bytes(content)
-        refused(path)
-        refused(path, skip_bad_rows=True)
+        says = next((text for part, text in SAYS.items() if part in case), "")
+        for message in (refused(path), refused(path, skip_bad_rows=True)):
+            assert says in message, case
+            assert "; " in message, f"{case}: no next step in {message}"
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -366,11 +390,15 @@ def test_row_out_of_order_is_refused_or_dropped(tmp_path: Path, name: str) -> No
     assert report.dropped == {"out of order": 1}
 
 
-@pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: None], ids=["folder", "absent"])
-def test_path_that_is_no_file_is_refused(tmp_path: Path, make) -> None:
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(lambda p: p.mkdir(), "not a plain file"), (lambda p: None, "no such file")],
+    ids=["folder", "absent"],
+)
+def test_path_that_is_no_file_is_refused(tmp_path: Path, make, says: str) -> None:
     path = tmp_path / "trace.csv"
     make(path)
-    refused(path)
+    assert says in refused(path)
 
 
 def test_endless_column_of_new_model_names_is_refused(tmp_path: Path) -> None:
