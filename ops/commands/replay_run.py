@@ -202,6 +202,6 @@ def _print(report: RunReport) -> None:
     rows += [row for row in findings.run_rows(report) if row not in report.versions]
     for name, text in rows:
         indent = " " * LABEL_COLUMNS if name else ""
-        lines = textwrap.wrap(text, COLUMNS - len(indent))
+        lines = textwrap.wrap(text, COLUMNS - len(indent), break_on_hyphens=False)
         typer.echo(f"{name:{len(indent)}}" + f"\n{indent}".join(lines))
     typer.echo(f"{'Report':{LABEL_COLUMNS}}{report.report_path}")

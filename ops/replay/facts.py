@@ -13,7 +13,7 @@ from ops.replay.options import ReplayOptions
 from ops.replay.provenance import commit, versions
 from ops.replay.run import WorldRecord
 from ops.replay.traffic import START_HOUR
-from ops.reports import ClockBase, Command, RequestLedger, RunReport
+from ops.reports import ClockBase, Command, RequestLedger, RunReport, words
 from ops.reports.build import RunFacts, build_report
 from ops.reports.build_lanes import MinuteRow
 from ops.reports.calibration import load_calibration
@@ -81,8 +81,8 @@ def make_report(done: Experiment, source: Source, *, journal_sha256: str, path: 
         versions=_foot(done, source, len(bins), counted),
         watched=(
             f"{done.num_series:,} series",
-            f"{len(done.changes)} changes",
-            f"{done.num_events:,} Kubernetes events",
+            words.count(len(done.changes), "change"),
+            words.count(done.num_events, "Kubernetes event"),
         )
         if acted is not None
         else (),

@@ -11,7 +11,7 @@ from ops.reports import build_lanes, build_steps, build_story, words
 from ops.reports.build_candidates import candidates_of
 from ops.reports.build_demand import demand_of, usual_again
 from ops.reports.build_evidence import Measured, measure, series_of
-from ops.reports.build_findings import findings_of
+from ops.reports.build_findings import findings_of, with_users
 from ops.reports.build_gaps import gaps_of
 from ops.reports.build_lanes import MinuteRow
 from ops.reports.build_spread import cause_onset_s, spread_of
@@ -154,6 +154,7 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
     page_s = _page_at_s(incident, facts)
     onset_s = cause_onset_s(cause, incident, measured) if cause else None
     changes = build_story.changes_of(facts.changes, incident, cause, cause_onset_s=onset_s)
+    changes += build_story.own_changes(facts.decisions, incident, cause)
     series = _series(measured, incident, catalogue, cause)
     usual = None
     if cause is not None and frame is not None:
@@ -188,7 +189,7 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
             region=region,
             back=build_story.rolled_back(facts.changes, incident),
         ),
-        findings=_findings(result, frame, catalogue),
+        findings=with_users(_findings(result, frame, catalogue), series),
         lanes=lanes,
         changes=changes,
         next_step=build_steps.next_step_of(incident, decisions, cause, usual=usual),

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from ops.catalogue import Catalogue
 from ops.reports import words
 from ops.reports.build_evidence import label_of, name_of, unit_of
-from ops.reports.parts import Finding
+from ops.reports.parts import EvidenceSeries, Finding
 from rca.state import Entity, Evidence, MetricKind, MetricRole, RankedCause, Series
 
 _NUMBERS = re.compile(r"(?P<label>\D*?)[ ]-?\d[^>]* -> [^;,]*[;,]?\s*(?P<rest>.*)")
 # Where a measurement is worded as a clause; a report wants a noun before its number.
 _NOUNS = {"users send": "requests that users send"}
 _CLAUSES = {"caller sees more than the callee by": "time on the way from caller to callee"}
+_PERCENT = re.compile(r"(?<=\d)%")
 _AWAY = re.compile(r"first (-?)(\d+) s from the onset")
 _ONSETS = (("fore the onset", "fore users were hurt"), ("after the onset", "after users were hurt"),
            ("at the onset", "as users were hurt"))  # fmt: skip
@@ -31,7 +32,7 @@ def told(text: str) -> str:
     )
     for onset, hurt in _ONSETS:
         text = text.replace(onset, hurt)
-    return text
+    return _PERCENT.sub(" %", text)
 
 
 def findings_of(
@@ -55,6 +56,30 @@ def findings_of(
 
     ordered = sorted((e for e in evidence if e.strength > 0 and e.channel != "graph"), key=order)
     return tuple(_finding(e, catalogue, roles, entity) for e in ordered)
+
+
+def with_users(
+    findings: Sequence[Finding], series: Sequence[EvidenceSeries]
+) -> tuple[Finding, ...]:
+    """The findings; where fewer than two have numbers, what users felt is the second.
+
+    Args:
+        series: those of the report; a time that moved and is not the cause's own is taken.
+    """
+    numbers = [f for f in findings if f.after is not None]
+    felt = [s for s in series if s.onset_s is not None and not s.own and s.unit == "s"]
+    if len(numbers) >= 2 or not felt:
+        return tuple(findings)
+    last = felt[-1]  # the users' own series come last
+    second = Finding(
+        label=f"{last.detail} at {last.label}" if last.detail else last.label,
+        before=last.before,
+        after=last.after,
+        unit=last.unit,
+        text="Its extreme since then.",
+    )
+    others = [f for f in findings if f.after is None]
+    return (*numbers, second, *others)
 
 
 def _finding_label(evidence: Evidence) -> str | None:

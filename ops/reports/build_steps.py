@@ -125,9 +125,10 @@ def _in_force(record: ActionRecord) -> str:
     where = sentence.entity_noun(action.target)
     match action.kind:
         case ActionKind.ROLLBACK:
-            return f"{action.params['to_revision']} of {where}"
+            return f"the rollback of {where} to {action.params['to_revision']}"
         case ActionKind.SCALE_OUT:
-            return f"{action.params['add']:g} extra instances of {where}"
+            added = int(float(action.params["add"]))
+            return f"{words.count(added, 'extra instance')} of {where}"
         case ActionKind.SHIFT_TRAFFIC:
             share = words.percent(float(action.params["share"]))
             return f"{share} of the users of {action.target.region} at {action.params['to_region']}"

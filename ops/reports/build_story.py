@@ -16,9 +16,10 @@ from ops.state import (
     Incident,
     Verdict,
 )
-from rca.state import ChangeEvent, RankedCause, RcaResult, Symptom
+from rca.state import ChangeEvent, EntityKind, RankedCause, RcaResult, Symptom
 
 _CHANGES_BEFORE_S = 1800.0
+_SHIFT_FELT_S = 180.0  # users whom a shift overloads suffer within that time
 _MARK_OF = {
     DecisionKind.OPEN: MarkKind.DETECTED,
     DecisionKind.DIAGNOSE: MarkKind.DIAGNOSED,
@@ -66,6 +67,29 @@ def changes_of(
             service=change.service,
         )
         for change in shown
+    )
+
+
+def own_changes(
+    decisions: Sequence[Decision], incident: Incident, cause: RankedCause | None
+) -> tuple[Change, ...]:
+    """Traffic that midwatch itself sent to where there is too much of it now."""
+    if cause is None or cause.entity.kind is not EntityKind.WORKLOAD:
+        return ()
+    return tuple(
+        Change(
+            at_s=d.at_s,
+            title=f"midwatch {done_title(d.action)}",
+            region=cause.entity.region,
+            suspect=True,
+            why=f"{words.span(incident.began_at_s - d.at_s)} before users were hurt",
+        )
+        for d in decisions
+        if d.kind is DecisionKind.ACT
+        and d.action is not None
+        and d.action.kind is ActionKind.SHIFT_TRAFFIC
+        and d.action.params["to_region"] == cause.entity.region
+        and 0.0 <= incident.began_at_s - d.at_s <= _SHIFT_FELT_S
     )
 
 
@@ -237,7 +261,7 @@ def done_of(
                 title=done_title(action),
                 verdict=record.verdict,
                 verdict_text=verdict_words(record),
-                verdict_reason=reason.strip("; "),
+                verdict_reason=told(reason.strip("; ")),
                 checked_at_s=record.checked_at_s,
                 undo=action.undo if keep and not typed else "",
                 undo_command=action.undo if keep and typed else "",

@@ -51,10 +51,10 @@ def _texts(entity: Entity, cause: RankedCause) -> tuple[str, ...]:
             return (*top, f"describe node {entity.name}")
         case EntityKind.LINK:
             caller, _, callee = entity.name.partition("->")
-            timing = "connect %{time_connect} s, total %{time_total} s\\n"
+            timed = "curl -s -o /dev/null -w %{time_total}"
             return (
-                f"exec deployment/{caller} -- curl -s -o /dev/null -w '{timing}' http://{callee}",
-                "get events --all-namespaces --field-selector type=Warning",
+                f"exec deployment/{caller} -- {timed} http://{callee}",
+                "get events -A --field-selector type=Warning",
             )
         case EntityKind.WORKLOAD:
             entry = _entry_on(cause.path)
@@ -63,7 +63,7 @@ def _texts(entity: Entity, cause: RankedCause) -> tuple[str, ...]:
         case EntityKind.REGISTRY:
             return ("get events --field-selector reason=Pulling",)
         case _:
-            return (f"get pods --all-namespaces -l app={entity.name}",)
+            return (f"get pods -A -l app={entity.name}",)
 
 
 def _of_service(name: str, resource: ResourceClass) -> tuple[str, ...]:

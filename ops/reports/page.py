@@ -111,6 +111,7 @@ def environment() -> Environment:
         findings=findings,
         key_sign=key_sign,
     )
+    made.filters["kept"] = words.kept
     return made
 
 

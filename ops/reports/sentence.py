@@ -133,7 +133,11 @@ def headline(incident: IncidentReport) -> str:
         return _headline_of_change(incident, max(suspects, key=lambda c: (c.at_s, c.title)), verb)
     text = f"{_fill(_SUBJECTS[cause.entity.kind], cause.entity)} {verb}"
     if incident.findings:
-        return f"{text}: {finding_clause(incident.findings[0])}."
+        first = incident.findings[0]
+        if cause.entity.kind is EntityKind.WORKLOAD and first.unit == "/s":
+            step = words.change(first.before, first.after, "requests/s")
+            return f"Traffic in {cause.entity.region} rose {step}, above what the fleet can serve."
+        return f"{text}: {finding_clause(first)}."
     return f"{text}."
 
 
@@ -269,9 +273,8 @@ def why_not(candidate: Candidate) -> str:
     """Why a candidate was not named; never empty."""
     if candidate.ruled_out:
         return words.capital(candidate.ruled_out)
-    if candidate.confidence is None:
-        return "Less evidence"
-    return f"Less evidence: {confidence_text(candidate.confidence)}"
+    value = candidate.confidence
+    return "Less evidence" if value is None else f"Less evidence: {confidence_text(value)}"
 
 
 def run_headline(run: RunReport) -> str:

@@ -107,4 +107,5 @@ def _row(label: str, text: str, width: int, indent: int = _LABEL) -> list[str]:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(words.kept(text), width, break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in lines] or [""]

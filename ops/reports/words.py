@@ -20,6 +20,8 @@ _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
 }
 NO_DATA = "no data"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+# Before and behind an arrow, and between a number and what looks like its unit.
+_TOGETHER = re.compile(r" (?=→)|(?<=→) |(?<=\d) (?=(?:s|ms|min|h|%|[MG]Hz|[KMG]?i?B)(?!\w)|/s)")
 _WILSON_Z = 1.959963984540054  # two-sided 95 %
 
 
@@ -165,6 +167,11 @@ def capital(text: str) -> str:
 def arrows(text: str) -> str:
     """Arrows of a measurement's text as the report draws them: "5.6 s → 12 s"."""
     return text.replace(" -> ", " → ")
+
+
+def kept(text: str) -> str:
+    """Text of which no line ends within "a → b" or between a number and its unit."""
+    return _TOGETHER.sub("\u00a0", text)
 
 
 def plain(text: str) -> str:

@@ -88,7 +88,8 @@ def decision(kind, at_s, reason="r", action=None):
 @pytest.mark.parametrize(
     ("actions", "usual", "says"),
     [
-        ((done(ActionKind.ROLLBACK),), True, "masked by what is still in force: 7 of db in west."),
+        ((done(ActionKind.ROLLBACK),), True,
+         "masked by what is still in force: the rollback of db in west to 7."),
         ((done(ActionKind.SCALE_OUT, Verdict.NO_EFFECT),), False,
          "perhaps masked by what is still in force: 2 extra instances of db in west."),
         ((done(ActionKind.SCALE_OUT),), None, "masked by what is still in force: 2 extra"),
