@@ -221,6 +221,7 @@ def _reading(frame: MetricFrame, job: Entity) -> Series:
     """The job's own up series without the labels that tell its targets apart."""
     for series, role in zip(frame.series, frame.roles, strict=True):
         if role is not None and role.entity == job and role.role == "scrape_up":
-            kept = tuple(label for label in series.labels if label[1] in (job.name, job.region))
-            return Series(series.name, kept)
+            named = {value: name for name, value in series.labels}  # the last of equal values
+            kept = [(named[v], v) for v in {job.name, job.region} if v in named]
+            return Series(series.name, tuple(sorted(kept)))
     return Series("up", (("job", job.name),))

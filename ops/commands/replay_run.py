@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -195,11 +195,11 @@ def missed_steady_state(done: Experiment) -> str:
 
 def _print(report: RunReport) -> None:
     for incident in report.incidents:
-        typer.echo(render_terminal(report, incident))
+        typer.echo(render_terminal(replace(report, report_path=""), incident))
     for gap in report.gaps:
         typer.echo(render_gap(report, gap))
-    rows = [("", sentence.run_headline(report))]
-    rows += [row for row in findings.run_rows(report) if row not in report.versions]
+    rows = [] if len(report.incidents) == 1 else [("", sentence.run_headline(report))]
+    rows += findings.run_rows_short(report)
     for name, text in rows:
         indent = " " * LABEL_COLUMNS if name else ""
         lines = textwrap.wrap(text, COLUMNS - len(indent), break_on_hyphens=False)

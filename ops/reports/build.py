@@ -156,9 +156,7 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
     changes = build_story.changes_of(facts.changes, incident, cause, cause_onset_s=onset_s)
     changes += build_story.own_changes(facts.decisions, incident, cause)
     series = _series(measured, incident, catalogue, cause)
-    usual = None
-    if cause is not None and frame is not None:
-        usual = usual_again(series, float(frame.times_s[-1]))
+    usual = _usual_again(series, frame, cause)
     until_s = _end_s(incident, facts.duration_s)
     lanes = build_lanes.lanes_of(
         rows,
@@ -189,7 +187,7 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
             region=region,
             back=build_story.rolled_back(facts.changes, incident),
         ),
-        findings=with_users(_findings(result, frame, catalogue), series),
+        findings=with_users(_findings(result, frame, catalogue), series, lanes),
         lanes=lanes,
         changes=changes,
         next_step=build_steps.next_step_of(incident, decisions, cause, usual=usual),
@@ -211,6 +209,14 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         checked=result.checked if result else (),
         would_settle=result.would_settle if result else (),
     )
+
+
+def _usual_again(
+    series: tuple[EvidenceSeries, ...], frame: MetricFrame | None, cause: RankedCause | None
+) -> bool | None:
+    if cause is None or frame is None:
+        return None
+    return usual_again(series, float(frame.times_s[-1]))
 
 
 def _page_at_s(incident: Incident, facts: RunFacts) -> float | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 
 from ops.catalogue import Catalogue
 from ops.reports import words
 from ops.reports.build_evidence import label_of, name_of, unit_of
-from ops.reports.parts import EvidenceSeries, Finding
+from ops.reports.parts import EvidenceSeries, Finding, Lane
 from rca.state import Entity, Evidence, MetricKind, MetricRole, RankedCause, Series
 
 _NUMBERS = re.compile(r"(?P<label>\D*?)[ ]-?\d[^>]* -> [^;,]*[;,]?\s*(?P<rest>.*)")
@@ -59,27 +61,45 @@ def findings_of(
 
 
 def with_users(
-    findings: Sequence[Finding], series: Sequence[EvidenceSeries]
+    findings: Sequence[Finding], series: Sequence[EvidenceSeries], lanes: Sequence[Lane]
 ) -> tuple[Finding, ...]:
     """The findings; where fewer than two have numbers, what users felt is the second.
 
     Args:
         series: those of the report; a time that moved and is not the cause's own is taken.
+        lanes: where no such time moved, the bad share of the lane that suffers most is taken.
     """
     numbers = [f for f in findings if f.after is not None]
     felt = [s for s in series if s.onset_s is not None and not s.own and s.unit == "s"]
-    if len(numbers) >= 2 or not felt:
+    hit = [lane for lane in lanes if lane.minutes_with()]
+    if len(numbers) >= 2 or not (felt or hit):
         return tuple(findings)
-    last = felt[-1]  # the users' own series come last
-    second = Finding(
-        label=f"{last.detail} at {last.label}" if last.detail else last.label,
-        before=last.before,
-        after=last.after,
-        unit=last.unit,
-        text="Its extreme since then.",
-    )
+    second = _felt(felt[-1]) if felt else _hit(hit)  # the users' own series come last
     others = [f for f in findings if f.after is None]
     return (*numbers, second, *others)
+
+
+def _felt(series: EvidenceSeries) -> Finding:
+    return Finding(
+        label=f"{series.detail} at {series.label}" if series.detail else series.label,
+        before=series.before,
+        after=series.after,
+        unit=series.unit,
+        text="Its extreme since then.",
+    )
+
+
+def _hit(lanes: Sequence[Lane]) -> Finding:
+    """Usual share of bad requests against the worst minute of the lane that suffers most."""
+    lane = max(lanes, key=lambda n: (n.minutes_with() * n.traffic_ratio, n.region, n.slo_class))
+    known = [r for r in lane.bad_with if not math.isnan(r)]
+    return Finding(
+        label=f"bad requests of {lane.region} {lane.slo_class}",
+        before=statistics.median(known),
+        after=max(known),
+        unit="ratio",
+        text="The worst minute.",
+    )
 
 
 def _finding_label(evidence: Evidence) -> str | None:

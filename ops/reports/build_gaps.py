@@ -115,7 +115,7 @@ def _now(gap: Gap, over: str) -> str:
     if gap.incident_ids:
         users = f"Users{_of(gap)} suffer at the same time: {words.listed(gap.incident_ids)}."
     else:
-        users = "No user is known to suffer."
+        users = f"No user{_of(gap)} is known to suffer."
     if over:
         return f"{users} Measured again since {over}. Nothing to do before the morning."
     return f"{users} Until it is measured again, a fault in what is hidden may go unnamed."
@@ -136,10 +136,9 @@ def _not_seen(gap: Gap) -> tuple[str, ...]:
     rest = len(names) - len(shown)
     listed = words.listed([*shown, *([f"{rest} more measurements"] if rest else [])])
     found = [f"{words.capital(listed)}."] if listed else []
-    known = [sentence.RESOURCE_NOUNS[r] for r in gap.resources if r is not ResourceClass.UNKNOWN]
-    if known:
-        trouble = f"Trouble with {words.listed(known)} of {_hidden(gap)}"
-        found.append(f"{trouble} would show only in other measurements.")
+    known = [sentence.RESOURCE_NOUNS[r] for r in gap.resources if r in _PLAIN]
+    trouble = f"Trouble with {words.listed(known)}" if known else "Trouble"
+    found.append(f"{trouble} of {_hidden(gap)} would show only in other measurements.")
     return tuple(found)
 
 

@@ -216,6 +216,14 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
     return rows + list(run.versions)
 
 
+def run_rows_short(run: RunReport) -> list[tuple[str, str]]:
+    """The same facts in as few lines as they need, without the versions."""
+    rows = [row for row in run_rows(run) if row not in run.versions]
+    facts = {name: text for name, text in rows if name in ("Length", "Load", "Seed")}
+    told = ", ".join(f"{name.lower()} {text}" for name, text in facts.items())
+    return [*(row for row in rows if row[0] not in facts), ("Run", words.capital(told))]
+
+
 def _world(loop: bool) -> str:
     return "with midwatch" if loop else "without midwatch"
 

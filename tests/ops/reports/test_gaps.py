@@ -96,7 +96,7 @@ def flat(text):
         "midwatch cannot see CPU and memory of 31 pods in west since 01:40:00",
         "scrape job box is silent",
         "Abstained 01:40:51, 51 s after the last scrape".lower(),
-        "No user is known to suffer.",
+        "No user of west is known to suffer.",
         "2,389 → 2,017",
         "Box CPU and box memory.",
         "2 of 2 SLO classes are counted, from door in west.",
