@@ -70,13 +70,13 @@ def load(path: str) -> ModuleType:
 
 def cases_of_traces(folder: Path, traces: ModuleType) -> Iterator[Case]:
     """Bad rows must be refused unless they may be skipped, bad files always."""
-    from serving.workload import read_trace
+    from serving.workload import read_table
 
     def case(name: str, suffix: str, content: bytes, *, skip: bool = False) -> Case:
         def run() -> None:
             path = folder / f"damaged{suffix}"
             path.write_bytes(content)
-            read_trace(path, skip_bad_rows=skip)
+            read_table(path, skip_bad_rows=skip)
 
         return f"trace {name}{' skipping' if skip else ''}", run
 
@@ -87,8 +87,8 @@ def cases_of_traces(folder: Path, traces: ModuleType) -> Iterator[Case]:
         yield case(name, suffix, content)
         yield case(name, suffix, content, skip=True)
     for name, lines in traces.FORMATS.items():
-        body = lines if name == "mooncake" else lines[1:]
-        head = [] if name == "mooncake" else lines[:1]
+        body = lines if name in traces.JSON else lines[1:]
+        head = [] if name in traces.JSON else lines[:1]
         rows = [*head, *(body[:1] * LATE_ROWS), "...", ""]
         yield case(f"{name}-late", ".txt", "\n".join(rows).encode())
     bomb = gzip.compress(traces.AZURE[0].encode() + b"\n" + b"7" * (64 << 20), 1)
