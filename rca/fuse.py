@@ -50,6 +50,7 @@ _WEIGHT_OF = {
     "gap": "behaviour",
     "graph": "graph",
 }
+_LEANING = {"change": ("change", "graph"), "graph": ("graph",)}
 # A class is told by what names it directly; own latency alone only says "code".
 CLASS_STRENGTH_MIN = 0.15
 
@@ -100,11 +101,12 @@ def fuse(
             value = getattr(config, name) * strength
             # A moving resource of an entity that adds nothing to the loss is a bystander.
             parts[name] = value * (0.5 + 0.5 * support) if name == "resource" else value
-        if "graph" in parts:
-            # The walk sums up what others measured: it cannot say more than they do.
-            parts["graph"] = min(
-                parts["graph"], sum(value for name, value in parts.items() if name != "graph")
-            )
+        # The walk sums up what others measured and a change only dates it: neither can say more
+        # than what they rest on.
+        for leaning, on in _LEANING.items():
+            if leaning in parts:
+                rest = sum(value for name, value in parts.items() if name not in on)
+                parts[leaning] = min(parts[leaning], rest)
         factor = scope(case, entity, on_path, config)
         parts = {name: factor * value for name, value in parts.items()}
         candidates.append(

@@ -49,6 +49,13 @@ def judge(
         return True, f"{first.entity} and {causes[1].entity} score the same"
     if first.confidence < config.confidence_min:
         return True, f"the evidence is weak: {first.entity} leads with {first.confidence:.2f}"
+    if first.entity.kind is EntityKind.WORKLOAD:
+        asked = demand(case, first.entity.region)
+        if not asked.rare:
+            return True, (
+                f"users send {plain(asked.before_rps)} -> {plain(asked.after_rps)} requests/s, as "
+                f"they do by chance every {plain(asked.every_s / 3600.0)} h"
+            )
     return False, first.evidence[0].text
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import chdtri, gammaincc
 
 from rca.channels.case import Case, Finding, contrast, ratio
 from rca.channels.red import LinkKey, RedTree, entry_services
@@ -15,6 +16,13 @@ from rca.state import Entity, EntityKind, FloatArray, ResourceClass
 CHANNEL = "load"
 # Share of failed answers that come back as another try; a bound, as clients differ.
 RETRIED_RATIO = 0.85
+# Demand that these users reach by themselves more often than once in so long accuses nobody.
+RARE_S = 90.0 * 86400.0
+# The spread of few blocks is uncertain: its upper limit is exceeded with this chance.
+SPREAD_RISK = 0.1
+LAG_S = 120.0  # a rise must not teach the usual demand its own start, as onsets are found late
+BLOCKS_MIN = 4  # whose spread says anything
+REPEATS_Z = 3.0  # standard errors by which repeated calls must exceed the usual ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,12 @@ class Demand:
     before_rps: float
     after_rps: float
     top_rps: float = -np.inf  # what earlier windows of the same length reached
+    every_s: float = 0.0  # such a window comes by chance once in so long; 0 = unknown
+
+    @property
+    def rare(self) -> bool:
+        """Whether chance alone does not explain what users ask for."""
+        return self.every_s >= RARE_S
 
 
 def demand(case: Case, region: str) -> Demand:
@@ -45,8 +59,41 @@ def demand(case: Case, region: str) -> Demand:
     factor = stat.after / stat.before if stat.before > 0.0 else 1.0
     return Demand(
         factor=float(factor), z=stat.z, before_rps=stat.before, after_rps=stat.after,
-        top_rps=stat.top,
+        top_rps=stat.top, every_s=return_period_s(rate, case.block_s),
     )  # fmt: skip
+
+
+def return_period_s(rate_rps: FloatArray, block_s: FloatArray) -> float:
+    """How often arrivals like those of the last window come by chance: once in so many seconds.
+
+    Source: counts of a renewal process spread about their mean by a constant factor; a gamma law
+    of that mean and spread gives the tail (Cox, Renewal Theory, 1962; index of dispersion).
+    Differs: the spread is the upper limit of what few blocks tell, never below Poisson's; the
+    mean is that of all blocks or of their last quarter, whichever is larger, as demand drifts.
+    Blocks right before the onset are left out while enough others are there.
+
+    Args:
+        rate_rps: arrivals per second in each normal block, fault window last, shape [B + 1].
+        block_s: lengths, shape [B + 1].
+    """
+    known = np.isfinite(rate_rps[:-1])
+    rates, lengths_s = rate_rps[:-1][known], block_s[:-1][known]
+    near = int(np.sum(np.cumsum(lengths_s[::-1]) - lengths_s[::-1] < LAG_S))
+    keep = max(len(rates) - near, min(len(rates), BLOCKS_MIN))
+    rates, lengths_s = rates[:keep], lengths_s[:keep]
+    if len(rates) < BLOCKS_MIN or not np.isfinite(rate_rps[-1]) or block_s[-1] <= 0.0:
+        return 0.0
+    counts = rates * lengths_s
+    mean = float(counts.mean())
+    if mean <= 0.0:
+        return 0.0
+    free = len(counts) - 1
+    spread = float(counts.var(ddof=1)) / mean * free / float(chdtri(free, 1.0 - SPREAD_RISK))
+    spread = max(spread, 1.0)
+    latest = rates[-max(len(rates) // 4, 2) :].mean()
+    expected = max(float(rates.mean()), float(latest)) * float(block_s[-1])
+    tail = float(gammaincc(expected / spread, float(rate_rps[-1] * block_s[-1]) / spread))
+    return float(block_s[-1]) / max(tail, 1e-300)
 
 
 def rise_of(asked: Demand) -> float:
@@ -138,7 +185,9 @@ def amplification(case: Case, tree: RedTree, key: LinkKey) -> Finding | None:
 
     A caller's requests are what reached it: answered ones, or where answers are missing the calls
     that its own callers sent. The repeats that failed calls bring with them in any sane client
-    are a consequence and are taken off.
+    are a consequence and are taken off. Both numbers are counts: only what exceeds their chance
+    counts. Where retries are collected, calls that were none are not held against the caller:
+    work that was held up and is let go at once asks for more than what arrives.
     """
     region, caller, callee = key
     sent, base = tree.sent[key], _reached(case, tree, region, caller)
@@ -149,9 +198,17 @@ def amplification(case: Case, tree: RedTree, key: LinkKey) -> Finding | None:
         return None
     failed = contrast(ratio(np.maximum(sent.errors, sent.lost), sent.calls), floor=0.005)
     share = float(np.clip(np.nan_to_num(failed.after), 0.0, 1.0))
-    factor = per_call.after / per_call.before / (1.0 + share + share**2)
-    retried = contrast(ratio(sent.retries, sent.calls), floor=0.005)
+    usual = per_call.before * float(base[-1])
+    calls = float(sent.calls[-1]) - REPEATS_Z * float(np.sqrt(usual * (1.0 + per_call.before)))
+    factor = calls / usual / (1.0 + share + share**2)
     strength = float(np.clip((factor - 1.15) / 1.0, 0.0, 1.0))
+    repeats = "retries are not collected"
+    if case.has_role("edge_retries"):
+        repeated = float(sent.retries[-1])
+        strength *= min(1.0, repeated / max(float(sent.calls[-1]) - usual, 1.0))
+        repeats = (
+            f"retries {plain(100 * repeated / max(float(sent.calls[-1]), 1.0))} % of the calls"
+        )
     if strength <= 0.0:
         return None
     return Finding(
@@ -161,7 +218,7 @@ def amplification(case: Case, tree: RedTree, key: LinkKey) -> Finding | None:
         resource=ResourceClass.CONFIG_CHANGE,
         text=(
             f"calls {callee} {plain(per_call.before)} -> {plain(per_call.after)} times a "
-            f"request, retries {plain(100 * retried.after)} % of the calls"
+            f"request, {repeats}"
         ),
         specificity=0.4,
         before=per_call.before,

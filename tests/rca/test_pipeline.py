@@ -65,6 +65,13 @@ def test_more_demand_at_equal_speed_names_the_workload(fleet):
     assert result.causes[0].resource_class is ResourceClass.LOAD
 
 
+def test_a_peak_of_demand_that_chance_makes_accuses_nobody(fleet):
+    result = run(fleet(rps=0.8, load=1.7, rows=108, knobs={("own", "engine"): 0.4}))
+    assert str(result.causes[0].entity) == "workload:r1"
+    assert result.abstained
+    assert "by chance" in result.reason
+
+
 def test_an_innocent_deploy_nearer_in_time_does_not_win(fleet):
     world = fleet(knobs={("own", "store"): 0.3})
     result = run(world, changes=(deploy("store", 440.0), deploy("middle", 498.0)))

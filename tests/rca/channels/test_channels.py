@@ -14,7 +14,7 @@ from rca.channels.collect import own_findings, reasons
 from rca.channels.events import event_findings
 from rca.channels.gaps import find_gaps
 from rca.channels.hosts import host_findings
-from rca.channels.load import demand, load_findings
+from rca.channels.load import RARE_S, demand, load_findings, return_period_s
 from rca.channels.mesh import build_red
 from rca.channels.red import FIELDS, Red
 from rca.channels.resources import resource_findings
@@ -202,6 +202,58 @@ def test_more_calls_per_request_point_at_the_caller(fleet):
     (finding,) = load_findings(case, build_red(case), 0.0)
     assert finding.entity == service("middle")
     assert "1 -> 3 times a request" in finding.text
+
+
+def with_repeats(world, *, first_row, factor, retries):
+    """Frame in which one link carries `factor` times its calls; a retry counter where wanted."""
+    if retries is not None:
+        link = Entity(EntityKind.LINK, "r1", "middle->store")
+        extra = np.where(np.arange(world.rows) >= first_row, retries, 0.0)
+        world.add(
+            "upstream_retries", "edge_retries", link, world.counter(extra), kind=MetricKind.RATE,
+            res=ResourceClass.LOAD, counter=True, group="source", labels={"link": link.name},
+        )  # fmt: skip
+    frame = world.build()
+    for i, role in enumerate(frame.roles):
+        if role.entity.name == "middle->store" and role.role != "edge_retries":
+            grown = np.diff(frame.values[:, i], prepend=frame.values[0, i])
+            grown[first_row:] *= factor
+            frame.values[:, i] = np.cumsum(grown)
+    return frame
+
+
+@pytest.mark.parametrize(("retries", "named"), [(None, True), (0.0, False), (80.0, True)])
+def test_more_calls_that_were_no_retries_are_not_held_against_the_caller(fleet, retries, named):
+    world = fleet()
+    frame = with_repeats(world, first_row=world.onset_row, factor=3.0, retries=retries)
+    case = case_of(world, frame)
+    assert bool(load_findings(case, build_red(case), 0.0)) is named
+
+
+def test_twice_the_calls_of_a_handful_of_requests_are_chance(fleet):
+    world = fleet(rps=0.1, rows=103)
+    frame = with_repeats(world, first_row=world.onset_row, factor=2.0, retries=None)
+    case = case_of(world, frame)
+    assert load_findings(case, build_red(case), 0.0) == []
+
+
+@pytest.mark.parametrize("spread", [1.0, 4.0])
+def test_peaks_of_demand_that_chance_makes_are_hardly_ever_rare(spread):
+    rng = np.random.default_rng(0)
+    block_s = np.full(21, 60.0)
+    counts = rng.gamma(50.0 / spread, spread, (2000, 21))  # two weeks of busy minutes
+    periods_s = [return_period_s(row / block_s, block_s) for row in counts]
+    assert max(periods_s) < RARE_S
+    assert min(periods_s) > 0.9 * 60.0
+
+
+def test_demand_that_users_never_showed_is_rare_and_its_own_start_hides_nothing():
+    block_s = np.full(21, 30.0)
+    rate = np.append(np.tile([0.9, 1.1], 10), 2.8)
+    assert return_period_s(rate, block_s) > RARE_S
+    rate[-4:-1] = 2.6
+    assert return_period_s(rate, block_s) > RARE_S
+    assert return_period_s(rate[-4:], block_s[-4:]) == 0.0  # three blocks tell nothing
 
 
 def test_a_fuller_batch_is_not_a_slow_engine(fleet):

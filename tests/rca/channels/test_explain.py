@@ -8,7 +8,7 @@ import pytest
 from rca.align import align, cut_windows
 from rca.change import measure_changes
 from rca.channels.blame import blame
-from rca.channels.case import contrast, make_case
+from rca.channels.case import Finding, contrast, make_case
 from rca.channels.collect import own_findings, reasons
 from rca.channels.events import event_findings
 from rca.channels.load import amplification, load_findings
@@ -17,7 +17,14 @@ from rca.channels.parts import beyond_noise
 from rca.channels.silence import find_silence
 from rca.channels.startup import overdue_pulls
 from rca.fuse import FuseConfig, fuse
-from rca.state import ChangeEvent, ChangeKind, ClusterEvent, Entity, EntityKind
+from rca.state import (
+    ChangeEvent,
+    ChangeKind,
+    ClusterEvent,
+    Entity,
+    EntityKind,
+    ResourceClass,
+)
 
 R1 = "r1"
 
@@ -286,6 +293,18 @@ def test_the_walk_says_no_more_than_the_channels_that_it_sums_up(fleet):
                         text="walk")  # fmt: skip
     (one,) = fuse(case, [weak, walked], on_path=set(), share={}, config=FuseConfig())
     assert one.parts["graph"] <= one.parts["event"]
+
+
+def test_a_change_says_no_more_than_what_was_measured(fleet):
+    world = fleet()
+    case = case_of(world, world.build())
+    changed, measured = (
+        Finding(entity=service("store"), channel=channel, strength=strength,
+                resource=ResourceClass.CODE, text=channel)
+        for channel, strength in (("change", 1.0), ("amplification", 0.1))
+    )  # fmt: skip
+    (one,) = fuse(case, [changed, measured], on_path=set(), share={}, config=FuseConfig())
+    assert one.parts["change"] <= one.parts["load"]
 
 
 def test_another_regions_pods_do_not_count(fleet):
