@@ -7,11 +7,19 @@ from dataclasses import replace
 
 from ops.decide import propose
 from ops.guard import refusal
+from ops.moves import COMES_BACK
 from ops.outcome import before_action, judge, settled
 from ops.pipeline_state import Case, Turn
 from ops.slo import Key
-from ops.state import Action, ActionKind, ActionRecord, DecisionKind, IncidentPhase, Verdict
-from rca.state import ResourceClass
+from ops.state import (
+    Action,
+    ActionKind,
+    ActionRecord,
+    DecisionKind,
+    IncidentPhase,
+    Snapshot,
+    Verdict,
+)
 
 # What leaves something behind that can be taken back; a restarted pod cannot be un-restarted.
 UNDOABLE = frozenset(
@@ -33,8 +41,8 @@ MENDS = frozenset(
         ActionKind.ROLLBACK,
     }
 )
-# Classes that end by themselves once every wanted pod is ready.
-COMES_BACK = frozenset({ResourceClass.LOSS, ResourceClass.START_UP})
+
+FOR_REGION = "for_region"  # parameter of an action that makes room for that region's users
 
 
 def with_record(case: Case, record: ActionRecord) -> Case:
@@ -51,6 +59,8 @@ def with_record(case: Case, record: ActionRecord) -> Case:
 def _keys_judged(case: Case, action: Action, turn: Turn) -> tuple[Key, ...]:
     """Whose requests tell whether an action helped; moved users count where they went."""
     to_region = action.params.get("to_region")
+    if FOR_REGION in action.params:
+        to_region = action.target.region
     moved = tuple(key for key in turn.state.meter.keys if key[0] == to_region)
     return case.keys + tuple(key for key in moved if key not in case.keys)
 
@@ -60,6 +70,8 @@ def check_outcomes(turn: Turn, case: Case) -> Case:
     config = turn.config.outcome
     for record in case.incident.actions:
         pending = record.verdict is Verdict.PENDING
+        if _waits_for_users(turn, case, record):
+            continue
         if not pending or not settled(record, turn.snapshot, config):
             continue
         keys = _keys_judged(case, record.action, turn)
@@ -89,6 +101,36 @@ def check_outcomes(turn: Turn, case: Case) -> Case:
             case = replace(case, revise=True, next_diagnosis_at_s=turn.now_s)
         turn.put(case)
     return case
+
+
+def _under_way(record: ActionRecord, snapshot: Snapshot) -> bool:
+    """Whether nothing else may be done yet; room that is ready, all of it, waits for its users."""
+    if record.verdict is not Verdict.PENDING:
+        return False
+    if FOR_REGION not in record.action.params or record.ready_before is None:
+        return True
+    target = record.action.target
+    wanted = record.ready_before + float(record.action.params["add"])
+    return not any(
+        (s.region, s.service) == (target.region, target.name) and s.ready_replicas >= wanted
+        for s in snapshot.services
+    )
+
+
+def _waits_for_users(turn: Turn, case: Case, record: ActionRecord) -> bool:
+    """Whether room was made for users who were not sent there yet, or not judged there yet."""
+    region = record.action.params.get(FOR_REGION)
+    if region is None:
+        return False
+    sent = [
+        r for r in case.incident.actions
+        if r.action.kind is ActionKind.SHIFT_TRAFFIC and r.action.target.region == region
+    ]  # fmt: skip
+    if sent:
+        return any(r.verdict is Verdict.PENDING for r in sent)
+    config = turn.config.outcome
+    wait_s = config.settle_s[record.action.kind] * config.wait_factor_max
+    return turn.now_s - record.decided_at_s < wait_s
 
 
 def take_back(turn: Turn, case: Case, record: ActionRecord, *, reason: str) -> Case:
@@ -176,7 +218,7 @@ def act(turn: Turn, case: Case) -> Case:
         incident.phase is not IncidentPhase.DIAGNOSED
         or incident.stand_down
         or turn.now_s < case.next_action_at_s
-        or any(r.verdict is Verdict.PENDING for r in incident.actions)
+        or any(_under_way(r, turn.snapshot) for r in incident.actions)
         or len(taken) >= config.actions_max_per_incident
         or turn.is_calm(case.keys)
     ):
@@ -189,6 +231,7 @@ def act(turn: Turn, case: Case) -> Case:
         turn.snapshot,
         regions_suffering=suffering,
         config=turn.config,
+        distress=turn.distress(incident.symptom.region),
     )
     case = replace(case, next_action_at_s=turn.now_s + config.retry_s)
     if not alternatives:

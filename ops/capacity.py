@@ -6,20 +6,21 @@ Called when an action is being sized, never in a quiet step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, isnan
+from math import exp, inf, isnan
 
 import numpy as np
 
 from coldstart.demand import cold_start_quantile_s, demand_quantile
 from coldstart.state import ColdStart
 from ops.config import ActConfig
-from ops.state import ServiceRecord, Snapshot
+from ops.state import PodPhase, ServiceRecord, Snapshot
 from rca.state import EntityKind, FloatArray, MetricFrame
 
 COLD_START_S_MAX = 900.0  # a later readiness is a return from trouble, not a start
 BURST_RATIO = 0.8
 WAIT_SHARE = 0.5  # of the time to first token: the rest is spent in services and the prefill
 BUSY_QUANTILE = 0.99  # of the sequences that one instance ran at once: what it can hold
+USUAL_S = 300.0  # before the trouble, over which the usual rate is averaged
 RATE_ROWS = 12  # rows over which a served rate is averaged
 
 
@@ -32,7 +33,9 @@ class EngineLoad:
     instances_ready: int
     instances_total: int
     instances_max: int
+    instances_coming: int = 0  # of `instances_total`, those that start on a node that is well
     served_rps: float
+    demand_rps: float  # of its users: the usual rate before the trouble, or the present one
     capacity_rps: float  # per instance with every slot taken; queues are endless there
     slots: float  # sequences that one instance runs at once
     wait_s: float  # longest queueing that the SLO leaves room for
@@ -48,17 +51,25 @@ class EngineLoad:
         Source: Erlang C with the instances' slots as servers, P(wait > t) = C exp(-(c mu - l) t).
         Differs: arrivals here come in bursts; `BURST_RATIO` keeps a distance for them.
         """
-        servers = round(self.slots * instances) if not isnan(self.slots) else 0
-        if servers < 1 or isnan(self.capacity_rps):
+        if instances < 1 or isnan(self.late_ratio(instances, 0.0)):
             return float("nan")
-        rate_rps = self.capacity_rps / self.slots
-        low, high = 0.0, servers * rate_rps
+        low, high = 0.0, instances * self.capacity_rps
         for _ in range(30):
             middle = (low + high) / 2.0
-            late = _erlang_c(servers, middle / rate_rps)
-            late *= exp(-(servers * rate_rps - middle) * self.wait_s)
-            low, high = (middle, high) if late <= self.wait_ratio else (low, middle)
-        return BURST_RATIO * low
+            fits = self.late_ratio(instances, middle) <= self.wait_ratio
+            low, high = (middle, high) if fits else (low, middle)
+        return low
+
+    def late_ratio(self, instances: int, demand_rps: float) -> float:
+        """Share of requests that wait too long at a rate; NaN where nothing is known."""
+        if instances < 1:
+            return 1.0
+        servers = round(self.slots * instances) if not isnan(self.slots) else 0
+        if servers < 1 or isnan(self.capacity_rps) or isnan(demand_rps):
+            return float("nan")
+        rate_rps, demand_rps = self.capacity_rps / self.slots, demand_rps / BURST_RATIO
+        late = _erlang_c(servers, demand_rps / rate_rps)
+        return late * exp(-max(0.0, servers * rate_rps - demand_rps) * self.wait_s)
 
     def headroom_rps(self) -> float:
         """What the ready instances could serve in time on top; 0 where the frame does not say."""
@@ -72,8 +83,14 @@ class EngineLoad:
         return self.waiting / full_rps if full_rps > 0 else float("nan")
 
 
-def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...]:
-    """Load of every engine service, by (region, service)."""
+def engine_loads(
+    snapshot: Snapshot, config: ActConfig, *, onset_s: float = inf
+) -> tuple[EngineLoad, ...]:
+    """Load of every engine service, by (region, service).
+
+    Args:
+        onset_s: when the trouble began; before it, what was served is what users asked for.
+    """
     engines = sorted(
         (s for s in snapshot.services if s.engine), key=lambda s: (s.region, s.service)
     )
@@ -91,7 +108,9 @@ def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...
             instances_ready=s.ready_replicas,
             instances_total=s.replicas,
             instances_max=s.replicas_max,
+            instances_coming=_coming(snapshot, s),
             served_rps=_recent(rates[s.region, s.service][0]),
+            demand_rps=_demand(snapshot.frame, *rates[s.region, s.service][:2], onset_s=onset_s),
             capacity_rps=capacity_rps,
             slots=max(fullest, default=float("nan")),
             wait_s=WAIT_SHARE * min((slo.ttft_s for slo in snapshot.slos), default=1.0),
@@ -112,7 +131,8 @@ def engine_loads(snapshot: Snapshot, config: ActConfig) -> tuple[EngineLoad, ...
 def instances_to_add(load: EngineLoad, config: ActConfig) -> int:
     """Instances to start now so that the demand at the end of a cold start is served.
 
-    At least one: whoever asks has found the service too small. Bounded by the owner's limit.
+    At least one, unless instances are starting already: whoever asks has found the service too
+    small. Bounded by the owner's limit.
     """
     room = max(0, load.instances_max - load.instances_total)
     demand_rps = demand_quantile(
@@ -122,7 +142,9 @@ def instances_to_add(load: EngineLoad, config: ActConfig) -> int:
         quantile=config.demand_quantile,
     )
     most = max(0, min(room, config.scale_add_max))
-    for add in range(1, most):
+    # What starts already comes sooner than anything that is ordered now.
+    least = 1 if load.instances_coming < 1 else 0
+    for add in range(least, most):
         # Not `>=`: an unknown rate is NaN, and then one instance is what can be justified.
         if not load.fits_rps(load.instances_total + add) < demand_rps:
             return add
@@ -192,6 +214,25 @@ def _arriving(frame: MetricFrame, served: FloatArray, waiting: FloatArray) -> Fl
     growth = np.nan_to_num(np.diff(waiting)) / np.diff(frame.times_s)
     arriving: FloatArray = np.maximum(served + growth, 0.0)
     return arriving
+
+
+def _demand(
+    frame: MetricFrame, served: FloatArray, waiting: FloatArray, *, onset_s: float
+) -> float:
+    """Highest of the usual rate and the present one; NaN where neither is known."""
+    arriving, ends_s = _arriving(frame, served, waiting), frame.times_s[1:]
+    usual = arriving[(ends_s <= onset_s) & (ends_s > min(onset_s, frame.times_s[-1]) - USUAL_S)]
+    known = [part[~np.isnan(part)] for part in (usual, arriving[-RATE_ROWS:])]
+    return max((float(part.mean()) for part in known if len(part)), default=float("nan"))
+
+
+def _coming(snapshot: Snapshot, engine: ServiceRecord) -> int:
+    well = {node.name for node in snapshot.nodes if node.ready}
+    return sum(
+        pod.phase in (PodPhase.PENDING, PodPhase.RUNNING) and not pod.ready and pod.node in well
+        for pod in snapshot.pods
+        if (pod.region, pod.service) == (engine.region, engine.service)
+    )
 
 
 def _recent(series: FloatArray) -> float:

@@ -68,7 +68,7 @@ class ActConfig:
     demand_quantile: float = 0.9
     cold_start_quantile: float = 0.8
     cold_start_s_default: float = 60.0  # until a start was observed
-    shift_share_max: float = 0.8
+    shift_share_max: float = 1.0
     shift_share_min: float = 0.15
     admission_ratio_min: float = 0.4
     admission_ratio_max: float = 0.9

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 
 from ops.capacity import engine_loads
 from ops.config import LoopConfig
+from ops.moves import make_room, shift_away
 from ops.remedies import (
     Context,
+    Distress,
     drain_node,
     limit_admission,
     pod_of,
     replace_pod,
     restart_pod,
     roll_back,
-    shift_away,
     surge,
 )
 from ops.state import Action, Incident, Snapshot
@@ -33,6 +34,7 @@ MENDABLE: Plan = ((roll_back,), (restart_pod,), (surge,), (shift_away,))
 ENGINE_MENDABLE: Plan = ((roll_back,), (surge, shift_away), (restart_pod,))
 OVERLOADED: Plan = ((roll_back,), (surge, shift_away), (limit_admission,))
 ANY: tuple[Class, ...] = ()
+UNKNOWN = Distress()
 
 # Kind of entity -> (classes, plan); an empty tuple of classes matches every class.
 PLANS: Mapping[EntityKind, tuple[tuple[tuple[Class, ...], Plan], ...]] = {
@@ -49,10 +51,13 @@ PLANS: Mapping[EntityKind, tuple[tuple[tuple[Class, ...], Plan], ...]] = {
     EntityKind.NODE: ((ANY, ((drain_node,), (shift_away,))),),
     EntityKind.SERVICE: (
         ((Class.LOSS, Class.START_UP), ((roll_back,), (surge, shift_away))),
-        ((Class.CODE, Class.CONFIG_CHANGE, Class.POOL), ((roll_back,), (shift_away,), (surge,))),
+        (
+            (Class.CODE, Class.CONFIG_CHANGE, Class.POOL),
+            ((roll_back,), (make_room,), (shift_away,), (surge,)),
+        ),
         (ANY, OVERLOADED),
     ),
-    EntityKind.LINK: ((ANY, ((roll_back,), (shift_away,))),),
+    EntityKind.LINK: ((ANY, ((roll_back,), (make_room,), (shift_away,))),),
     EntityKind.WORKLOAD: ((ANY, OVERLOADED),),
     EntityKind.REGISTRY: ((ANY, ((shift_away,),)),),
     EntityKind.TELEMETRY: (),
@@ -66,6 +71,7 @@ def propose(
     *,
     regions_suffering: frozenset[str],
     config: LoopConfig,
+    distress: Distress = UNKNOWN,
 ) -> tuple[tuple[Action, ...], ...]:
     """Alternatives against `cause`, best first; the actions of one alternative go together.
 
@@ -83,8 +89,10 @@ def propose(
         began_at_s=incident.began_at_s,
         region_served=incident.symptom.region,
         snapshot=snapshot,
-        loads=engine_loads(snapshot, config.act),
+        loads=engine_loads(snapshot, config.act, onset_s=incident.began_at_s),
         regions_suffering=regions_suffering,
+        symptom_ratio=incident.symptom.bad_ratio,
+        distress=distress,
         config=config.act,
     )
     pod = pod_of(context)

@@ -10,6 +10,7 @@ import numpy as np
 from ops.config import LoopConfig
 from ops.outcome import Share
 from ops.ports import Diagnoser
+from ops.remedies import Distress
 from ops.slo import BoolArray, Count, Key, SloMeter, bads, totals, window_counts
 from ops.state import (
     Action,
@@ -174,6 +175,20 @@ class Turn:
             span_s = min(span_s, max(float(meter.times_s[-1]) - since_s, step_s))
         counts = window_counts(meter, span_s=span_s)[self.positions(keys)]
         return Share(bad=float(np.sum(bads(counts))), total=float(np.sum(totals(counts))))
+
+    def distress(self, region: str) -> Distress:
+        """What users of a region go through now, against what is usual there."""
+        rows = [i for i, key in enumerate(self.state.meter.keys) if key[0] == region]
+        span_s = self.config.outcome.window_s
+        counts = window_counts(self.state.meter, span_s=span_s)[rows].sum(axis=0)
+        usual, watch = self.state.watch.sums[rows, Count.FINISHED], self.state.watch
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total, usual_rps = totals(counts), np.sum(usual / watch.seconds[rows])
+            return Distress(
+                bad_ratio=float(bads(counts) / total),
+                failed_ratio=float(counts[Count.FAILED] / total),
+                rate_ratio=float(counts[Count.FINISHED] / span_s / usual_rps),
+            )
 
     def usual_ratio(self, keys: tuple[Key, ...]) -> float:
         """Bad share of `keys` when nothing is wrong."""

@@ -26,6 +26,15 @@ REVERSIBLE_CHANGES = frozenset({ChangeKind.DEPLOY, ChangeKind.CONFIG, ChangeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Distress:
+    """What the users of the region that suffers go through now; NaN where nobody knows."""
+
+    bad_ratio: float = float("nan")
+    failed_ratio: float = float("nan")
+    rate_ratio: float = float("nan")  # requests that end, over the usual number: tries included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a remedy may look at."""
 
@@ -35,6 +44,8 @@ class Context:
     snapshot: Snapshot
     loads: tuple[EngineLoad, ...]
     regions_suffering: frozenset[str]
+    symptom_ratio: float  # bad share of the symptom
+    distress: Distress
     config: ActConfig
 
     @property
@@ -212,45 +223,11 @@ def _load(context: Context, region: str, service: str) -> EngineLoad | None:
     )
 
 
-def shift_away(context: Context) -> Action | None:
-    """Send users of the accused region to the healthy region with most headroom."""
-    away = context.region_served or context.cause.entity.region
-    own_rps = sum(load.served_rps for load in context.loads if load.region == away)
-    own_rps += sum(_growth_rps(load) for load in context.loads if load.region == away)
-    healthy = [
-        (load.headroom_rps(), load.region)
-        for load in context.loads
-        if load.region not in context.regions_suffering and load.region != away
-        if _serving(context.snapshot, load.region)
-    ]
-    if not healthy:
-        return None
-    headroom_rps, to_region = max(healthy)
-    share = min(context.config.shift_share_max, headroom_rps / own_rps if own_rps > 0 else 0.0)
-    if not share >= context.config.shift_share_min:  # also when it is NaN
-        return None
-    share = round(share, 2)
-    return Action(
-        action_id="",
-        kind=ActionKind.SHIFT_TRAFFIC,
-        target=Entity(EntityKind.WORKLOAD, away),
-        params={"to_region": to_region, "share": share},
-        reason=f"{to_region} is healthy and can take {headroom_rps:.2f} requests/s more",
-        undo=f"give {away} its own traffic back",
-        command=f"kubectl --context {away} patch httproute --type=json  "
-        f"# weight of the backends of {to_region}: {share:.2f}",
-    )
-
-
 def _growth_rps(load: EngineLoad) -> float:
     """Requests/s that arrive beyond what is served, over the newest rows."""
     recent = load.arriving_rps[-6:]
     known = recent[recent == recent]  # NaN differs from itself
     return max(0.0, float(known.mean()) - load.served_rps) if len(known) else 0.0
-
-
-def _serving(snapshot: Snapshot, region: str) -> bool:
-    return all(s.ready_replicas > 0 for s in snapshot.services if s.region == region)
 
 
 def limit_admission(context: Context) -> Action | None:

@@ -209,6 +209,41 @@ def test_scale_out_is_sized_by_the_forecast(fleet):
     assert instances_to_add(unknown, ActConfig()) == 1
 
 
+def test_what_starts_already_is_capacity_on_the_way(fleet):
+    for _ in range(60):
+        fleet.advance()
+    pod = fleet.pods["east-engine-0"]
+    fleet.pods["east-engine-0"] = replace(pod, phase=PodPhase.PENDING, ready=False)
+    load = engine_loads(fleet.snapshot(), ActConfig())[0]
+    assert load.instances_coming == 1
+    assert instances_to_add(load, ActConfig()) == 0
+    fleet.nodes["east-n0"] = replace(fleet.nodes["east-n0"], ready=False)
+    load = engine_loads(fleet.snapshot(), ActConfig())[0]
+    assert load.instances_coming == 0  # nothing starts on a lost node
+    assert instances_to_add(load, ActConfig()) == 1
+
+
+def test_demand_is_what_users_asked_for_before_the_trouble(fleet):
+    for _ in range(60):
+        fleet.advance()
+    fleet.engine_share["east"] = 0.1
+    for _ in range(12):
+        fleet.advance()
+    load = engine_loads(fleet.snapshot(), ActConfig(), onset_s=300.0)[0]
+    assert load.served_rps == pytest.approx(0.4)
+    assert load.demand_rps == pytest.approx(4.0)
+
+
+def test_room_is_made_first_where_only_all_users_elsewhere_would_help(ask):
+    ask.fleet.engine_share["west"] = 0.8
+    for _ in range(60):
+        ask.fleet.advance()
+    kinds = ask("link:east/door->engine", Class.NETWORK)
+    assert kinds[0] == (SCALE,)
+    # What comes back by itself is back before new instances are.
+    assert (SCALE,) not in ask("link:east/door->engine", Class.LOSS)
+
+
 def test_topology_knows_pods_that_are_gone(fleet):
     snapshot = fleet.advance()
     gone = [p for p in snapshot.pods if p.name != "east-engine-0"]

@@ -282,6 +282,30 @@ def test_after_an_effective_action_the_loop_waits(fleet, memory_leak):
     assert len(loop.of(DecisionKind.ACT)) == 1
 
 
+def test_users_are_sent_to_new_room_once_all_of_it_is_ready(fleet, make_cause, make_result):
+    link = make_result(make_cause("link:east/door->engine", ResourceClass.NETWORK))
+    loop = Loop(fleet, link).run(HEALTHY_STEPS)
+    loop.run(8, slow={"east": 0.6})
+    (room,) = loop.of(DecisionKind.ACT)
+    assert room.action.target == Entity(EntityKind.SERVICE, "west", "engine")
+    west, add = fleet.services["west", "engine"], int(room.action.params["add"])
+    assert add >= 2
+    fleet.services["west", "engine"] = replace(west, replicas=2 + add, ready_replicas=1 + add)
+    loop.run(8, slow={"east": 0.6})
+    assert len(loop.of(DecisionKind.ACT)) == 1
+    fleet.services["west", "engine"] = replace(west, replicas=2 + add, ready_replicas=2 + add)
+    loop.run(2, slow={"east": 0.6})
+    _, shift = loop.of(DecisionKind.ACT)
+    assert shift.action.params == {"to_region": "west", "share": 1.0}
+    assert loop.of(DecisionKind.OUTCOME) == []  # the room is judged by its users
+    fleet.weights = {"east": {"east": 0.0, "west": 1.0}}
+    loop.run(20)
+    verdicts = {d.action.kind: d.details["verdict"] for d in loop.of(DecisionKind.OUTCOME)}
+    assert verdicts == {
+        ActionKind.SHIFT_TRAFFIC: Verdict.EFFECTIVE, ActionKind.SCALE_OUT: Verdict.EFFECTIVE,
+    }  # fmt: skip
+
+
 @pytest.fixture
 def lost_region(make_cause, make_result):
     return make_result(make_cause("service:east/engine", ResourceClass.LOSS))
@@ -289,6 +313,7 @@ def lost_region(make_cause, make_result):
 
 def shifted(fleet, result):
     """A loop that has moved traffic from east to west because east's engines are gone."""
+    fleet.engine_share["west"] = 0.4  # room for the other region's users
     loop = Loop(fleet, result).run(HEALTHY_STEPS)
     east = fleet.services["east", "engine"]
     fleet.services["east", "engine"] = replace(east, ready_replicas=1)
