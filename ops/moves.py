@@ -62,7 +62,7 @@ def make_room(context: Context) -> Action | None:
                 choices.append((relief.gain, -add, to))
     if not choices:
         return None
-    _, less, to = max(choices, key=lambda c: (c[1], c[0], c[2].region))
+    _, less, to = max(choices, key=lambda c: (round(c[0], 1), c[1], c[2].region))
     replicas = to.instances_total - less
     return Action(
         action_id="",

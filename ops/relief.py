@@ -15,7 +15,6 @@ from ops.capacity import EngineLoad
 REQUEST_WEIGHT = 0.25  # of a request saved in a minute that is lost anyway
 SHARE_STEP = 0.05
 TRIES_MAX = 4.0
-SPARE_RATIO = 0.5  # of its error budget, which the other region keeps in any case
 GAIN_MIN = 0.02  # of the ailing region's traffic; less is not worth a change
 
 
@@ -67,8 +66,8 @@ def best_relief(
     for k in range(1, round(share_max / SHARE_STEP) + 1):
         share = k * SHARE_STEP
         late_ratio = _late_there(away, to, ailment, share=share, added=added)
-        if not late_ratio <= SPARE_RATIO * to.wait_ratio:  # also when it is NaN
-            break
+        if not late_ratio <= to.wait_ratio:  # also when it is NaN
+            break  # its own users may not be lost for those of the other
         gain = (before - _loss(away, to, ailment, share=share, added=added)) / demand_rps
         if gain > best.gain + 1e-9:  # a NaN is no gain
             cures = staying_ratio(away, ailment, share=share) <= away.wait_ratio
@@ -103,4 +102,5 @@ def _late_there(
 
 def _weight(bad_ratio: float, budget_ratio: float) -> float:
     """Chance that a minute is lost, rising to 1 at the whole budget, plus its bad requests."""
-    return min(1.0, bad_ratio / max(budget_ratio, 1e-9)) + REQUEST_WEIGHT * bad_ratio
+    spent_ratio = min(1.0, bad_ratio / max(budget_ratio, 1e-9))
+    return spent_ratio * spent_ratio + REQUEST_WEIGHT * bad_ratio
