@@ -135,16 +135,18 @@ def instances_to_add(load: EngineLoad, config: ActConfig) -> int:
     small. Bounded by the owner's limit.
     """
     room = max(0, load.instances_max - load.instances_total)
-    demand_rps = demand_quantile(
-        load.arriving_rps,
-        step_s=load.step_s,
-        horizon_s=load.cold_start_s,
-        quantile=config.demand_quantile,
-    )
+    # What starts already comes sooner than anything that is ordered now: it need only be enough.
+    coming = load.instances_coming > 0
+    demand_rps = load.demand_rps
+    if not coming:
+        demand_rps = demand_quantile(
+            load.arriving_rps,
+            step_s=load.step_s,
+            horizon_s=load.cold_start_s,
+            quantile=config.demand_quantile,
+        )
     most = max(0, min(room, config.scale_add_max))
-    # What starts already comes sooner than anything that is ordered now.
-    least = 1 if load.instances_coming < 1 else 0
-    for add in range(least, most):
+    for add in range(0 if coming else 1, most):
         # Not `>=`: an unknown rate is NaN, and then one instance is what can be justified.
         if not load.fits_rps(load.instances_total + add) < demand_rps:
             return add
