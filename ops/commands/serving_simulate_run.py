@@ -230,8 +230,7 @@ def _json(asked: Asked, traffic: Traffic, fleet: str, done: Done, made: dict[str
 
 
 def _fleet_text(fleet: FleetConfig) -> str:
-    gpu = fleet.cost_model().gpu.label
-    gpus = f"{fleet.tp_degree} × {gpu}" if fleet.tp_degree > 1 else gpu
+    gpus = fleet.cost_model().gpu.label_of(fleet.tp_degree)
     return f"{fleet.num_instances} × {gpus}, {fleet.model}"
 
 

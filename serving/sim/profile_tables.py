@@ -5,7 +5,8 @@ Formats (CSV, optionally gzip, told apart by their columns): kernel times of aic
 attention grid). Layer times belong to a model and a tensor split: the file name says so
 (`layers_<gpu>_<model>_tp<t>_<kind>.csv`).
 
-Held-out rule: the distinct values of a table's key columns in ascending order, every second one.
+Held-out rule: the black fields of a checkerboard over the distinct values of a table's key
+columns, so that both halves see every value of each column, but no shape twice.
 Keys: (n, k) of GEMMs, (q_heads, kv_heads) of attention kernels, sizes in layer tables.
 """
 
@@ -132,7 +133,9 @@ def _model_of(path: Path) -> tuple[ModelProfile, int]:
 
 
 def _rows(sizes: Columns, seconds: Array, is_used: Mask, *keys: Array) -> Rows:
-    place = np.unique(np.stack(keys), axis=1, return_inverse=True)[1].reshape(-1)
+    place = np.zeros(len(seconds), dtype=np.int64)
+    for key in keys:
+        place += np.unique(key, return_inverse=True)[1].reshape(-1)
     is_used = is_used & (seconds > 0)
     return Rows(sizes=sizes, seconds=seconds, is_used=is_used, is_held_out=place % 2 == 1)
 

@@ -77,6 +77,13 @@ class GpuProfile:
             return self.key
         return f"{self.name} (unfitted: efficiencies of {self.borrowed_from})"
 
+    def label_of(self, num_gpus: int) -> str:
+        """The label of an instance on so many GPUs: links may be unfitted where kernels are not."""
+        if num_gpus == 1:
+            return self.label
+        only_links = self.is_fitted and "allreduce" in self.assumed
+        return f"{num_gpus} × {self.label}{' (all-reduce unfitted)' if only_links else ''}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:

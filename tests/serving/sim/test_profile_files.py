@@ -50,6 +50,9 @@ def test_shipped_files_are_found_by_gpu_and_engine() -> None:
         assert "gemm" not in profile.assumed
         assert CostModel.of(gpu=key, model="llama-3.1-8b").gpu is profile
     assert find_gpu("RTX-4090").key == "RTX-4090@vllm-0.19.0"
+    assert find_gpu("RTX-4090").label_of(2) == "2 × RTX-4090@vllm-0.19.0 (all-reduce unfitted)"
+    assert find_gpu("A100@vllm-0.14.0").label_of(2) == "2 × A100@vllm-0.14.0"
+    assert find_gpu("A100").label_of(4) == "4 × A100"
 
 
 def test_a_gpu_without_tables_borrows_and_says_so() -> None:
@@ -60,6 +63,8 @@ def test_a_gpu_without_tables_borrows_and_says_so() -> None:
     assert profile.bytes_per_s == 4.8e12
     assert profile.gemm_flops_ratio == lender.gemm_flops_ratio
     assert {"gemm", "decode", "mixed"} <= set(profile.assumed)
+    assert profile.label_of(1) == profile.label
+    assert profile.label_of(2) == f"2 × {profile.label}"
     assert find_gpu("L40S").borrowed_from == "RTX-4090@vllm-0.19.0"
     # Half the links, half the bus.
     assert (
