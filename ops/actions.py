@@ -158,17 +158,13 @@ def return_shifted(turn: Turn, region: str, *, reason: str) -> Case | None:
     """Take back every shift into a region that has begun to suffer.
 
     Returns:
-        The case whose shift it was, None when nobody's users were sent there.
+        The case whose shift it was, None when nobody's users were sent there. The requests of a
+        shift stay for a while after it was taken back: until then what they cost is its price.
     """
     blamed = None
     for case in turn.open_cases:
-        for record in case.incident.actions:
-            action = record.action
-            if action.kind is not ActionKind.SHIFT_TRAFFIC or action.action_id in case.undone:
-                continue
-            if action.params.get("to_region") == region and record.verdict is not Verdict.BLOCKED:
-                case = take_back(turn, case, record, reason=reason)
-                blamed = case
+        for record in case.shifts_to(region, now_s=turn.now_s, echo_s=turn.config.act.shift_echo_s):
+            blamed = case = take_back(turn, case, record, reason=reason)
     return blamed
 
 

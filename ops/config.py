@@ -74,6 +74,8 @@ class ActConfig:
     admission_ratio_max: float = 0.9
     admission_hold_s: float = 90.0  # a limit is lifted after this long, whatever happens
     shift_hold_s: float = 420.0  # traffic stays away at least this long
+    # After it ended its requests still queue, run and stand in the windows of detection.
+    shift_echo_s: float = 180.0
     retry_s: float = 30.0  # pause before refused proposals are made again
     watch_s: float = 60.0  # pause after an effective action: what is left may go by itself
     actions_max_per_incident: int = 4

@@ -222,9 +222,13 @@ def _jump(turn: Turn, case: Case) -> Symptom | None:
     z = z_scores(bads(recent), totals(recent), bads(before), totals(before))
     with np.errstate(invalid="ignore", divide="ignore"):
         was, now = bads(before) / totals(before), bads(recent) / totals(recent)
+    echo_s = turn.config.act.shift_echo_s
+    own = [  # what a region suffers from users that we sent there has a cause already
+        key for key in case.keys if not case.shifts_to(key[0], now_s=turn.now_s, echo_s=echo_s)
+    ]
     hits = [
         (float(z[i]), i)
-        for i in turn.positions(case.keys)
+        for i in turn.positions(tuple(own))
         if z[i] >= detect.z_min and now[i] - was[i] >= JUMP_RATIO_MIN
     ]
     if not hits:

@@ -14,12 +14,14 @@ from ops.remedies import Distress
 from ops.slo import BoolArray, Count, Key, SloMeter, bads, totals, window_counts
 from ops.state import (
     Action,
+    ActionKind,
     ActionRecord,
     Decision,
     DecisionKind,
     Incident,
     IncidentPhase,
     Snapshot,
+    Verdict,
 )
 from ops.symptoms import Watch, calm
 from ops.topology import discover
@@ -46,6 +48,22 @@ class Case:
     def open(self) -> bool:
         """Whether the incident still needs the loop."""
         return self.incident.phase is not IncidentPhase.RESOLVED
+
+    def shifts_to(self, region: str, *, now_s: float, echo_s: float) -> tuple[ActionRecord, ...]:
+        """Shifts of traffic into a region that run, or were taken back less than `echo_s` ago."""
+        ended_s = {
+            r.action.params["action_id"]: r.decided_at_s
+            for r in self.incident.actions
+            if r.action.kind is ActionKind.UNDO
+        }
+        return tuple(
+            r
+            for r in self.incident.actions
+            if r.action.kind is ActionKind.SHIFT_TRAFFIC
+            and r.action.params.get("to_region") == region
+            and r.verdict is not Verdict.BLOCKED
+            and now_s - ended_s.get(r.action.action_id, now_s) < echo_s
+        )
 
     @property
     def cause(self) -> Entity | None:

@@ -339,3 +339,19 @@ def test_a_shift_that_hurts_where_it_goes_is_taken_back(fleet, lost_region):
     undone = [d for d in loop.of(DecisionKind.ACT) if d.action.kind is ActionKind.UNDO]
     assert len(undone) == 1 and "west" in undone[0].reason
     assert len(loop.state.incidents) == 1
+
+
+@pytest.mark.parametrize(("calm_steps", "num_asked"), [(0, 1), (40, 2)])
+def test_what_a_shift_left_behind_is_its_price_for_a_while(
+    fleet, lost_region, make_cause, make_result, calm_steps, num_asked
+):
+    loop, east = shifted(fleet, lost_region)
+    loop.run(24)
+    fleet.services["east", "engine"] = east
+    loop.run(6)  # east is whole: its users go home
+    assert ActionKind.UNDO in {d.action.kind for d in loop.of(DecisionKind.ACT)}
+    loop.run(calm_steps)
+    west = make_result(make_cause("pod:west/west-engine-0", ResourceClass.GPU_CLOCK))
+    loop.diagnoser = FakeDiagnoser([west])
+    loop.run(8, slow={"west": 0.7})
+    assert len(loop.of(DecisionKind.OPEN)) == num_asked
