@@ -14,16 +14,15 @@ from datetime import date
 import numpy as np
 
 from serving.workload.formats.cells import Cells, Table
+from serving.workload.formats.columns import Columns
 from serving.workload.formats.numerals import Ints, Unsure
 from serving.workload.formats.rows import (
     TOKENS_MAX,
     BadRow,
-    Columns,
     Header,
     RowReader,
     TraceFormat,
     column_names,
-    grow,
     out_of_order,
     parse_count,
 )
@@ -88,10 +87,10 @@ class AzureReader:
             self._first_ns = int(at_ns[0])
         self._last_ns = int(at_ns[-1])
         columns = self._columns
-        grow(columns.arrival_s, (at_ns - self._first_ns) / NS_PER_S)
-        grow(columns.prompt, prompt)
-        grow(columns.output, output)
-        grow(columns.images, images)
+        columns.arrival_s.grow((at_ns - self._first_ns) / NS_PER_S)
+        columns.prompt.grow(prompt)
+        columns.output.grow(output)
+        columns.images.grow(images)
 
     def row(self, line: str) -> None:
         """Take one row."""

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from serving.workload.formats.columns import Columns
 from serving.workload.formats.json_rows import JsonTable, number, parse_ids, parse_object
 from serving.workload.formats.numerals import Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
     TOKENS_MAX,
     BadRow,
-    Columns,
     RowReader,
     TraceFormat,
-    grow,
     out_of_order,
     parse_name,
 )
@@ -69,12 +68,13 @@ class BailianReader:
         self._last_s = float(at_s[-1])
         columns = self._columns
         columns.session.extend(map(self._session, chat.tolist(), parent.tolist()))
-        grow(columns.arrival_s, at_s)
-        grow(columns.prompt, prompt)
-        grow(columns.output, output)
-        grow(columns.turn, turn)
-        grow(columns.kind, kind)
-        columns.grow_prefix(rows.ids, rows.id_counts)
+        columns.arrival_s.grow(at_s)
+        columns.prompt.grow(prompt)
+        columns.output.grow(output)
+        columns.turn.grow(turn)
+        columns.kind.grow(kind)
+        columns.prefix_ids.grow(rows.ids)
+        columns.prefix_counts.grow(rows.id_counts)
 
     def row(self, line: str) -> None:
         """Take one row."""
@@ -98,7 +98,7 @@ class BailianReader:
         columns.kind.append(kind)
         columns.session.append(self._session(chat, parent))
         columns.prefix_ids.extend(ids)
-        columns.prefix_ends.append(len(columns.prefix_ids))
+        columns.prefix_counts.append(len(ids))
 
     def table(self, trace_id: str) -> RequestTable:
         """The rows taken so far."""

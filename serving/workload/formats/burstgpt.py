@@ -12,18 +12,17 @@ from __future__ import annotations
 import numpy as np
 
 from serving.workload.formats.cells import Cells, Table
+from serving.workload.formats.columns import Columns
 from serving.workload.formats.numerals import Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
     TOKENS_MAX,
     BadRow,
-    Columns,
     Header,
     Names,
     RowReader,
     TraceFormat,
     column_names,
-    grow,
     out_of_order,
     parse_count,
     parse_name,
@@ -87,14 +86,14 @@ class BurstGptReader:
             self._first_s = float(at_s[0])
         self._last_s = float(at_s[-1])
         columns = self._columns
-        grow(columns.arrival_s, at_s - self._first_s)
-        grow(columns.prompt, prompt)
-        grow(columns.output, output)
-        grow(columns.kind, kind)
-        grow(columns.model, model)
-        grow(columns.status, np.where(output > 0, Status.OK, Status.FAILED))
+        columns.arrival_s.grow(at_s - self._first_s)
+        columns.prompt.grow(prompt)
+        columns.output.grow(output)
+        columns.kind.grow(kind)
+        columns.model.grow(model)
+        columns.status.grow(np.where(output > 0, Status.OK, Status.FAILED))
         if elapsed_s is not None:
-            grow(columns.e2e_s, elapsed_s)
+            columns.e2e_s.grow(elapsed_s)
         if names is not None:
             known = self._sessions
             columns.session.extend(

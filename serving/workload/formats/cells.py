@@ -16,7 +16,7 @@ EXACT_DIGITS_MAX = 15  # below 2^53, so that one division rounds as a decimal pa
 TENS = 10.0 ** np.arange(EXACT_DIGITS_MAX + 1)
 INT_TENS = 10 ** np.arange(EXACT_DIGITS_MAX + 1, dtype=np.int64)
 LEAST = np.array([0, 0, *(10**n for n in range(1, DIGITS_MAX))])  # of each number of digits
-NO_DOT = np.array(-1)
+BYTES_PER_DOT = 64  # fewer dots are looked up one by one
 FLOAT_CHARS = b"0123456789.e-+"
 
 
@@ -34,19 +34,23 @@ class Cells:
         seen = self.text.bytes
         is_mark = seen == COMMA
         is_mark |= seen == NEWLINE
-        if b"." in raw:
-            is_mark |= seen == DOT
+        is_dot = seen == DOT
+        num_dots = np.count_nonzero(is_dot)
+        if num_dots > len(raw) // BYTES_PER_DOT:
+            is_mark |= is_dot
             marks = np.flatnonzero(is_mark)
-            kinds = seen[marks]
+            kinds = seen.take(marks)
             cuts = np.flatnonzero(kinds != DOT)
             before = cuts - 1  # -1 for the very first is the closing newline: no dot either
-            self.ends: Ints = marks[cuts]
+            self.ends: Ints = marks.take(cuts)
             self.dots: Ints = np.where(kinds[before] == DOT, marks[before], -1)
             kinds = kinds[cuts]
         else:
             self.ends = np.flatnonzero(is_mark)
-            self.dots = np.broadcast_to(NO_DOT, self.ends.shape)
-            kinds = seen[self.ends]
+            self.dots = np.full(len(self.ends), -1)
+            dots = np.flatnonzero(is_dot)
+            self.dots[np.searchsorted(self.ends, dots)] = dots
+            kinds = seen.take(self.ends)
         self.starts: Ints = np.empty_like(self.ends)
         self.starts[0] = 0
         np.add(self.ends[:-1], 1, out=self.starts[1:])

@@ -10,7 +10,6 @@ Source: sir-lab/data-release; "Serverless Cold Starts and Where to Find Them", E
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.workload.formats.cells import Cells, Table
+from serving.workload.formats.columns import Column
 from serving.workload.formats.numerals import Ints, Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
@@ -27,8 +27,6 @@ from serving.workload.formats.rows import (
     RowReader,
     TraceFormat,
     column_names,
-    frozen,
-    grow,
     parse_count,
     parse_number,
 )
@@ -86,11 +84,11 @@ class HuaweiReader:
         self._counts, self._numbers, self._optional = tuple(counts), (*numbers,), (*optional,)
         names = (*counts, *numbers, *optional, REQUEST, POD)
         self._at = {name: header.at(name) for name in names}
-        self._columns: dict[str, array[Any]] = {
-            **{name: array("B" if name == CLUSTER else "i") for name in counts},
-            **{name: array("d") for name in (*numbers, *optional)},
-            REQUEST: array("Q"),
-            **{name: array(code) for name, code in POD_CODES.items()},
+        self._columns: dict[str, Column] = {
+            **{name: Column("B" if name == CLUSTER else "i") for name in counts},
+            **{name: Column("d") for name in (*numbers, *optional)},
+            REQUEST: Column("Q"),
+            **{name: Column(code) for name, code in POD_CODES.items()},
         }
 
     def block(self, raw: bytes) -> None:
@@ -114,7 +112,7 @@ class HuaweiReader:
             (*counts, *numbers, keys, *pods),
             strict=True,
         ):
-            grow(self._columns[name], values)
+            self._columns[name].grow(values)
 
     def row(self, line: str) -> None:
         """Take one row."""
@@ -163,7 +161,7 @@ class HuaweiReader:
 
     def _frozen(self, time_column: str) -> dict[str, NDArray[Any]]:
         """All columns in order of time."""
-        columns = {name: frozen(column) for name, column in self._columns.items()}
+        columns = {name: column.frozen() for name, column in self._columns.items()}
         stamps = columns[time_column]
         if (np.diff(stamps) < 0).any():
             order = np.argsort(stamps, kind="stable")

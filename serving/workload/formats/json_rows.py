@@ -38,7 +38,9 @@ class JsonTable:
         if (cells.last - first < num_fields).any():
             raise Unsure
         for k, (_, prefix) in enumerate(keys):
-            if not cells.text.begins(cells.starts[first + k], prefix).all():
+            wanted = np.frombuffer(prefix, dtype=np.uint8)
+            places = cells.starts[first + k][:, None] + np.arange(len(prefix))
+            if (cells.text.bytes.take(places, mode="clip") != wanted).any():
                 raise Unsure
         self._table = Table(cells, first)
         self._at = {name: k for k, (name, _) in enumerate(keys)}
@@ -73,7 +75,7 @@ class JsonTable:
         starts, ends = self._span(name)
         seen, raw = self._table.cells.text.bytes, self._table.cells.text.raw
         quoted = (seen[starts] == QUOTE) & (seen[ends - 1] == QUOTE) & (ends - starts >= 2)
-        if not quoted.all() or b"\\" in raw or raw.count(b'"') != self._quotes(1):
+        if not quoted.all() or b"\\" in raw or np.count_nonzero(seen == QUOTE) != self._quotes(1):
             raise Unsure
         return starts + 1, ends - 1
 
@@ -158,27 +160,28 @@ def _ids(cells: Cells, first: Ints, num_fields: int, skip: int) -> tuple[Ints, I
     text, last = cells.text, cells.last
     if not text.begins(cells.ends[last] - len(CLOSE), CLOSE).all():
         raise Unsure
-    wanted = np.ones(len(cells.ends), dtype=np.bool_)
-    for k in range(num_fields):
-        wanted[first + k] = False
-    at = np.flatnonzero(wanted)
-    starts, ends = cells.starts.take(at), cells.ends.take(at)
-    rows = np.arange(len(first)) * num_fields
-    openers, closers = first - rows, last - rows - num_fields  # a row's first and last in `at`
-    begin = cells.starts[first + num_fields] + skip
-    ends[closers] -= len(CLOSE)
-    if b", " in text.raw[begin[0] - skip : ends[closers[0]]]:
+    openers = first + num_fields  # cell of each row's first id
+    starts, ends = cells.starts, cells.ends.copy()
+    ends[last] -= len(CLOSE)
+    if b", " in text.raw[cells.starts[openers[0]] + skip : ends[last[0]]]:
         gaps = text.bytes.take(starts)
-        gaps[openers] = SPACE
+        gaps[first] = SPACE
         if (gaps != SPACE).any():
             raise Unsure
-        starts += 1
-    starts[openers] = begin
-    counts = closers - openers + 1
-    empty = (counts == 1) & (starts[openers] == ends[closers])
+        starts = starts + 1
+    else:
+        starts = starts.copy()
+    starts[openers] = cells.starts[openers] + skip
+    counts = last - openers + 1
+    others = [first + k for k in range(num_fields)]
+    empty = (counts == 1) & (starts[openers] == ends[last])
     if empty.any():
         counts -= empty
-        kept = np.ones(len(at), dtype=np.bool_)
-        kept[openers[empty]] = False
-        starts, ends = starts[kept], ends[kept]
-    return cells.counts(starts, ends, HASH_ID_MAX, leading_zeros=False), counts
+        others.append(openers[empty])
+    # The other cells count as one spare digit, so that no array is cut before the end.
+    wanted = np.ones(len(ends), dtype=np.bool_)
+    for at in others:
+        wanted[at] = False
+        starts[at], ends[at] = text.spare, text.spare + 1
+    ids = cells.counts(starts, ends, HASH_ID_MAX, leading_zeros=False)
+    return ids[wanted], counts

@@ -15,7 +15,7 @@ from serving.errors import TraceFormatError
 
 LINE_BYTES_MAX = 1 << 20
 HEAD_BYTES = 4096
-BLOCK_BYTES = 1 << 18  # the arrays made from one block stay in the second-level cache
+BLOCK_BYTES = 1 << 20  # larger arrays leave the caches, smaller ones cost more calls than work
 NEWLINE = ord("\n")
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -36,7 +36,7 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             _refuse_binary(path.name, handle.peek(HEAD_BYTES)[:HEAD_BYTES])
             while piece := handle.read(BLOCK_BYTES):
                 end = piece.rfind(b"\n") + 1
-                # Pieces are shorter than the cap: only the line begun before can be too long.
+                # Pieces are no longer than the cap: only the line begun before can be too long.
                 first = len(rest) + (piece.find(b"\n") if end else len(piece))
                 if first > LINE_BYTES_MAX:
                     raise TraceFormatError(

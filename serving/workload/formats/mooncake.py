@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from serving.workload.formats.columns import Columns
 from serving.workload.formats.json_rows import JsonTable, number, parse_ids, parse_object
 from serving.workload.formats.numerals import Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
     TOKENS_MAX,
-    Columns,
     RowReader,
     TraceFormat,
-    grow,
     out_of_order,
 )
 from serving.workload.table import Kind, RequestTable
@@ -51,10 +50,11 @@ class MooncakeReader:
             raise Unsure
         self._last_ms = float(at_ms[-1])
         columns = self._columns
-        grow(columns.arrival_s, at_ms / 1e3)
-        grow(columns.prompt, prompt)
-        grow(columns.output, output)
-        columns.grow_prefix(rows.ids, rows.id_counts)
+        columns.arrival_s.grow(at_ms / 1e3)
+        columns.prompt.grow(prompt)
+        columns.output.grow(output)
+        columns.prefix_ids.grow(rows.ids)
+        columns.prefix_counts.grow(rows.id_counts)
 
     def row(self, line: str) -> None:
         """Take one row."""
@@ -71,7 +71,7 @@ class MooncakeReader:
         columns.prompt.append(prompt)
         columns.output.append(output)
         columns.prefix_ids.extend(ids)
-        columns.prefix_ends.append(len(columns.prefix_ids))
+        columns.prefix_counts.append(len(ids))
 
     def table(self, trace_id: str) -> RequestTable:
         """The rows taken so far."""

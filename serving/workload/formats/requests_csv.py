@@ -9,18 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.workload.formats.cells import Cells, Table
+from serving.workload.formats.columns import Columns
 from serving.workload.formats.numerals import Ints, Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
     TOKENS_MAX,
     BadRow,
-    Columns,
     Header,
     Names,
     RowReader,
     TraceFormat,
     column_names,
-    grow,
     out_of_order,
     parse_count,
     parse_name,
@@ -95,6 +94,7 @@ class RequestsReader:
         "_block_tokens",
         "_cells",
         "_columns",
+        "_last_s",
         "_models",
         "_more",
         "_origin",
@@ -118,6 +118,7 @@ class RequestsReader:
             if header.at(name) >= 0
         )
         self._models = Names("model")
+        self._last_s = 0.0
         self._trace = ""
         self._block_tokens = 0
         self._origin = Origin.REAL
@@ -129,7 +130,6 @@ class RequestsReader:
             self._position
         )
         at_s = rows.decimals(arrival, limit=SECONDS_MAX)
-        earliest_s = self._columns.arrival_s[-1] if self._columns.arrival_s else 0.0
         num_prompt = rows.counts(prompt, limit=INT32_MAX)
         num_output = rows.counts(output, limit=INT32_MAX)
         kinds = rows.codes(kind, lambda text: _code(text, KINDS, "kind"))
@@ -139,7 +139,7 @@ class RequestsReader:
         block_tokens = rows.counts(block, limit=TOKENS_MAX)
         more = [rows.counts(at, limit=limit) for _, at, limit, _ in self._more]
         failed = (statuses == Status.FAILED) & (num_output > 0)
-        if failed.any() or at_s[0] < earliest_s or (np.diff(at_s) < 0).any():
+        if failed.any() or at_s[0] < self._last_s or (np.diff(at_s) < 0).any():
             raise Unsure
         prefix, lengths = _prefix_ids(rows, ids)
         blocks = -(-num_prompt // np.maximum(block_tokens, 1)) * (block_tokens > 0)
@@ -153,17 +153,19 @@ class RequestsReader:
         self._same_table(traces.all()[0], int(block_tokens[0]), first_origin)
         models = rows.codes(model, self._models.code)
         columns = self._columns
-        grow(columns.model, models)
-        grow(columns.arrival_s, at_s)
-        grow(columns.prompt, num_prompt)
-        grow(columns.output, num_output)
-        grow(columns.kind, kinds)
-        grow(columns.status, statuses)
-        grow(columns.session, sessions)
-        grow(columns.e2e_s, e2e_s)
-        columns.grow_prefix(prefix, lengths)
+        columns.model.grow(models)
+        self._last_s = float(at_s[-1])
+        columns.arrival_s.grow(at_s)
+        columns.prompt.grow(num_prompt)
+        columns.output.grow(num_output)
+        columns.kind.grow(kinds)
+        columns.status.grow(statuses)
+        columns.session.grow(sessions)
+        columns.e2e_s.grow(e2e_s)
+        columns.prefix_ids.grow(prefix)
+        columns.prefix_counts.grow(lengths)
         for (_, _, _, column), values in zip(self._more, more, strict=True):
-            grow(column, values)
+            column.grow(values)
 
     def row(self, line: str) -> None:
         """Take one row; what holds for the whole table is taken from the first."""
@@ -173,7 +175,7 @@ class RequestsReader:
         )
         columns = self._columns
         at_s = parse_seconds(arrival, "arrival_s")
-        if columns.arrival_s and at_s < columns.arrival_s[-1]:
+        if at_s < self._last_s:
             raise out_of_order(arrival, "arrival_s")
         kind_code = _code(kind, KINDS, "kind")
         status_code = _code(status, STATUSES, "status")
@@ -199,6 +201,7 @@ class RequestsReader:
         more = [parse_count(raw[at], name, limit=limit) for name, at, limit, _ in self._more]
         self._same_table(parse_name(trace, "trace_id"), block_tokens, origin_code)
         columns.model.append(self._models.code(model))
+        self._last_s = at_s
         columns.arrival_s.append(at_s)
         columns.prompt.append(num_prompt)
         columns.output.append(num_output)
@@ -207,7 +210,7 @@ class RequestsReader:
         columns.session.append(index)
         columns.e2e_s.append(e2e_s)
         columns.prefix_ids.extend(prefix)
-        columns.prefix_ends.append(len(columns.prefix_ids))
+        columns.prefix_counts.append(len(prefix))
         for (_, _, _, column), value in zip(self._more, more, strict=True):
             column.append(value)
 

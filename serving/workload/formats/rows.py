@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from serving.errors import TraceFormatError
 from serving.workload.starts import ColdStarts, Invocations
-from serving.workload.table import MODELS_MAX, NO_SESSION, Kind, Origin, RequestTable, Status
+from serving.workload.table import MODELS_MAX, RequestTable
 from serving.workload.windows import LoadWindows, TokenQuantiles
 
 TOKENS_MAX = 10_000_000  # beyond any context window: a larger count is a damaged cell
@@ -66,75 +62,6 @@ class TraceFormat:
     recognises: Callable[[str], bool]
     rows_are: str = "requests"
     reader: Callable[[str, str], RowReader]  # (file name, first line)
-
-
-def grow(column: array[Any], values: NDArray[Any]) -> None:
-    """Append a block's values to a column, in the column's own number type."""
-    fitting = np.ascontiguousarray(values, dtype=column.typecode)
-    column.frombytes(fitting.view(np.uint8).data)
-
-
-def frozen(column: array[Any]) -> NDArray[Any]:
-    """The column as an array over the same memory; the column must not grow any more."""
-    return np.frombuffer(column, dtype=column.typecode)
-
-
-@dataclass(slots=True)
-class Columns:
-    """Growing columns; one that stays empty is filled with its default at the end."""
-
-    arrival_s: array[float] = field(default_factory=lambda: array("d"))
-    prompt: array[int] = field(default_factory=lambda: array("i"))
-    output: array[int] = field(default_factory=lambda: array("i"))
-    kind: array[int] = field(default_factory=lambda: array("B"))
-    model: array[int] = field(default_factory=lambda: array("B"))
-    status: array[int] = field(default_factory=lambda: array("B"))
-    session: array[int] = field(default_factory=lambda: array("q"))
-    turn: array[int] = field(default_factory=lambda: array("i"))
-    images: array[int] = field(default_factory=lambda: array("h"))
-    e2e_s: array[float] = field(default_factory=lambda: array("f"))
-    prefix_ids: array[int] = field(default_factory=lambda: array("q"))
-    prefix_ends: array[int] = field(default_factory=lambda: array("q", [0]))
-
-    def grow_prefix(self, ids: NDArray[Any], lengths: NDArray[Any]) -> None:
-        """Append prefix ids, `lengths[i]` of them for row i of a block."""
-        grow(self.prefix_ends, self.prefix_ends[-1] + np.cumsum(lengths))
-        grow(self.prefix_ids, ids)
-
-    def table(
-        self,
-        trace_id: str,
-        *,
-        models: tuple[str, ...] = ("unknown",),
-        kind: Kind = Kind.CONVERSATION,
-        prefix_block_tokens: int = 0,
-        origin: Origin = Origin.REAL,
-    ) -> RequestTable:
-        """Freeze the columns; `kind` holds for all rows when no row gave its own."""
-        rows = len(self.arrival_s)
-
-        def column(cells: array[Any], default: float, dtype: type) -> NDArray[Any]:
-            return frozen(cells) if cells else np.full(rows, default, dtype=dtype)
-
-        has_prefix = prefix_block_tokens > 0
-        return RequestTable(
-            trace_id=trace_id,
-            arrival_s=column(self.arrival_s, 0.0, np.float64),
-            num_prompt_tokens=column(self.prompt, 0, np.int32),
-            num_output_tokens=column(self.output, 0, np.int32),
-            kind=column(self.kind, kind, np.uint8),
-            model=column(self.model, 0, np.uint8),
-            models=models,
-            status=column(self.status, Status.OK, np.uint8),
-            session_index=column(self.session, NO_SESSION, np.int64),
-            e2e_s=column(self.e2e_s, float("nan"), np.float32),
-            turn=frozen(self.turn),
-            num_images=frozen(self.images),
-            prefix_block_tokens=prefix_block_tokens,
-            prefix_ids=frozen(self.prefix_ids),
-            prefix_offsets=frozen(self.prefix_ends) if has_prefix else np.zeros(0, np.int64),
-            origin=origin,
-        )
 
 
 class Header:

@@ -10,12 +10,11 @@ Source: alibaba/ServeGen, arXiv 2505.09999.
 from __future__ import annotations
 
 import re
-from array import array
-from typing import Any
 
 import numpy as np
 
 from serving.workload.formats.cells import Cells
+from serving.workload.formats.columns import Column
 from serving.workload.formats.numerals import Ints, Unsure
 from serving.workload.formats.rows import (
     SECONDS_MAX,
@@ -25,8 +24,6 @@ from serving.workload.formats.rows import (
     RowReader,
     TraceFormat,
     column_names,
-    frozen,
-    grow,
     parse_count,
     parse_number,
     parse_seconds,
@@ -80,7 +77,7 @@ class WindowsReader:
         for column, values in zip(
             self._columns, (client, start_s, rate, cv, law, shape, scale), strict=True
         ):
-            grow(column, np.where(lawless, np.nan, values) if values is cv else values)
+            column.grow(np.where(lawless, np.nan, values) if values is cv else values)
 
     def row(self, line: str) -> None:
         """Take one row."""
@@ -108,7 +105,7 @@ class WindowsReader:
 
     def table(self, trace_id: str) -> LoadWindows:
         """The rows taken so far."""
-        client, start_s, rate, cv, law, shape, scale = map(frozen, self._columns)
+        client, start_s, rate, cv, law, shape, scale = (column.frozen() for column in self._columns)
         return LoadWindows(
             trace_id=trace_id,
             client=client,
@@ -148,7 +145,7 @@ class QuantilesReader:
         for column, values in zip(
             self._columns, (client, start_s, field, support, *numbers), strict=True
         ):
-            grow(column, values)
+            column.grow(values)
 
     def row(self, line: str) -> None:
         """Take one row."""
@@ -176,7 +173,9 @@ class QuantilesReader:
 
     def table(self, trace_id: str) -> TokenQuantiles:
         """The rows taken so far."""
-        client, start_s, field, support, mean, *quantiles, maximum = map(frozen, self._columns)
+        client, start_s, field, support, mean, *quantiles, maximum = (
+            column.frozen() for column in self._columns
+        )
         return TokenQuantiles(
             trace_id=trace_id,
             client=client,
@@ -190,8 +189,8 @@ class QuantilesReader:
         )
 
 
-def _columns(codes: str) -> tuple[array[Any], ...]:
-    return tuple(array(code) for code in codes)
+def _columns(codes: str) -> tuple[Column, ...]:
+    return tuple(Column(code) for code in codes)
 
 
 def _law(text: str) -> GapLaw:
