@@ -115,6 +115,15 @@ def test_a_bad_row_is_named_by_its_line_wherever_it_stands(tmp_path: Path) -> No
         assert message.startswith(f"sample.csv:{at + 1}: column 'GeneratedTokens' is '-5'")
 
 
+def test_ids_with_and_without_a_blank_between_them_are_not_misread(tmp_path: Path) -> None:
+    row = '{{"timestamp": 0, "input_length": 1500, "output_length": 5, "hash_ids": [{}]}}\n'
+    lists = ("10, 20, 30", "10,20, 30", "10, 20,30", "10,20,30", "10,  20, 30")
+    for first, second in itertools.product(lists, lists):
+        path = tmp_path / "ids.jsonl"
+        path.write_text(row.format(first) + row.format(second))
+        assert registry.read_table(path)[0].prefix_ids.tolist() == [10, 20, 30] * 2
+
+
 def test_numbers_of_one_to_sixteen_digits_are_exact() -> None:
     values = [int("9876543210123456"[:n]) for n in range(1, 17)] + [0, 10**15, 12345678, 123456789]
     cells = Cells((",".join(map(str, values)) + "\n").encode())
