@@ -15,18 +15,18 @@ NOBODY = -1
 
 
 class DispatchIndex(Protocol):
-    """A dispatch policy that is told what changes."""
+    """A dispatch policy that counts outstanding requests itself."""
 
-    def choose(self) -> int:
-        """Rank of the instance for the next request, NOBODY when none accepts."""
+    def take(self) -> int:
+        """Rank of the instance for the next request, one more outstanding; NOBODY: none accepts."""
         ...
 
-    def move(self, rank: int, load_before: int, load: int) -> None:
-        """An instance's number of outstanding requests changed."""
+    def give(self, rank: int, num: int = 1) -> None:
+        """That many requests of one instance ended."""
         ...
 
-    def close(self, rank: int, load: int) -> None:
-        """An instance with `load` outstanding requests accepts no more."""
+    def close(self, rank: int) -> None:
+        """One instance accepts no more."""
         ...
 
 
@@ -36,39 +36,49 @@ class LeastLoadedIndex:
     The lowest bit of the lowest set that is not empty is the answer, ties included.
     """
 
-    __slots__ = ("_bits", "_low", "_sets")
+    __slots__ = ("_bits", "_loads", "_low", "_sets")
 
     def __init__(self, num_instances: int) -> None:
-        self._bits = [1 << rank for rank in range(num_instances)]
-        self._sets = [(1 << num_instances) - 1]  # by load
+        self._bits = [1 << rank for rank in range(num_instances)]  # 0 = closed
+        self._loads = [0] * num_instances
+        self._sets = [(1 << num_instances) - 1, 0]  # by load; the last one is always empty
         self._low = 0  # no smaller load has anybody
 
-    def choose(self) -> int:
+    def take(self) -> int:
         """Rank of the least loaded instance."""
         sets, low = self._sets, self._low
-        while not sets[low]:
+        ranks = sets[low]
+        while not ranks:
             low += 1
             if low == len(sets):
                 return NOBODY
+            ranks = sets[low]
+        bit = ranks & -ranks
+        sets[low] = ranks ^ bit
         self._low = low
-        ranks = sets[low]
-        return (ranks & -ranks).bit_length() - 1
-
-    def move(self, rank: int, load_before: int, load: int) -> None:
-        """Move an open instance between sets; a closed one is in none and stays so."""
-        sets, bit = self._sets, self._bits[rank]
-        if not sets[load_before] & bit:
-            return
-        while load >= len(sets):
+        low += 1
+        sets[low] |= bit
+        if low == len(sets) - 1:
             sets.append(0)
-        sets[load_before] ^= bit
-        sets[load] |= bit
-        if load < self._low:
-            self._low = load
+        rank = bit.bit_length() - 1
+        self._loads[rank] = low
+        return rank
 
-    def close(self, rank: int, load: int) -> None:
+    def give(self, rank: int, num: int = 1) -> None:
+        """Move an instance to the set of its smaller load."""
+        before = self._loads[rank]
+        self._loads[rank] = load = before - num
+        bit, sets = self._bits[rank], self._sets
+        if bit:
+            sets[before] ^= bit
+            sets[load] |= bit
+            if load < self._low:
+                self._low = load
+
+    def close(self, rank: int) -> None:
         """Take an instance out of its set."""
-        self._sets[load] &= ~self._bits[rank]
+        self._sets[self._loads[rank]] &= ~self._bits[rank]
+        self._bits[rank] = 0
 
 
 class RoundRobinIndex:
@@ -80,7 +90,7 @@ class RoundRobinIndex:
         self._open = [True] * num_instances
         self._last = -1
 
-    def choose(self) -> int:
+    def take(self) -> int:
         """Rank after the last one chosen."""
         num = len(self._open)
         for step in range(1, num + 1):
@@ -90,10 +100,10 @@ class RoundRobinIndex:
                 return rank
         return NOBODY
 
-    def move(self, rank: int, load_before: int, load: int) -> None:
+    def give(self, rank: int, num: int = 1) -> None:
         """Loads do not matter here."""
 
-    def close(self, rank: int, load: int) -> None:  # noqa: ARG002 - Protocol
+    def close(self, rank: int) -> None:
         """Skip this rank from now on."""
         self._open[rank] = False
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving.errors import ConfigError
-from serving.sim.cluster import Outcome
+from serving.sim.outcomes import Outcome
 from serving.sim.run import FleetConfig, Policies, simulate
 from serving.state import Slo
 from serving.workload import RequestTable, to_rate

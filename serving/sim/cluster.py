@@ -1,31 +1,19 @@
 """A fleet of simulated instances behind one dispatch policy: arrivals in, outcomes written down.
 
-Outcomes are columns, one row a request; only requests in flight are objects.
+The general form: any policies, drains, deaths, aborts, and each engine's own faults and meters.
+Only requests in flight are objects.
 """
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections.abc import Sequence
-from enum import IntEnum
 
 from serving.policies.dispatch_index import NOBODY, dispatch_index
 from serving.policies.protocols import DispatchPolicy
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
+from serving.sim.outcomes import NO_RANK, Arrivals, Look, Outcome, Outcomes, Totals
 from serving.state import FinishReason, Request
-
-
-class Outcome(IntEnum):
-    """What became of a request."""
-
-    OPEN = 0  # not arrived, or not finished yet
-    DONE = 1
-    REJECTED = 2
-    ABORTED = 3
-    FAILED = 4
-
 
 _OUTCOMES = {
     FinishReason.STOP: Outcome.DONE,
@@ -33,46 +21,22 @@ _OUTCOMES = {
     FinishReason.ABORT: Outcome.ABORTED,
     FinishReason.ERROR: Outcome.FAILED,
 }
-NO_RANK = -1
-
-
-class Arrivals:
-    """What the users send: three columns of plain numbers, sorted by time."""
-
-    __slots__ = ("at_s", "num_output_tokens", "num_prompt_tokens")
-
-    def __init__(
-        self, at_s: list[float], num_prompt_tokens: list[int], num_output_tokens: list[int]
-    ) -> None:
-        self.at_s = at_s
-        self.num_prompt_tokens = num_prompt_tokens
-        self.num_output_tokens = num_output_tokens
-
-    def __len__(self) -> int:
-        return len(self.at_s)
 
 
 class Cluster:
-    """Dispatches arrivals over instances and keeps first token, end and outcome of each request.
-
-    `first_token_s` and `end_s` are NaN until known; `rank` tells the instance, in order of ids.
-    """
+    """Dispatches arrivals over instances and writes down what becomes of each request."""
 
     __slots__ = (
         "_arrivals",
         "_dispatch",
         "_index",
         "_kernel",
-        "_loads",
         "_open",
         "_ranks",
-        "end_s",
-        "first_token_s",
         "instances",
         "num_arrived",
         "num_outstanding",
-        "outcome",
-        "rank",
+        "outcomes",
     )
 
     def __init__(
@@ -84,21 +48,16 @@ class Cluster:
         arrivals: Arrivals,
     ) -> None:
         self.instances = sorted(instances, key=lambda instance: instance.instance_id)
-        num = len(arrivals)
-        self.first_token_s = array("d", [math.nan]) * num
-        self.end_s = array("d", [math.nan]) * num
-        self.rank = array("i", [NO_RANK]) * num
-        self.outcome = bytearray(num)
+        self.outcomes = Outcomes(len(arrivals))
         self.num_arrived = 0
         self.num_outstanding = 0  # dispatched and not ended
         self._kernel = kernel
         self._arrivals = arrivals
         self._dispatch = dispatch
         self._index = dispatch_index(dispatch, len(self.instances))
-        self._loads = [0] * len(self.instances)
         self._ranks = {i.instance_id: rank for rank, i in enumerate(self.instances)}
         self._open = list(self.instances)  # those that accept
-        if num:
+        if len(arrivals):
             kernel.at(arrivals.at_s[0], self._arrive)
 
     @property
@@ -106,9 +65,35 @@ class Cluster:
         """Whether every request has arrived and ended."""
         return self.num_arrived == len(self._arrivals) and self.num_outstanding == 0
 
+    def run_until(self, until_s: float) -> None:
+        """Run every event up to and including `until_s`."""
+        self._kernel.run_until(until_s)
+
+    def look(self) -> Look:
+        """The fleet now; KV in use lags by the decode steps of the segments in flight."""
+        pools = [instance.instance.pool for instance in self.instances]
+        return Look(
+            num_running=sum(instance.num_running for instance in self.instances),
+            num_waiting=sum(instance.num_waiting for instance in self.instances),
+            kv_ratios=[pool.num_used / pool.num_blocks for pool in pools],
+        )
+
+    def totals(self) -> Totals:
+        """Work of the iterations that have ended by now."""
+        now_s = self._kernel.now_s
+        for instance in self.instances:
+            instance.refresh(now_s)
+        meters = [instance.meters for instance in self.instances]
+        return Totals(
+            busy_s=sum(m.busy_s for m in meters),
+            num_iterations=sum(m.iterations for m in meters),
+            num_preemptions=sum(i.instance.num_preemptions for i in self.instances),
+            num_events=self._kernel.num_events,
+        )
+
     def abort(self, row: int) -> bool:
         """The user of one request gives up; False when it is not in flight."""
-        rank = self.rank[row]
+        rank = self.outcomes.rank[row]
         return rank != NO_RANK and self.instances[rank].abort(row)
 
     def drain(self, rank: int) -> None:
@@ -126,7 +111,7 @@ class Cluster:
         if instance in self._open:
             self._open.remove(instance)
             if self._index is not None:
-                self._index.close(rank, self._loads[rank])
+                self._index.close(rank)
 
     def _arrive(self) -> None:
         """Dispatch the next request and wait for the one after it."""
@@ -135,9 +120,9 @@ class Cluster:
         arrival_s = arrivals.at_s
         if row + 1 < len(arrival_s):
             self._kernel.at(arrival_s[row + 1], self._arrive)
-        rank = self._choose()
+        rank = self._take()
         if rank == NOBODY:
-            self.outcome[row] = Outcome.REJECTED
+            self.outcomes.outcome[row] = Outcome.REJECTED
             return
         request = Request(
             request_id=row,
@@ -145,26 +130,25 @@ class Cluster:
             num_prompt_tokens=arrivals.num_prompt_tokens[row],
             num_output_tokens=arrivals.num_output_tokens[row],
         )
-        self.rank[row] = rank
-        self._count(rank, 1)
+        self.outcomes.rank[row] = rank
+        self.num_outstanding += 1
         live = _Live(self, row, rank)
         if not self.instances[rank].submit(request, live.on_first_token, live.on_finish):
-            self.outcome[row] = Outcome.REJECTED
-            self._count(rank, -1)
+            self.outcomes.outcome[row] = Outcome.REJECTED
+            self.give(rank)
 
-    def _choose(self) -> int:
+    def give(self, rank: int) -> None:
+        """A request that was dispatched to `rank` ended."""
+        self.num_outstanding -= 1
         if self._index is not None:
-            return self._index.choose()
+            self._index.give(rank)
+
+    def _take(self) -> int:
+        if self._index is not None:
+            return self._index.take()
         if not self._open:
             return NOBODY
         return self._ranks[self._dispatch.choose(self._open).instance_id]
-
-    def _count(self, rank: int, change: int) -> None:
-        load_before = self._loads[rank]
-        load = self._loads[rank] = load_before + change
-        self.num_outstanding += change
-        if self._index is not None:
-            self._index.move(rank, load_before, load)
 
 
 class _Live:
@@ -178,10 +162,11 @@ class _Live:
         self.rank = rank
 
     def on_first_token(self, now_s: float) -> None:
-        self.cluster.first_token_s[self.row] = now_s
+        self.cluster.outcomes.first_token_s[self.row] = now_s
 
     def on_finish(self, now_s: float, reason: FinishReason) -> None:
         cluster = self.cluster
-        cluster.end_s[self.row] = now_s
-        cluster.outcome[self.row] = _OUTCOMES[reason]
-        cluster._count(self.rank, -1)
+        outcomes = cluster.outcomes
+        outcomes.end_s[self.row] = now_s
+        outcomes.outcome[self.row] = _OUTCOMES[reason]
+        cluster.give(self.rank)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.metrics import Histogram
-from serving.sim.cluster import Outcome
+from serving.sim.outcomes import Outcome
 from serving.state import Slo
 
 Floats = NDArray[np.float64]

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from serving.errors import ConfigError
 from serving.metrics import EngineMeters, Histogram
 from serving.policies import BATCH_POLICIES, batch_policy, dispatch_policy
-from serving.sim.cluster import Arrivals, Cluster
+from serving.policies.chunked_prefill import ChunkedPrefill
+from serving.policies.dispatch_index import dispatch_index
+from serving.sim.cluster import Cluster
 from serving.sim.cost_model import CostModel
+from serving.sim.express import ExpressFleet
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
+from serving.sim.outcomes import Arrivals, Look, Outcomes, Totals
 from serving.sim.profile_files import load_profile
 from serving.sim.profiles import MODELS
 from serving.sim.report import SimReport, Timeline
+from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig, Slo
 from serving.workload import RequestTable
 
@@ -25,10 +32,51 @@ Progress = Callable[[float], None]
 
 INSTANCES_MAX = 100_000
 SAMPLES = 240  # of the timeline, up to the last arrival
+LOOKS_MAX = 12_000  # at one instance each; large fleets are sampled less often
+STEP_REQUESTS = 4000  # most that arrive, evenly spread, between two returns of the event loop
 DRAIN_S = 86_400.0  # after the last arrival; what has not ended by then is reported as open
 STEP_S = 60.0  # how far the clock runs at once after the last arrival
 # Gaps between tokens from 1 ms to 100 s, each bound 3 % above the one before.
 TBT_BOUNDS_S = tuple((0.001 * 1.03 ** np.arange(391)).tolist())
+
+
+class Mode(StrEnum):
+    """How the same events are worked off; token times agree to a nanosecond."""
+
+    EXPRESS = "express"  # fused loop where policies allow it, else as `SEGMENTS`
+    SEGMENTS = "segments"  # `SimInstance`, an event per change of batch
+    ITERATIONS = "iterations"  # `SimInstance`, an event per iteration: the reference
+
+
+class World(Protocol):
+    """A fleet that can be advanced and looked at."""
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What became of each request."""
+        ...
+
+    @property
+    def num_arrived(self) -> int:
+        """Requests that have arrived."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has arrived and ended."""
+        ...
+
+    def run_until(self, until_s: float) -> None:
+        """Advance."""
+        ...
+
+    def look(self) -> Look:
+        """The fleet now."""
+        ...
+
+    def totals(self) -> Totals:
+        """Work so far."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +145,7 @@ def simulate(
     seed: int,
     *,
     slo: Slo,
-    segments: bool = True,
+    mode: Mode = Mode.EXPRESS,
     progress: Progress | None = None,
 ) -> SimReport:
     """Run all requests through the fleet until the last one ended.
@@ -112,13 +160,13 @@ def simulate(
         policies: what decides in them and between them.
         seed: stated in the report; the built-in policies draw nothing.
         slo: limits for attainment and goodput.
-        segments: False = one event per iteration, the slow reference.
+        mode: how events are worked off.
         progress: is told the share of arrivals that are simulated, 0 to 1.
 
     Raises:
         ConfigError: unknown names, sizes that do not fit, rows without tokens.
     """
-    run = _Run(requests, fleet, policies, segments=segments)
+    run = _Run(requests, fleet, policies, mode=mode)
     complete = True
     try:
         run.to_the_end(progress)
@@ -155,7 +203,7 @@ class _Run:
     """Everything of one simulation that has state."""
 
     def __init__(
-        self, requests: RequestTable, fleet: FleetConfig, policies: Policies, *, segments: bool
+        self, requests: RequestTable, fleet: FleetConfig, policies: Policies, *, mode: Mode
     ) -> None:
         if not len(requests):
             raise ConfigError(
@@ -165,52 +213,33 @@ class _Run:
             raise ConfigError(
                 f"{requests.trace_id}: rows without prompt or output tokens; drop them first"
             )
-        cost_model = fleet.cost_model()
-        config = fleet.instance_config(cost_model)
-        batch = batch_policy(
-            policies.batch,
-            token_budget=policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget,
-        )
         self.requests = requests
-        self.kernel = Kernel()
+        self.now_s = 0.0
         self.tbt = Histogram(TBT_BOUNDS_S)
-        self.busy_s = 0.0
+        self.totals: Totals | None = None  # at the last arrival
         self.samples = _Samples()
-        digits = len(str(fleet.num_instances - 1))
-        self.cluster = Cluster(
-            self.kernel,
-            [
-                SimInstance(
-                    self.kernel,
-                    f"instance-{number:0{digits}}",
-                    config=config,
-                    policy=batch,
-                    cost_model=cost_model,
-                    meters=EngineMeters(inter_token_latency=self.tbt),
-                    segments=segments,
-                )
-                for number in range(fleet.num_instances)
-            ],
-            dispatch=dispatch_policy(policies.dispatch),
-            arrivals=Arrivals(
-                requests.arrival_s.tolist(),
-                requests.num_prompt_tokens.tolist(),
-                requests.num_output_tokens.tolist(),
-            ),
-        )
+        self.world = _world(requests, fleet, policies, mode=mode, tbt=self.tbt)
+        self.num_samples = min(SAMPLES, max(LOOKS_MAX // fleet.num_instances, 12))
 
     def to_the_end(self, progress: Progress | None) -> None:
         """Advance sample by sample to the last arrival, then until nothing is in flight."""
-        kernel, cluster = self.kernel, self.cluster
+        world = self.world
         last_s = float(self.requests.arrival_s[-1])
-        for step in range(1, SAMPLES + 1):
-            kernel.run_until(last_s * step / SAMPLES)
-            self._sample()
+        per_sample = max(1, len(self.requests) // (self.num_samples * STEP_REQUESTS))
+        num_steps = self.num_samples * per_sample
+        for step in range(1, num_steps + 1):
+            self._run_until(last_s * step / num_steps)
+            if step % per_sample == 0:
+                self._sample()
             if progress is not None:
-                progress(cluster.num_arrived / len(self.requests))
-        self.busy_s = self._busy_s()
-        while not cluster.is_over and kernel.now_s < last_s + DRAIN_S:
-            kernel.run_until(kernel.now_s + STEP_S)
+                progress(world.num_arrived / len(self.requests))
+        self.totals = world.totals()
+        while not world.is_over and self.now_s < last_s + DRAIN_S:
+            self._run_until(self.now_s + STEP_S)
+
+    def _run_until(self, until_s: float) -> None:
+        self.world.run_until(until_s)
+        self.now_s = until_s
 
     def report(
         self,
@@ -222,15 +251,14 @@ class _Run:
         complete: bool,
     ) -> SimReport:
         """What is known now."""
-        requests, cluster, samples = self.requests, self.cluster, self.samples
-        num = cluster.num_arrived
+        requests, samples, outcomes = self.requests, self.samples, self.world.outcomes
+        num = self.world.num_arrived
         arrival_s = requests.arrival_s[:num]
-        now_s = self.kernel.now_s
-        duration_s = min(float(requests.arrival_s[-1]), now_s)
-        busy_s = self.busy_s or self._busy_s()
-        meters = [instance.meters for instance in cluster.instances]
-        end_s = np.frombuffer(cluster.end_s, dtype=np.float64)[:num]
-        first_s = np.frombuffer(cluster.first_token_s, dtype=np.float64)[:num]
+        duration_s = min(float(requests.arrival_s[-1]), self.now_s)
+        totals = self.world.totals()
+        busy_s = (self.totals or totals).busy_s
+        end_s = np.frombuffer(outcomes.end_s, dtype=np.float64)[:num]
+        first_s = np.frombuffer(outcomes.first_token_s, dtype=np.float64)[:num]
         return SimReport(
             label=policies.label,
             num_instances=fleet.num_instances,
@@ -245,13 +273,13 @@ class _Run:
             num_output_tokens=requests.num_output_tokens[:num],
             ttft_s=first_s - arrival_s,
             e2e_s=end_s - arrival_s,
-            outcome=np.frombuffer(cluster.outcome, dtype=np.uint8)[:num],
-            rank=np.frombuffer(cluster.rank, dtype=np.int32)[:num],
+            outcome=np.frombuffer(outcomes.outcome, dtype=np.uint8)[:num],
+            rank=np.frombuffer(outcomes.rank, dtype=np.int32)[:num],
             tbt=self.tbt,
             busy_ratio=busy_s / (fleet.num_instances * duration_s) if duration_s else 0.0,
-            preemptions=sum(i.instance.num_preemptions for i in cluster.instances),
-            iterations=sum(m.iterations for m in meters),
-            events=self.kernel.num_events,
+            preemptions=totals.num_preemptions,
+            iterations=totals.num_iterations,
+            events=totals.num_events,
             timeline=Timeline(
                 times_s=np.array(samples.times_s),
                 running=np.array(samples.running, dtype=np.float64),
@@ -261,19 +289,62 @@ class _Run:
             ),
         )
 
-    def _busy_s(self) -> float:
-        now_s = self.kernel.now_s
-        for instance in self.cluster.instances:
-            instance.refresh(now_s)
-        return sum(instance.meters.busy_s for instance in self.cluster.instances)
-
     def _sample(self) -> None:
-        """Look at every instance; KV in use lags by the decode steps of the segment in flight."""
-        samples, instances = self.samples, self.cluster.instances
-        used = [instance.instance.pool.num_used for instance in instances]
-        num_blocks = instances[0].instance.pool.num_blocks
-        samples.times_s.append(self.kernel.now_s)
-        samples.running.append(sum(instance.num_running for instance in instances))
-        samples.waiting.append(sum(instance.num_waiting for instance in instances))
-        samples.kv_mean.append(sum(used) / (len(used) * num_blocks))
-        samples.kv_max.append(max(used) / num_blocks)
+        look, samples = self.world.look(), self.samples
+        samples.times_s.append(self.now_s)
+        samples.running.append(look.num_running)
+        samples.waiting.append(look.num_waiting)
+        samples.kv_mean.append(sum(look.kv_ratios) / len(look.kv_ratios))
+        samples.kv_max.append(max(look.kv_ratios))
+
+
+def _world(
+    requests: RequestTable,
+    fleet: FleetConfig,
+    policies: Policies,
+    *,
+    mode: Mode,
+    tbt: Histogram,
+) -> World:
+    """The fastest fleet that the policies allow."""
+    cost_model = fleet.cost_model()
+    config = fleet.instance_config(cost_model)
+    batch = batch_policy(
+        policies.batch,
+        token_budget=policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget,
+    )
+    dispatch = dispatch_policy(policies.dispatch)
+    arrivals = Arrivals(
+        requests.arrival_s.tolist(),
+        requests.num_prompt_tokens.tolist(),
+        requests.num_output_tokens.tolist(),
+    )
+    index = dispatch_index(dispatch, fleet.num_instances)
+    if mode is Mode.EXPRESS and type(batch) is ChunkedPrefill and index is not None:
+        times = StepTimes(
+            cost_model, tokens_max=batch.token_budget, sequences_max=config.sequences_max
+        )
+        return ExpressFleet(
+            fleet.num_instances,
+            config=config,
+            times=times,
+            token_budget=batch.token_budget,
+            index=index,
+            arrivals=arrivals,
+            tbt=tbt,
+        )
+    kernel = Kernel()
+    digits = len(str(fleet.num_instances - 1))
+    instances = [
+        SimInstance(
+            kernel,
+            f"instance-{number:0{digits}}",
+            config=config,
+            policy=batch,
+            cost_model=cost_model,
+            meters=EngineMeters(inter_token_latency=tbt),
+            segments=mode is not Mode.ITERATIONS,
+        )
+        for number in range(fleet.num_instances)
+    ]
+    return Cluster(kernel, instances, dispatch=dispatch, arrivals=arrivals)

@@ -33,19 +33,18 @@ def test_an_index_chooses_what_its_policy_chooses(policy, steps) -> None:
         rank = number % 5
         if what == "send":
             accepting = [i for i, ok in zip(instances, is_open, strict=True) if ok]
-            chosen = index.choose()
+            chosen = index.take()
             if not accepting:
                 assert chosen == NOBODY
                 continue
             assert instances[chosen] is plain.choose(accepting)
             instances[chosen].load += 1
-            index.move(chosen, instances[chosen].load - 1, instances[chosen].load)
         elif what == "end" and instances[rank].load:
             instances[rank].load -= 1
-            index.move(rank, instances[rank].load + 1, instances[rank].load)
+            index.give(rank)
         elif what == "close" and is_open[rank]:
             is_open[rank] = False
-            index.close(rank, instances[rank].load)
+            index.close(rank)
 
 
 def test_an_unknown_policy_has_no_index() -> None:

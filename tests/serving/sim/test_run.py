@@ -9,10 +9,11 @@ import pytest
 
 from serving.errors import ConfigError
 from serving.policies import batch_policy, dispatch_policy
-from serving.sim.cluster import Arrivals, Cluster, Outcome
+from serving.sim.cluster import Cluster
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
-from serving.sim.run import FleetConfig, Policies, playable, simulate
+from serving.sim.outcomes import Arrivals, Outcome
+from serving.sim.run import FleetConfig, Mode, Policies, playable, simulate
 from serving.state import InstanceConfig, Slo
 from serving.workload import generate
 
@@ -48,14 +49,19 @@ def test_the_same_run_twice_gives_the_same_report() -> None:
     assert one.ttft_s.tobytes() == other.ttft_s.tobytes()
 
 
-def test_segments_and_single_iterations_agree_in_a_fleet() -> None:
+@pytest.mark.parametrize("mode", [Mode.EXPRESS, Mode.SEGMENTS])
+def test_all_modes_give_the_same_times(mode) -> None:
     table = requests(duration_s=8.0)
-    jumped = simulate(table, FLEET, Policies(), 1, slo=SLO)
-    plain = simulate(table, FLEET, Policies(), 1, slo=SLO, segments=False)
-    assert np.allclose(jumped.ttft_s, plain.ttft_s, rtol=0, atol=1e-9)
-    assert np.allclose(jumped.e2e_s, plain.e2e_s, rtol=0, atol=1e-9)
-    assert (jumped.rank == plain.rank).all()
-    assert jumped.events < plain.events
+    fast = simulate(table, FLEET, Policies(), 1, slo=SLO, mode=mode)
+    plain = simulate(table, FLEET, Policies(), 1, slo=SLO, mode=Mode.ITERATIONS)
+    assert np.allclose(fast.ttft_s, plain.ttft_s, rtol=0, atol=1e-9)
+    assert np.allclose(fast.e2e_s, plain.e2e_s, rtol=0, atol=1e-9)
+    assert (fast.rank == plain.rank).all()
+    assert fast.tbt.counts == plain.tbt.counts
+    assert fast.tbt.sum == pytest.approx(plain.tbt.sum)
+    assert fast.iterations == plain.iterations
+    assert fast.busy_ratio == pytest.approx(plain.busy_ratio)
+    assert fast.events < plain.events
 
 
 def test_good_means_done_within_both_limits() -> None:
@@ -139,9 +145,9 @@ def test_a_drained_instance_ends_what_it_has_and_gets_nothing_more(dispatch) -> 
     kernel.at(1.05, fleet.drain, 1)
     kernel.run_until(100.0)
     assert fleet.is_over
-    assert 1 in fleet.rank[:11]
-    assert 1 not in fleet.rank[11:]
-    assert set(fleet.outcome) == {Outcome.DONE}
+    assert 1 in fleet.outcomes.rank[:11]
+    assert 1 not in fleet.outcomes.rank[11:]
+    assert set(fleet.outcomes.outcome) == {Outcome.DONE}
 
 
 def test_a_death_fails_what_is_there_and_an_abort_ends_one() -> None:
@@ -150,11 +156,15 @@ def test_a_death_fails_what_is_there_and_an_abort_ends_one() -> None:
     kernel.at(2.05, fleet.abort, 20)
     kernel.run_until(100.0)
     assert fleet.is_over
-    assert fleet.outcome[20] == Outcome.ABORTED
+    assert fleet.outcomes.outcome[20] == Outcome.ABORTED
     assert not fleet.abort(20)
-    failed = [row for row, outcome in enumerate(fleet.outcome) if outcome == Outcome.FAILED]
+    failed = [
+        row for row, outcome in enumerate(fleet.outcomes.outcome) if outcome == Outcome.FAILED
+    ]
     assert failed
-    assert all(fleet.rank[row] == 0 and fleet.end_s[row] == 1.05 for row in failed)
+    assert all(
+        fleet.outcomes.rank[row] == 0 and fleet.outcomes.end_s[row] == 1.05 for row in failed
+    )
 
 
 def test_a_fleet_without_any_instance_left_rejects() -> None:
@@ -162,6 +172,6 @@ def test_a_fleet_without_any_instance_left_rejects() -> None:
     for rank in range(2):
         kernel.at(2.05, fleet.drain, rank)
     kernel.run_until(100.0)
-    assert set(fleet.outcome[21:]) == {Outcome.REJECTED}
-    assert all(math.isnan(at_s) for at_s in fleet.first_token_s[21:])
+    assert set(fleet.outcomes.outcome[21:]) == {Outcome.REJECTED}
+    assert all(math.isnan(at_s) for at_s in fleet.outcomes.first_token_s[21:])
     assert fleet.is_over

@@ -1,0 +1,74 @@
+"""KV blocks of an express lane when they are scarce: exact counts, and who is preempted."""
+
+from __future__ import annotations
+
+from heapq import heapify
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.sim.express_lane import Lane
+
+
+def num_used(lane: Lane) -> int:
+    """KV blocks in use."""
+    step, block_tokens = lane.step, lane.block_tokens
+    context = lane.base_sum + step * lane.num_decoding
+    pad = sum(
+        num * (-(residue + step) % block_tokens) for residue, num in enumerate(lane.residues) if num
+    )
+    return lane.prefill_blocks + (context + pad) // block_tokens
+
+
+def num_free_beside_decodes(lane: Lane) -> int:
+    """KV blocks free after the next token of every decode; negative when they run short."""
+    needed = lane.residues[-lane.step % lane.block_tokens]
+    return lane.num_blocks - num_used(lane) - needed
+
+
+def steps_with_blocks(lane: Lane, steps: int) -> int:
+    """Of the next `steps` decode steps those that find their blocks; the first one does."""
+    num_free = lane.num_blocks - num_used(lane)
+    num_decoding, residues, block_tokens = lane.num_decoding, lane.residues, lane.block_tokens
+    if num_decoding * (steps // block_tokens + 1) <= num_free:
+        return steps
+    num = num_free // num_decoding * block_tokens
+    num_free %= num_decoding
+    while num < steps:
+        num_free -= residues[-(lane.step + num) % block_tokens]
+        if num_free < 0:
+            break
+        num += 1
+    return max(1, min(num, steps))
+
+
+def preempt(lane: Lane, now_s: float) -> None:
+    """Drop the newest sequences until the other decodes find their next blocks.
+
+    Their prompts and the tokens that they emitted are prefilled again from the head of the queue.
+    """
+    step, block_tokens = lane.step, lane.block_tokens
+    num_free = lane.num_blocks - num_used(lane)
+    needed = lane.residues[-step % block_tokens]
+    decoding = {row: base for _, row, base in lane.ends}
+    prompts = {prompt[0]: prompt for prompt in lane.prefilling}
+    for row in sorted((*decoding, *prompts), reverse=True):
+        if needed <= num_free:
+            break
+        if row in decoding:
+            base = decoding.pop(row)
+            needed -= (base + step) % block_tokens == 0
+            num_free += -(-(base + step) // block_tokens)
+            lane.num_decoding -= 1
+            lane.base_sum -= base
+            lane.residues[base % block_tokens] -= 1
+            lane.carry[row] = (base + step - lane.num_prompt[row] + 1, now_s)
+        else:
+            prompt = prompts[row]
+            lane.prefilling.remove(prompt)
+            num_held = -(-(prompt[1] + prompt[2]) // block_tokens)
+            num_free += num_held
+            lane.prefill_blocks -= num_held
+        lane.waiting.appendleft(row)
+        lane.num_preemptions += 1
+    lane.ends = [ending for ending in lane.ends if ending[1] in decoding]
+    heapify(lane.ends)

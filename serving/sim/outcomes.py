@@ -1,0 +1,67 @@
+"""Requests as columns: what users send, and what becomes of each; shared by all fleets."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from enum import IntEnum
+
+NO_RANK = -1
+
+
+class Outcome(IntEnum):
+    """What became of a request."""
+
+    OPEN = 0  # not arrived, or not finished yet
+    DONE = 1
+    REJECTED = 2
+    ABORTED = 3
+    FAILED = 4
+
+
+class Arrivals:
+    """What the users send: three columns of plain numbers, sorted by time."""
+
+    __slots__ = ("at_s", "num_output_tokens", "num_prompt_tokens")
+
+    def __init__(
+        self, at_s: list[float], num_prompt_tokens: list[int], num_output_tokens: list[int]
+    ) -> None:
+        self.at_s = at_s
+        self.num_prompt_tokens = num_prompt_tokens
+        self.num_output_tokens = num_output_tokens
+
+    def __len__(self) -> int:
+        return len(self.at_s)
+
+
+class Outcomes:
+    """First token, end, instance and outcome of each request; NaN and NO_RANK until known."""
+
+    __slots__ = ("end_s", "first_token_s", "outcome", "rank")
+
+    def __init__(self, num: int) -> None:
+        self.first_token_s = array("d", [math.nan]) * num
+        self.end_s = array("d", [math.nan]) * num
+        self.rank = array("i", [NO_RANK]) * num  # instances in order of their ids
+        self.outcome = bytearray(num)  # codes of `Outcome`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A fleet at one moment."""
+
+    num_running: int  # sequences in batches
+    num_waiting: int  # sequences in queues
+    kv_ratios: list[float]  # share of KV blocks in use, by instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Work done from the start to one moment, over all instances."""
+
+    busy_s: float
+    num_iterations: int
+    num_preemptions: int
+    num_events: int

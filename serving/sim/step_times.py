@@ -1,0 +1,64 @@
+"""Iteration times as lists, so that one costs a few look-ups; made from a cost model's answers."""
+
+from __future__ import annotations
+
+from serving.sim.cost_model import CostModel
+
+
+class StepTimes:
+    """Times of the batches with at most `tokens_max` new tokens and `sequences_max` sequences.
+
+    Pure decode of b sequences: `decode_s[b]` + `context_s` x context, plus `decode_slope_s[b]` for
+    each iteration before. With prefill chunks: `tokens_s[tokens]` + `sequences_s[sequences]` +
+    `chunk_s` x sum of (c + half_tokens) (cached + c / 2) + `mixed_s[b]` + `mixed_context_s[b]` x
+    context. Exact as long as the model is linear in contexts, which `linear_decode` and `slope_s`
+    promise.
+    """
+
+    __slots__ = (
+        "chunk_s",
+        "context_s",
+        "decode_s",
+        "decode_slope_s",
+        "half_tokens",
+        "mixed_context_s",
+        "mixed_s",
+        "mixed_slope_s",
+        "sequences_s",
+        "tokens_s",
+    )
+
+    def __init__(self, cost_model: CostModel, *, tokens_max: int, sequences_max: int) -> None:
+        decodes = range(sequences_max + 1)
+        lines = [cost_model.linear_decode(num, 0) for num in decodes]
+        self.decode_s = [first_s for first_s, _ in lines]
+        self.decode_slope_s = [slope_s for _, slope_s in lines]
+        self.context_s = cost_model.slope_s(chunks=(), num_decodes=1)
+        half = self.half_tokens = cost_model.gpu.prefill_half_tokens
+        self.chunk_s = cost_model.slope_s(chunks=((1, 0),), num_decodes=0) / (1 + half)
+        self.mixed_slope_s = [
+            cost_model.slope_s(chunks=((0, 0),), num_decodes=num) for num in decodes
+        ]
+        self.mixed_context_s = [
+            slope_s / max(num, 1) for num, slope_s in zip(decodes, self.mixed_slope_s, strict=True)
+        ]
+        ones = (1 + half) / 2 * self.chunk_s  # attention of a chunk of one token
+        most = max(tokens_max, sequences_max + 1)
+        self.tokens_s = [0.0] + [
+            cost_model.iteration_s(chunks=((num, 0),), num_decodes=0, context_sum=0)
+            - (num + half) * num / 2 * self.chunk_s
+            for num in range(1, most + 1)
+        ]
+        self.sequences_s = [0.0] + [
+            cost_model.iteration_s(chunks=((1, 0),) * num, num_decodes=0, context_sum=0)
+            - self.tokens_s[num]
+            - num * ones
+            for num in range(1, sequences_max + 2)
+        ]
+        self.mixed_s = [
+            cost_model.iteration_s(chunks=((1, 0),), num_decodes=num, context_sum=0)
+            - self.tokens_s[num + 1]
+            - self.sequences_s[num + 1]
+            - ones
+            for num in decodes
+        ]

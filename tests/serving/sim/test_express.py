@@ -1,0 +1,144 @@
+"""The express fleet against the reference: token times, gaps, preemptions, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serving.metrics import EngineMeters, Histogram
+from serving.policies import batch_policy, dispatch_policy
+from serving.policies.dispatch_index import dispatch_index
+from serving.sim.cluster import Cluster
+from serving.sim.cost_model import CostModel
+from serving.sim.express import ExpressFleet
+from serving.sim.instance import SimInstance
+from serving.sim.kernel import Kernel, stream
+from serving.sim.outcomes import Arrivals
+from serving.sim.run import TBT_BOUNDS_S
+from serving.sim.step_times import StepTimes
+from serving.state import InstanceConfig
+
+COST_MODEL = CostModel.of(gpu="A100", model="llama-2-7b")
+TOLERANCE_S = 1e-9
+
+
+def arrivals(seed: int, num: int, gap_s: float, tokens: int) -> Arrivals:
+    """Random requests, some at the same moment, some too long, some of one token."""
+    rng = stream(seed, "express")
+    gaps = rng.exponential(gap_s, num) * (rng.random(num) > 0.1)
+    prompts = np.ceil(rng.exponential(tokens, num)).astype(int)
+    outputs = np.ceil(rng.exponential(tokens / 3, num)).astype(int)
+    return Arrivals(np.cumsum(gaps).tolist(), prompts.tolist(), outputs.tolist())
+
+
+def both(sent: Arrivals, *, num: int, budget: int, dispatch: str, segments: bool, **sizes: int):
+    """The same requests through an express fleet and through the reference."""
+    config = InstanceConfig(**{"num_blocks": 300, "sequences_max": 12, **sizes})
+    policy = dispatch_policy(dispatch)
+    fast_tbt, tbt = Histogram(TBT_BOUNDS_S), Histogram(TBT_BOUNDS_S)
+    fast = ExpressFleet(
+        num,
+        config=config,
+        times=StepTimes(COST_MODEL, tokens_max=budget, sequences_max=config.sequences_max),
+        token_budget=budget,
+        index=dispatch_index(policy, num),
+        arrivals=sent,
+        tbt=fast_tbt,
+    )
+    kernel = Kernel()
+    instances = [
+        SimInstance(
+            kernel,
+            f"i{rank}",
+            config=config,
+            policy=batch_policy("chunked-prefill", token_budget=budget),
+            cost_model=COST_MODEL,
+            meters=EngineMeters(inter_token_latency=tbt),
+            segments=segments,
+        )
+        for rank in range(num)
+    ]
+    plain = Cluster(kernel, instances, dispatch=policy, arrivals=sent)
+    for fleet in (fast, plain):
+        for at_s in (sent.at_s[-1] / 3, sent.at_s[-1], sent.at_s[-1] + 2000.0):
+            fleet.run_until(at_s)
+            fleet.totals()
+        assert fleet.is_over
+    return fast, plain, fast_tbt, tbt
+
+
+def assert_same(fast, plain, fast_tbt, tbt) -> None:
+    for name in ("first_token_s", "end_s"):
+        one, other = (np.frombuffer(getattr(f.outcomes, name)) for f in (fast, plain))
+        assert np.allclose(one, other, rtol=0, atol=TOLERANCE_S, equal_nan=True), name
+    assert fast.outcomes.outcome == plain.outcomes.outcome
+    assert fast.outcomes.rank == plain.outcomes.rank
+    one, other = fast.totals(), plain.totals()
+    assert one.num_preemptions == other.num_preemptions
+    assert one.num_iterations == other.num_iterations
+    assert one.busy_s == pytest.approx(other.busy_s)
+    assert fast_tbt.count == tbt.count
+    # A gap on a bound may fall on either side of it.
+    assert np.abs(np.array(fast_tbt.counts) - tbt.counts).sum() <= 2
+    assert fast_tbt.sum == pytest.approx(tbt.sum)
+    assert fast.look().kv_ratios == [0.0] * len(fast.lanes)
+
+
+@pytest.mark.parametrize("dispatch", ["least-loaded", "round-robin"])
+def test_an_express_fleet_gives_the_times_of_the_reference(dispatch) -> None:
+    sent = arrivals(1, 60, gap_s=0.02, tokens=400)
+    found = both(sent, num=2, budget=256, dispatch=dispatch, segments=False)
+    assert_same(*found)
+    assert found[0].totals().num_preemptions > 0
+
+
+def test_a_short_queue_refuses_the_same_requests() -> None:
+    sent = arrivals(2, 80, gap_s=0.005, tokens=300)
+    found = both(
+        sent, num=2, budget=512, dispatch="least-loaded", segments=True, queue_max=2,
+        context_tokens_max=900,
+    )  # fmt: skip
+    assert_same(*found)
+    assert len(set(found[0].outcomes.outcome)) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_random_fleets_agree_with_one_event_per_iteration(seed) -> None:
+    rng = stream(seed, "sizes")
+    tokens = int(rng.choice([60, 300, 900]))
+    sent = arrivals(seed, 150, gap_s=float(rng.choice([0.01, 0.05, 0.3])), tokens=tokens)
+    found = both(
+        sent,
+        num=int(rng.integers(1, 4)),
+        budget=int(rng.choice([16, 64, 256, 512, 2048])),
+        dispatch=str(rng.choice(["least-loaded", "round-robin"])),
+        segments=False,
+        num_blocks=int(rng.choice([120, 300, 3000])),
+        sequences_max=int(rng.choice([1, 4, 12, 64])),
+        block_tokens=int(rng.choice([1, 8, 16])),
+        queue_max=int(rng.choice([5, 1000])),
+    )
+    assert_same(*found)
+
+
+def test_step_times_are_those_of_the_cost_model() -> None:
+    times = StepTimes(COST_MODEL, tokens_max=300, sequences_max=40)
+    half = times.half_tokens
+    for num_decodes, context, chunks in (
+        (0, 0, [(256, 512)]),
+        (7, 3000, [(200, 0), (50, 128)]),
+        (39, 90_000, [(1, 4000)]),
+    ):
+        work = sum((num + half) * (cached + num / 2) for num, cached in chunks)
+        num_tokens = num_decodes + sum(num for num, _ in chunks)
+        assert (
+            times.tokens_s[num_tokens]
+            + times.sequences_s[num_decodes + len(chunks)]
+            + times.chunk_s * work
+            + times.mixed_s[num_decodes]
+            + times.mixed_context_s[num_decodes] * context
+        ) == pytest.approx(
+            COST_MODEL.iteration_s(chunks=chunks, num_decodes=num_decodes, context_sum=context),
+            rel=1e-12,
+        )
