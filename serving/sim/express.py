@@ -7,15 +7,16 @@ three heap operations. See `express_lane` for what an instance does.
 from __future__ import annotations
 
 import math
+from array import array
 from heapq import heappop, heappush, heapreplace
-from itertools import chain, count
+from itertools import count
 
 import numpy as np
 
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
 from serving.sim.express_blocks import num_used
-from serving.sim.express_lane import IDLE, REFUSED, RESUMED, Lane, SegmentRow
+from serving.sim.express_lane import IDLE, REFUSED, RESUMED, Lane
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig
@@ -49,7 +50,7 @@ class ExpressFleet:
         self._arrivals = arrivals
         self._index = index
         self._tbt = tbt
-        self._log: list[SegmentRow] = []
+        self._log = array("d")
         orders = count(IDLE + 1)
         self.lanes = [
             Lane(
@@ -109,7 +110,7 @@ class ExpressFleet:
                 give(lane.rank, num_ended)
         self._num_events += num_events
         self._now_s = until_s
-        if len(self._log) > LOG_MAX:
+        if len(self._log) > 4 * LOG_MAX:
             self._count_segments()
 
     def look(self) -> Look:
@@ -128,8 +129,8 @@ class ExpressFleet:
         busy_s, num_iterations = self._busy_s, self._num_iterations
         for lane in self.lanes:
             if lane.order != IDLE:
-                num_ended = lane.num_begun(now_s) - 1
-                busy_s += lane.end_of(num_ended) - lane.start_s
+                num_ended, seconds = lane.ended_by(now_s)
+                busy_s += seconds
                 num_iterations += num_ended
         return Totals(
             busy_s=busy_s,
@@ -160,9 +161,8 @@ class ExpressFleet:
         """Work and token gaps of the segments that ended since the last look."""
         if not self._log:
             return
-        num = 4 * len(self._log)
-        table = np.fromiter(chain.from_iterable(self._log), np.float64, num).reshape(-1, 4)
-        self._log.clear()
+        table = np.array(self._log).reshape(-1, 4)
+        del self._log[:]
         ran = table[table[:, 3] != RESUMED]
         first_s, slope_s, steps, _ = ran.T
         self._busy_s += float((steps * first_s + slope_s * (steps * (steps - 1) / 2)).sum())

@@ -8,6 +8,7 @@ together; faults, aborts and other policies exist only there.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -24,9 +25,7 @@ REFUSED = -1.0
 Ending = tuple[int, int, int]  # (step of the last token, row, context at step 0)
 Prompt = list[int]  # [row, tokens left to prefill, tokens in the KV]
 Chunks = list[tuple[Prompt, int]]
-# First iteration, slope, iterations, decoding sequences; RESUMED = a gap that a preemption made.
-SegmentRow = tuple[float, float, int, int]
-RESUMED = -1
+RESUMED = -1  # decoding sequences of a log entry that is the gap a preemption made
 
 
 class Lane:
@@ -34,10 +33,10 @@ class Lane:
 
     __slots__ = (
         "base_sum", "block_tokens", "budget", "carry", "chunks", "context_limit", "end_column",
-        "ends", "first_column", "first_s", "is_full", "log", "num_blocks", "num_decoding", "num_ended",
-        "num_output", "num_preemptions", "num_prompt", "order", "orders", "outcome_column",
-        "prefill_blocks", "prefilling", "queue_max", "rank", "residues", "sequences_max", "slope_s",
-        "start_s", "step", "steps", "times", "waiting",
+        "ends", "first_column", "first_s", "is_full", "log", "num_blocks", "num_decoding",
+        "num_ended", "num_output", "num_preemptions", "num_prompt", "order", "orders",
+        "outcome_column", "prefill_blocks", "prefilling", "queue_max", "rank", "residues",
+        "sequences_max", "slope_s", "start_s", "step", "steps", "tail_s", "times", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +48,7 @@ class Lane:
         token_budget: int,
         arrivals: Arrivals,
         outcomes: Outcomes,
-        log: list[SegmentRow],
+        log: array[float],
         orders: Iterator[int],
     ) -> None:
         self.rank = rank
@@ -69,7 +68,8 @@ class Lane:
         self.first_column = outcomes.first_token_s
         self.end_column = outcomes.end_s
         self.outcome_column = outcomes.outcome
-        self.log = log  # of segments that ended, shared by all lanes; the fleet empties it
+        # Of segments that ended: first iteration, slope, iterations, decoding sequences, flat.
+        self.log = log
         self.orders = orders
         self.prefilling: list[Prompt] = []  # in order of admission
         self.prefill_blocks = 0  # theirs; those of decodes follow from the counts below
@@ -85,6 +85,7 @@ class Lane:
         self.start_s = self.first_s = self.slope_s = 0.0
         self.steps = 0
         self.is_full = False  # a new prompt would not change the plan
+        self.tail_s = 0.0  # the prompt's last chunk follows at once and takes this; 0 = it does not
 
     def arrive(self, row: int, now_s: float) -> float:
         """Queue a request: the new end of the segment in flight if this changes it, else 0.
@@ -98,6 +99,8 @@ class Lane:
         waiting.append(row)
         if self.order == IDLE:
             return self._begin(now_s)
+        if self.tail_s:
+            return self._drop_tail(now_s)
         if num_waiting or self.is_full or self.steps == 1:
             return 0.0
         steps = self.num_begun(now_s)
@@ -110,8 +113,11 @@ class Lane:
     def end(self, now_s: float) -> float:
         """The segment in flight has ended: apply it and begin the next; 0 when none begins."""
         steps, num = self.steps, self.num_decoding
-        self.log.append((self.first_s, self.slope_s, steps, num))
+        self.log.extend((self.first_s, self.slope_s, steps, num))
         self.num_ended = 0
+        if self.tail_s:
+            self.log.extend((self.tail_s, 0.0, 1, num))
+            steps += 1
         if num:
             self.step += steps
             if self.ends[0][0] <= self.step:
@@ -119,6 +125,23 @@ class Lane:
         if self.chunks:
             self._end_chunks(now_s)
         return self._begin(now_s)
+
+    def _drop_tail(self, now_s: float) -> float:
+        """The prompt that came may share the last chunk's iteration, unless that has begun."""
+        end_s = self.end_of(self.steps)
+        if now_s > end_s:
+            return 0.0
+        self.tail_s = 0.0
+        self.order = next(self.orders)
+        return end_s
+
+    def ended_by(self, now_s: float) -> tuple[int, float]:
+        """Iterations in flight that have ended by `now_s`, and their seconds."""
+        end_s = self.end_of(self.steps)
+        if self.tail_s and now_s > end_s:
+            return self.steps, end_s - self.start_s
+        num_ended = self.num_begun(now_s) - 1
+        return num_ended, self.end_of(num_ended) - self.start_s
 
     def num_begun(self, now_s: float) -> int:
         """Iterations of the segment begun before `now_s`, see `Segment.num_begun`."""
@@ -168,6 +191,7 @@ class Lane:
     def _start_decodes(self, now_s: float, steps: int) -> float:
         times, num = self.times, self.num_decoding
         self.chunks = []
+        self.tail_s = 0.0
         self.is_full = num >= self.sequences_max
         self.steps = steps
         self.start_s = now_s
@@ -253,9 +277,36 @@ class Lane:
         self.steps = steps
         self.start_s, self.first_s, self.slope_s = now_s, first_s, slope_s
         self.order = next(self.orders)
-        if steps == 1:
-            return now_s + first_s
-        return now_s + steps * first_s + slope_s * (steps * (steps - 1) / 2)
+        end_s = now_s + steps * first_s + slope_s * (steps * (steps - 1) / 2)
+        self.tail_s = 0.0
+        if self.is_full and is_stable and len(chunks) == 1 and not self.waiting:
+            rest = prompt[1] - num * steps
+            if 0 < rest <= num and (not num_decodes or self._has_room(steps + 1)):
+                self.tail_s = self._last_chunk_s(rest, prompt[2] + num * steps, steps)
+                return end_s + self.tail_s
+        return end_s
+
+    def _has_room(self, steps: int) -> bool:
+        """Whether no decode ends before step number `steps` and blocks surely last until then."""
+        num = self.num_decoding
+        if self.ends[0][0] - self.step < steps:
+            return False
+        context = self.base_sum + self.step * num + (self.block_tokens - 1) * num
+        num_blocks = context // self.block_tokens + num * (steps // self.block_tokens + 1)
+        return num_blocks + self.prefill_blocks <= self.num_blocks
+
+    def _last_chunk_s(self, num: int, num_cached: int, steps: int) -> float:
+        """Duration of the iteration with a prompt's last tokens, `steps` iterations from now."""
+        times, num_decodes = self.times, self.num_decoding
+        seconds = (
+            times.tokens_s[num_decodes + num]
+            + times.sequences_s[num_decodes + 1]
+            + (num + times.half_tokens) * (num_cached + num / 2) * times.chunk_s
+        )
+        if num_decodes:
+            context = self.base_sum + (self.step + steps) * num_decodes
+            seconds += times.mixed_s[num_decodes] + context * times.mixed_context_s[num_decodes]
+        return seconds
 
     def _begin_short(self, now_s: float) -> float:
         """Blocks run short: preempt the newest until the others find theirs; one iteration."""
@@ -287,8 +338,9 @@ class Lane:
     def _end_chunks(self, now_s: float) -> None:
         """Prompts advance; one that is complete yields a token and decodes or ends."""
         steps, step = self.steps, self.step
+        has_tail = self.tail_s > 0.0
         for prompt, num in self.chunks:
-            num *= steps
+            num = prompt[1] if has_tail else num * steps
             prompt[1] -= num
             prompt[2] += num
             if prompt[1]:
@@ -300,7 +352,7 @@ class Lane:
             if self.carry and row in self.carry:
                 num_before, last_s = self.carry.pop(row)
                 num_emitted += num_before
-                self.log.append((now_s - last_s, 0.0, 1, RESUMED))
+                self.log.extend((now_s - last_s, 0.0, 1, RESUMED))
             else:
                 self.first_column[row] = now_s
             num_left = self.num_output[row] - num_emitted
