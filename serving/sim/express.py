@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterator
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
@@ -23,7 +25,10 @@ from serving.state import InstanceConfig
 
 REJECTED = int(Outcome.REJECTED)
 LOG_MAX = 20_000  # segments that wait to be counted
-GAPS_AT_ONCE = 1_000_000  # spelled out at a time when they go into the histogram
+GAPS_AT_ONCE = 1_000_000  # spelled out at a time for the histogram
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 
 class ExpressFleet:
@@ -80,18 +85,31 @@ class ExpressFleet:
 
     def run_until(self, until_s: float) -> None:
         """Run every event up to and including `until_s`."""
-        heap, give = self._heap, self._index.give
-        stamps = self._arrivals.at_s
-        num_all, num_events = len(stamps), 0
-        arrival_s = stamps[self.num_arrived] if self.num_arrived < num_all else math.inf
+        heap, lanes, take, give = self._heap, self.lanes, self._index.take, self._index.give
+        stamps, ranks = self._arrivals.at_s, self.outcomes.rank
+        row, num_rows, num_events = self.num_arrived, len(self._arrivals), 0
+        arrival_s = stamps[row] if row < num_rows else math.inf
         while True:
             at_s, order, lane = heap[0]
             if arrival_s <= at_s:
-                if arrival_s > until_s or arrival_s == math.inf:
+                if arrival_s > until_s or row == num_rows:
                     break
                 num_events += 1
-                self._arrive(arrival_s)
-                arrival_s = stamps[self.num_arrived] if self.num_arrived < num_all else math.inf
+                self.num_arrived = row + 1
+                rank = take()
+                if rank == NOBODY:
+                    self.outcomes.outcome[row] = REJECTED
+                else:
+                    ranks[row] = rank
+                    lane = lanes[rank]
+                    self._num_outstanding += 1
+                    end_s = lane.arrive(row, arrival_s)
+                    if end_s > 0.0:
+                        heappush(heap, (end_s, lane.order, lane))
+                    elif end_s == REFUSED:
+                        self._refuse(row, rank)
+                row += 1
+                arrival_s = stamps[row] if row < num_rows else math.inf
                 continue
             if at_s > until_s or lane is None:
                 break
@@ -139,23 +157,10 @@ class ExpressFleet:
             num_events=self._num_events,
         )
 
-    def _arrive(self, now_s: float) -> None:
-        row = self.num_arrived
-        self.num_arrived = row + 1
-        rank = self._index.take()
-        if rank == NOBODY:
-            self.outcomes.outcome[row] = REJECTED
-            return
-        lane = self.lanes[rank]
-        self.outcomes.rank[row] = rank
-        self._num_outstanding += 1
-        end_s = lane.arrive(row, now_s)
-        if end_s > 0.0:
-            heappush(self._heap, (end_s, lane.order, lane))
-        elif end_s == REFUSED:
-            self.outcomes.outcome[row] = REJECTED
-            self._num_outstanding -= 1
-            self._index.give(rank)
+    def _refuse(self, row: int, rank: int) -> None:
+        self.outcomes.outcome[row] = REJECTED
+        self._num_outstanding -= 1
+        self._index.give(rank)
 
     def _count_segments(self) -> None:
         """Work and token gaps of the segments that ended since the last look."""
@@ -167,22 +172,34 @@ class ExpressFleet:
         first_s, slope_s, steps, _ = ran.T
         self._busy_s += float((steps * first_s + slope_s * (steps * (steps - 1) / 2)).sum())
         self._num_iterations += int(steps.sum())
-        table = table[table[:, 3] != 0]
-        ends = np.cumsum(table[:, 2])
-        cuts = np.searchsorted(ends, np.arange(GAPS_AT_ONCE, ends[-1:].sum(), GAPS_AT_ONCE))
-        for part in np.split(table, cuts):
-            self._count_gaps(part)
-
-    def _count_gaps(self, table: np.ndarray) -> None:
-        first_s, slope_s, steps = table[:, 0], table[:, 1], table[:, 2].astype(np.int64)
-        weights = np.abs(table[:, 3])  # a resumed gap is one token's
-        begin = np.repeat(np.cumsum(steps) - steps, steps)
-        number = np.arange(len(begin)) - begin
-        gaps = np.repeat(first_s, steps) + np.repeat(slope_s, steps) * number
-        weights = np.repeat(weights, steps)
+        # Ramps inside one bucket, most of them, are counted whole; the others are spelled out.
+        first_s, slope_s, steps, num = table[table[:, 3] != 0].T
+        num = np.abs(num)  # a resumed gap is one token's
+        last_s = first_s + slope_s * (steps - 1)
+        bounds = self._tbt.bounds
+        buckets = np.searchsorted(bounds, first_s)
+        inside = buckets == np.searchsorted(bounds, last_s)
+        found = np.bincount(
+            buckets[inside], weights=(steps * num)[inside], minlength=len(bounds) + 1
+        )
+        for part in _parts(np.flatnonzero(~inside), steps):
+            times = steps[part].astype(np.int64)
+            begin = np.repeat(np.cumsum(times) - times, times)
+            number = np.arange(len(begin)) - begin
+            gaps = np.repeat(first_s[part], times) + np.repeat(slope_s[part], times) * number
+            found += np.bincount(
+                np.searchsorted(bounds, gaps),
+                weights=np.repeat(num[part], times),
+                minlength=len(bounds) + 1,
+            )
         tbt = self._tbt
-        buckets = np.searchsorted(tbt.bounds, gaps, side="left")
-        found = np.bincount(buckets, weights=weights, minlength=len(tbt.counts))
         tbt.counts = [a + int(b) for a, b in zip(tbt.counts, found, strict=True)]
-        tbt.sum += float((gaps * weights).sum())
-        tbt.count += int(weights.sum())
+        tbt.sum += float((steps * num * (first_s + last_s) / 2).sum())
+        tbt.count += int((steps * num).sum())
+
+
+def _parts(rows: Rows, steps: Floats) -> Iterator[Rows]:
+    """Stretches of the rows with about GAPS_AT_ONCE steps each; none when there are no rows."""
+    if len(rows):
+        bounds = np.arange(GAPS_AT_ONCE, float(steps[rows].sum()), GAPS_AT_ONCE)
+        yield from np.split(rows, np.searchsorted(np.cumsum(steps[rows]), bounds))

@@ -244,14 +244,14 @@ class Lane:
         """A segment with prefill chunks; one iteration unless the plan is stable."""
         times, num_tokens = self.times, self.num_decoding
         half = times.half_tokens
-        # Only the last prompt may have more left than its chunk.
-        prompt, num = chunks[-1]
-        steps = prompt[1] // num if len(chunks) == 1 and is_stable else 1
         work = growth = 0.0
         for prompt, num in chunks:
             work += (num + half) * (prompt[2] + num / 2)
             growth += (num + half) * num
             num_tokens += num
+        # Of several prompts all but the last end with this iteration.
+        is_stable = is_stable and len(chunks) == 1
+        steps = prompt[1] // num if is_stable else 1
         self.is_full = num_tokens >= self.budget
         num_decodes = self.num_decoding
         first_s = (
@@ -279,7 +279,7 @@ class Lane:
         self.order = next(self.orders)
         end_s = now_s + steps * first_s + slope_s * (steps * (steps - 1) / 2)
         self.tail_s = 0.0
-        if self.is_full and is_stable and len(chunks) == 1 and not self.waiting:
+        if is_stable and self.is_full and not self.waiting:
             rest = prompt[1] - num * steps
             if 0 < rest <= num and (not num_decodes or self._has_room(steps + 1)):
                 self.tail_s = self._last_chunk_s(rest, prompt[2] + num * steps, steps)
