@@ -27,7 +27,8 @@ from serving.sim.data_sheets import DATA_SHEETS
 from serving.sim.profile_files import shipped_profiles
 from serving.sim.profiles import GPUS
 from serving.sim.report import SimReport
-from serving.sim.run import FleetConfig, Policies, simulate
+from serving.sim.run import simulate
+from serving.sim.world import FleetConfig, Policies
 from serving.state import Slo
 
 

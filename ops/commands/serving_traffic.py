@@ -7,7 +7,8 @@ from pathlib import Path
 
 from serving.errors import ConfigError
 from serving.sim.capacity import saturated_rps
-from serving.sim.run import FleetConfig, Policies, playable
+from serving.sim.run import playable
+from serving.sim.world import FleetConfig, Policies
 from serving.workload import RequestTable, cut, generate, read_trace, to_rate
 from serving.workload.replay import mean_rate_rps
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ops.reports.serving_page import VARIANTS_MAX
 from serving.errors import ConfigError
 from serving.policies import BATCH_POLICIES, DISPATCH_POLICIES
-from serving.sim.run import Policies
+from serving.sim.world import Policies
 
 # The name that papers use for vLLM's first scheduler.
 ALIASES = {"fcfs": "prefill-first"}

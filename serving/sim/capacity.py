@@ -14,7 +14,8 @@ import numpy as np
 
 from serving.errors import ConfigError
 from serving.sim.outcomes import Outcome
-from serving.sim.run import FleetConfig, Policies, simulate
+from serving.sim.run import simulate
+from serving.sim.world import FleetConfig, Policies
 from serving.state import Slo
 from serving.workload import RequestTable, to_rate
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
 from serving.sim.express_blocks import num_used
-from serving.sim.express_lane import IDLE, REFUSED, RESUMED, Lane
+from serving.sim.express_lane import REFUSED, RESUMED, Lane
+from serving.sim.express_plan import IDLE
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig

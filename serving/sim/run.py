@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from serving.errors import ConfigError
-from serving.metrics import EngineMeters, Histogram
-from serving.policies import BATCH_POLICIES, batch_policy, dispatch_policy
-from serving.policies.chunked_prefill import ChunkedPrefill
-from serving.policies.dispatch_index import dispatch_index
-from serving.sim.cluster import Cluster
-from serving.sim.cost_model import CostModel
-from serving.sim.express import ExpressFleet
-from serving.sim.instance import SimInstance
-from serving.sim.kernel import Kernel
-from serving.sim.outcomes import Arrivals, Look, Outcomes, Totals
-from serving.sim.profile_files import load_profile
-from serving.sim.profiles import MODELS
+from serving.metrics import Histogram
+from serving.sim.outcomes import Totals
 from serving.sim.report import SimReport, Timeline
-from serving.sim.step_times import StepTimes
-from serving.state import InstanceConfig, Slo
+from serving.sim.world import FleetConfig, Mode, Policies, make_world
+from serving.state import Slo
 from serving.workload import RequestTable
 
 Progress = Callable[[float], None]
 
-INSTANCES_MAX = 100_000
 SAMPLES = 160  # of the timeline, up to the last arrival
 LOOKS_MAX = 12_000  # at one instance each; large fleets are sampled less often
 STEP_REQUESTS = 4000  # most that arrive, evenly spread, between two returns of the event loop
@@ -38,104 +24,6 @@ DRAIN_S = 86_400.0  # after the last arrival; what has not ended by then is repo
 STEP_S = 60.0  # how far the clock runs at once after the last arrival
 # Gaps between tokens from 1 ms to 100 s, each bound 3 % above the one before.
 TBT_BOUNDS_S = tuple((0.001 * 1.03 ** np.arange(391)).tolist())
-
-
-class Mode(StrEnum):
-    """How the same events are worked off; token times agree to a nanosecond."""
-
-    EXPRESS = "express"  # fused loop where policies allow it, else as `SEGMENTS`
-    SEGMENTS = "segments"  # `SimInstance`, an event per change of batch
-    ITERATIONS = "iterations"  # `SimInstance`, an event per iteration: the reference
-
-
-class World(Protocol):
-    """A fleet that can be advanced and looked at."""
-
-    @property
-    def outcomes(self) -> Outcomes:
-        """What became of each request."""
-        ...
-
-    @property
-    def num_arrived(self) -> int:
-        """Requests that have arrived."""
-        ...
-
-    @property
-    def is_over(self) -> bool:
-        """Whether every request has arrived and ended."""
-        ...
-
-    def run_until(self, until_s: float) -> None:
-        """Advance."""
-        ...
-
-    def look(self) -> Look:
-        """The fleet now."""
-        ...
-
-    def totals(self) -> Totals:
-        """Work so far."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetConfig:
-    """Equal instances of one model."""
-
-    num_instances: int
-    gpu: str  # a key of `find_gpu`, or a coefficients file (.toml)
-    model: str
-    tp_degree: int = 1
-    sequences_max: int = 128
-    queue_max: int = 1_000_000_000  # waiting requests per instance; beyond it they are rejected
-    block_tokens: int = 16
-    memory_ratio: float = 0.9  # share of each GPU's memory that the engine may use
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_instances <= INSTANCES_MAX:
-            raise ConfigError(
-                f"num_instances is {self.num_instances}, expected 1 to {INSTANCES_MAX}"
-            )
-
-    def cost_model(self) -> CostModel:
-        """Iteration times of one instance.
-
-        Raises:
-            ConfigError: GPU or model unknown, or a tensor split that does not divide the model.
-        """
-        if not self.gpu.endswith(".toml"):
-            return CostModel.of(gpu=self.gpu, model=self.model, tp_degree=self.tp_degree)
-        if self.model not in MODELS:
-            raise ConfigError(f"model {self.model!r} is unknown, choose from {sorted(MODELS)}")
-        profile = load_profile(Path(self.gpu))
-        return CostModel(gpu=profile, model=MODELS[self.model], tp_degree=self.tp_degree)
-
-    def instance_config(self, cost_model: CostModel) -> InstanceConfig:
-        """Sizes of one instance: all KV blocks that fit beside the weights."""
-        return InstanceConfig(
-            num_blocks=cost_model.kv_blocks(
-                block_tokens=self.block_tokens, memory_ratio=self.memory_ratio
-            ),
-            block_tokens=self.block_tokens,
-            sequences_max=self.sequences_max,
-            queue_max=self.queue_max,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
-    """Names of the policies of one run."""
-
-    batch: str = "chunked-prefill"
-    dispatch: str = "least-loaded"
-    token_budget: int = 0  # tokens per iteration; 0 = the batch policy's own default
-
-    @property
-    def label(self) -> str:
-        """How tables and plots call them."""
-        budget = f" {self.token_budget}" if self.token_budget else ""
-        return f"{self.batch}{budget}, {self.dispatch}"
 
 
 def simulate(
@@ -218,7 +106,7 @@ class _Run:
         self.tbt = Histogram(TBT_BOUNDS_S)
         self.totals: Totals | None = None  # at the last arrival
         self.samples = _Samples()
-        self.world = _world(requests, fleet, policies, mode=mode, tbt=self.tbt)
+        self.world = make_world(requests, fleet, policies, mode=mode, tbt=self.tbt)
         self.num_samples = min(SAMPLES, max(LOOKS_MAX // fleet.num_instances, 12))
 
     def to_the_end(self, progress: Progress | None) -> None:
@@ -296,55 +184,3 @@ class _Run:
         samples.waiting.append(look.num_waiting)
         samples.kv_mean.append(sum(look.kv_ratios) / len(look.kv_ratios))
         samples.kv_max.append(max(look.kv_ratios))
-
-
-def _world(
-    requests: RequestTable,
-    fleet: FleetConfig,
-    policies: Policies,
-    *,
-    mode: Mode,
-    tbt: Histogram,
-) -> World:
-    """The fastest fleet that the policies allow."""
-    cost_model = fleet.cost_model()
-    config = fleet.instance_config(cost_model)
-    batch = batch_policy(
-        policies.batch,
-        token_budget=policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget,
-    )
-    dispatch = dispatch_policy(policies.dispatch)
-    arrivals = Arrivals(
-        requests.arrival_s.tolist(),
-        requests.num_prompt_tokens.tolist(),
-        requests.num_output_tokens.tolist(),
-    )
-    index = dispatch_index(dispatch, fleet.num_instances)
-    if mode is Mode.EXPRESS and type(batch) is ChunkedPrefill and index is not None:
-        times = StepTimes(
-            cost_model, tokens_max=batch.token_budget, sequences_max=config.sequences_max
-        )
-        return ExpressFleet(
-            fleet.num_instances,
-            config=config,
-            times=times,
-            token_budget=batch.token_budget,
-            index=index,
-            arrivals=arrivals,
-            tbt=tbt,
-        )
-    kernel = Kernel()
-    digits = len(str(fleet.num_instances - 1))
-    instances = [
-        SimInstance(
-            kernel,
-            f"instance-{number:0{digits}}",
-            config=config,
-            policy=batch,
-            cost_model=cost_model,
-            meters=EngineMeters(inter_token_latency=tbt),
-            segments=mode is not Mode.ITERATIONS,
-        )
-        for number in range(fleet.num_instances)
-    ]
-    return Cluster(kernel, instances, dispatch=dispatch, arrivals=arrivals)

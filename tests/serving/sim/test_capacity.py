@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serving.sim.capacity import find_capacity, saturated_rps
-from serving.sim.run import FleetConfig, Policies, playable, simulate
+from serving.sim.run import playable, simulate
+from serving.sim.world import FleetConfig, Policies
 from serving.state import Slo
 from serving.workload import generate, to_rate
 

@@ -13,7 +13,8 @@ from serving.sim.cluster import Cluster
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
 from serving.sim.outcomes import Arrivals, Outcome
-from serving.sim.run import FleetConfig, Mode, Policies, playable, simulate
+from serving.sim.run import playable, simulate
+from serving.sim.world import FleetConfig, Mode, Policies
 from serving.state import InstanceConfig, Slo
 from serving.workload import generate
 
