@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
 from serving.sim.express_blocks import num_used
-from serving.sim.express_lane import REFUSED, RESUMED, Lane
-from serving.sim.express_plan import IDLE
+from serving.sim.express_events import REFUSED, RESUMED, arrive, end
+from serving.sim.express_lane import IDLE, Lane
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig
@@ -104,7 +104,7 @@ class ExpressFleet:
                     ranks[row] = rank
                     lane = lanes[rank]
                     self._num_outstanding += 1
-                    end_s = lane.arrive(row, arrival_s)
+                    end_s = arrive(lane, row, arrival_s)
                     if end_s > 0.0:
                         heappush(heap, (end_s, lane.order, lane))
                     elif end_s == REFUSED:
@@ -118,7 +118,7 @@ class ExpressFleet:
                 heappop(heap)
                 continue
             num_events += 1
-            end_s = lane.end(at_s)
+            end_s = end(lane, at_s)
             if end_s:
                 heapreplace(heap, (end_s, lane.order, lane))
             else:
@@ -180,9 +180,8 @@ class ExpressFleet:
         bounds = self._tbt.bounds
         buckets = np.searchsorted(bounds, first_s)
         inside = buckets == np.searchsorted(bounds, last_s)
-        found = np.bincount(
-            buckets[inside], weights=(steps * num)[inside], minlength=len(bounds) + 1
-        )
+        found = np.zeros(len(bounds) + 1)
+        np.add.at(found, buckets[inside], (steps * num)[inside])
         for part in _parts(np.flatnonzero(~inside), steps):
             times = steps[part].astype(np.int64)
             begin = np.repeat(np.cumsum(times) - times, times)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from heapq import heapify
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from serving.sim.express_lane import Lane
+from serving.sim.express_lane import Lane
 
 
 def num_used(lane: Lane) -> int:

@@ -11,18 +11,16 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from heapq import heappop, heappush
 
-from serving.sim import express_plan
-from serving.sim.express_plan import IDLE, Chunks, Ending, Prompt
-from serving.sim.outcomes import Arrivals, Outcome, Outcomes
+from serving.sim.outcomes import Arrivals, Outcomes
 from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig
 
-DONE = int(Outcome.DONE)
-REFUSED = -1.0
+IDLE = 0  # order of a lane without a segment in flight
 
-RESUMED = -1  # decoding sequences of a log entry that is the gap a preemption made
+Ending = tuple[int, int, int]  # (step of the last token, row, context at step 0)
+Prompt = list[int]  # [row, tokens left to prefill, tokens in the KV]
+Chunks = list[tuple[Prompt, int]]
 
 
 class Lane:
@@ -86,78 +84,6 @@ class Lane:
         self.ahead_s = 0.0  # last decode iteration applied early, see `_begin_ahead`
         self.tail_s = 0.0  # the prompt's last chunk follows at once and takes this; 0 = it does not
 
-    def arrive(self, row: int, now_s: float) -> float:
-        """Queue a request: the new end of the segment in flight if this changes it, else 0.
-
-        REFUSED: the queue is full, or the prompt leaves no room for a token.
-        """
-        waiting = self.waiting
-        num_waiting = len(waiting)
-        if num_waiting >= self.queue_max or self.num_prompt[row] >= self.context_limit:
-            return REFUSED
-        waiting.append(row)
-        if self.order == IDLE:
-            return express_plan.begin(self, now_s)
-        if now_s < self.start_s:
-            return self._begin_again()
-        if self.tail_s:
-            return self._drop_tail(now_s)
-        if num_waiting or self.is_full or self.steps == 1:
-            return 0.0
-        steps = self.num_begun(now_s)
-        if not self.chunks and express_plan.has_room(self, steps + 1):
-            return self._begin_ahead(steps)
-        if steps == self.steps:
-            return 0.0
-        self.steps = steps
-        self.order = next(self.orders)
-        return self.end_of(steps)
-
-    def end(self, now_s: float) -> float:
-        """The segment in flight has ended: apply it and begin the next; 0 when none begins."""
-        steps, num = self.steps, self.num_decoding
-        self.log.extend((self.first_s, self.slope_s, steps, num))
-        self.num_ended = 0
-        if self.tail_s:
-            self.log.extend((self.tail_s, 0.0, 1, num))
-            steps += 1
-        if num:
-            self.step += steps
-            if self.ends[0][0] <= self.step:
-                self._end_decodes(now_s)
-        if self.chunks:
-            self._end_chunks(now_s)
-        return express_plan.begin(self, now_s)
-
-    def _begin_ahead(self, steps: int) -> float:
-        """Apply the first `steps` decode iterations before the last of them has ended.
-
-        No request ends with them and blocks suffice, so that only another arrival can change what
-        follows; `start_s` lies ahead until then.
-        """
-        end_s = self.end_of(steps)
-        self.log.extend((self.first_s, self.slope_s, steps, self.num_decoding))
-        self.ahead_s = self.first_s + self.slope_s * (steps - 1)
-        self.step += steps
-        return express_plan.begin(self, end_s)
-
-    def _begin_again(self) -> float:
-        """Plan a segment that has not started yet once more, with one more prompt waiting."""
-        for prompt in reversed(self.prefilling):
-            self.waiting.appendleft(prompt[0])
-            self.prefill_blocks -= -(-prompt[1] // self.block_tokens)
-        self.prefilling.clear()
-        return express_plan.begin(self, self.start_s)
-
-    def _drop_tail(self, now_s: float) -> float:
-        """The prompt that came may share the last chunk's iteration, unless that has begun."""
-        end_s = self.end_of(self.steps)
-        if now_s > end_s:
-            return 0.0
-        self.tail_s = 0.0
-        self.order = next(self.orders)
-        return end_s
-
     def ended_by(self, now_s: float) -> tuple[int, float]:
         """Iterations in flight that have ended by `now_s`, and their seconds.
 
@@ -191,49 +117,3 @@ class Lane:
     def end_of(self, steps: int) -> float:
         """Time when the first `steps` iterations of the segment have ended."""
         return self.start_s + steps * self.first_s + self.slope_s * (steps * (steps - 1) / 2)
-
-    def _end_decodes(self, now_s: float) -> None:
-        """Requests whose last token has come leave."""
-        ends, step = self.ends, self.step
-        while ends and ends[0][0] <= step:
-            _, row, base = heappop(ends)
-            self.num_decoding -= 1
-            self.base_sum -= base
-            self.residues[base % self.block_tokens] -= 1
-            self.end_column[row] = now_s
-            self.outcome_column[row] = DONE
-            self.num_ended += 1
-
-    def _end_chunks(self, now_s: float) -> None:
-        """Prompts advance; one that is complete yields a token and decodes or ends."""
-        steps, step = self.steps, self.step
-        has_tail = self.tail_s > 0.0
-        for prompt, num in self.chunks:
-            num = prompt[1] if has_tail else num * steps
-            prompt[1] -= num
-            prompt[2] += num
-            if prompt[1]:
-                continue
-            self.prefilling.remove(prompt)
-            row, _, context = prompt
-            self.prefill_blocks -= -(-context // self.block_tokens)
-            num_emitted = 1
-            if self.carry and row in self.carry:
-                num_before, last_s = self.carry.pop(row)
-                num_emitted += num_before
-                self.log.extend((now_s - last_s, 0.0, 1, RESUMED))
-            else:
-                self.first_column[row] = now_s
-            num_left = self.num_output[row] - num_emitted
-            if num_left > self.context_limit - context:
-                num_left = self.context_limit - context
-            if num_left <= 0:
-                self.end_column[row] = now_s
-                self.outcome_column[row] = DONE
-                self.num_ended += 1
-                continue
-            base = context - step
-            heappush(self.ends, (step + num_left, row, base))
-            self.num_decoding += 1
-            self.base_sum += base
-            self.residues[base % self.block_tokens] += 1

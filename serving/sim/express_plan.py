@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from serving.sim.express_blocks import num_free_beside_decodes, preempt, steps_with_blocks
-
-if TYPE_CHECKING:
-    from serving.sim.express_lane import Lane
-
-IDLE = 0  # order of a lane without a segment in flight
-
-Ending = tuple[int, int, int]  # (step of the last token, row, context at step 0)
-Prompt = list[int]  # [row, tokens left to prefill, tokens in the KV]
-Chunks = list[tuple[Prompt, int]]
+from serving.sim.express_lane import IDLE, Chunks, Lane
 
 
 def begin(lane: Lane, now_s: float) -> float:

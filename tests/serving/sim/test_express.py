@@ -111,13 +111,13 @@ def test_random_fleets_agree_with_one_event_per_iteration(seed) -> None:
     found = both(
         sent,
         num=int(rng.integers(1, 4)),
-        budget=int(rng.choice([16, 64, 256, 512, 2048])),
+        budget=int(rng.choice([4, 16, 64, 256, 512, 2048])),
         dispatch=str(rng.choice(["least-loaded", "round-robin"])),
         segments=False,
         num_blocks=int(rng.choice([120, 300, 3000])),
         sequences_max=int(rng.choice([1, 4, 12, 64])),
         block_tokens=int(rng.choice([1, 8, 16])),
-        queue_max=int(rng.choice([5, 1000])),
+        queue_max=int(rng.choice([1, 5, 1000])),
     )
     assert_same(*found)
 
