@@ -152,7 +152,7 @@ def _entry_red(case: Case, tree: RedTree, key: ServiceKey) -> None:
         tree.inbound[key] = red
     tree.pod_inbound |= {pod: red for (pod,), red in pods.made()}
     for callee in tree.callees.get(key, ()):
-        first_s = _first_token_s(case, region, callee)
+        first_s = _first_token_s(case, tree, (region, callee))
         if first_s is None:
             continue
         _wait_for_first(tree.inbound[key], tree.sent.get((region, service, callee)), first_s)
@@ -173,7 +173,15 @@ def _wait_for_first(inbound: Red | None, sent: Red | None, first_s: FloatArray) 
     sent.waited_s = first_s * per_request * inbound.count
 
 
-def _first_token_s(case: Case, region: str, service: str) -> FloatArray | None:
+def _first_token_s(
+    case: Case, tree: RedTree, key: ServiceKey, above: frozenset[ServiceKey] = frozenset()
+) -> FloatArray | None:
+    """Mean wait for the first token of a call, None where the callee does not stream.
+
+    An engine tells it. A service that passes an engine's stream on answers as much earlier than
+    its call ends as the first token comes before the end of the engine's call.
+    """
+    region, service = key
     pods = set(case.pods_of(region, service))
     sums, counts = (
         case.total(
@@ -181,4 +189,15 @@ def _first_token_s(case: Case, region: str, service: str) -> FloatArray | None:
         )
         for part in ("sum", "count")
     )
-    return ratio(sums, counts) if np.isfinite(counts).any() else None
+    if np.isfinite(counts).any():
+        return ratio(sums, counts)
+    inbound, first_s = tree.inbound.get(key), None
+    for callee in tree.callees.get(key, ()) if inbound is not None and key not in above else ():
+        sent = tree.sent.get((region, service, callee))
+        below_s = _first_token_s(case, tree, (region, callee), above | {key})
+        if inbound is None or sent is None or below_s is None:
+            continue
+        if first_s is None:
+            first_s = ratio(inbound.total_s, inbound.count)
+        first_s = first_s - ratio(sent.total_s - below_s * sent.count, inbound.count)
+    return first_s

@@ -227,8 +227,11 @@ def _find_owners(
         silent_here = hosts[(region, node)] & set(out.fell)
         services = {case.pod_place[name][1] for name in silent_here}
         live = set(case.pods_of(region, service)) & case.live
-        if len(services) >= 2 and 2 * len(silent_here) >= len(hosts[(region, node)]):
-            out.owner[pod] = Entity(EntityKind.NODE, region, node)
+        whole = Entity(EntityKind.NODE, region, node)
+        most = 2 * len(silent_here) >= len(hosts[(region, node)])
+        if most and (len(services) >= 2 or whole in out.ended):
+            # A process that ends alone leaves its node's own series as they were.
+            out.owner[pod] = whole
         elif len(live) >= 2 and live <= set(out.fell):
             out.owner[pod] = Entity(EntityKind.SERVICE, region, service)
         elif pod in case.killed and pod not in started and (region, service) in waiting:

@@ -103,7 +103,7 @@ class Fleet:
             s: self.knob(region, ("errors", s)) * self.late * np.ones(self.rows) for s in self.OWN_S
         }
         latency = {}
-        for service in ("store", "engine", "middle", "front"):
+        for service in ("engine", "store", "middle", "front"):  # callees first
             mean = np.mean([own[service][p] for p in self.pods(service)], axis=0)
             for caller, callee in self.CHAIN:
                 if caller == service:
