@@ -14,7 +14,7 @@ import numpy as np
 from rca.channels.case import Case, contrast, ratio, service_of
 from rca.channels.load import Demand, amplification, rise_of
 from rca.channels.parts import ERRORS, LATENCY, Part, to_owners
-from rca.channels.red import LinkKey, RedTree, known
+from rca.channels.red import LinkKey, RedTree, known, lost_in_time
 from rca.channels.silence import Silence
 from rca.channels.speed import engine_services
 from rca.state import Entity, EntityKind
@@ -128,7 +128,9 @@ def _owners_of_link(
         return silence.owners(silent)
     late = _makers_of_lateness(case, tree, key, found)
     if late:
-        return late
+        lost = lost_in_time(tree.sent[key], tree.received[key]) if part.what == ERRORS else 0.0
+        late = {entity: (1.0 - lost) * weight for entity, weight in late.items()}
+        return late | {part.entity: late.get(part.entity, 0.0) + lost}
     owner = Entity(EntityKind.SERVICE, region, callee)
     fresh = case.young & set(case.pods_of(region, callee))
     if fresh and any(p.entity == owner for p in found):

@@ -82,6 +82,23 @@ def added(parts: Sequence[Red]) -> Red:
     return Red(np.where(seen.any(axis=0), np.where(seen, stack, 0.0).sum(axis=0), np.nan))
 
 
+def lost_in_time(sent: Red, received: Red) -> float:
+    """0..1: share of the good answers given in time that never reached the caller, at least.
+
+    Source: by Markov's inequality at most mean / limit of the callee's answers took longer than
+    the limit at which callers gave up.
+    """
+    failed = float(np.fmax(sent.errors, sent.lost)[-1])
+    arrived = max(float(sent.calls[-1]) - failed, 0.0)
+    answered = float(known(received.count)[-1])
+    if failed <= arrived or answered <= 0.0:
+        return 0.0  # the mean wait tells when callers gave up only where most of them did
+    limit_s = float(known(sent.total_s)[-1]) / max(float(known(sent.count)[-1]), 1.0)
+    late = min(float(known(received.total_s)[-1]) / answered / max(limit_s, 1e-9), 1.0)
+    in_time = (float(received.calls[-1]) - float(received.errors[-1])) * (1.0 - late)
+    return 1.0 - min(arrived / in_time, 1.0) if in_time > 0.0 else 0.0
+
+
 ServiceKey = tuple[str, str]  # region, service
 LinkKey = tuple[str, str, str]  # region, caller, callee
 

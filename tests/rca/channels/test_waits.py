@@ -1,4 +1,4 @@
-"""What a caller waits for is not its own: streams below it, connections that calls hold."""
+"""What a caller waits for is not its own: streams below it, answers that are lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rca.channels.blame import blame
 from rca.channels.case import make_case
 from rca.channels.collect import own_findings, reasons
 from rca.channels.mesh import build_red
+from rca.channels.red import FIELDS, Red, lost_in_time
 from rca.channels.silence import find_silence
 from rca.state import Direction, Entity, EntityKind, MetricKind, ResourceClass
 
@@ -110,3 +111,36 @@ def test_a_node_that_ends_with_its_only_pod_owns_its_silence(fleet, node_ends):
     case = case_of(world, frame)
     found = find_silence(case, build_red(case), [], [])
     assert found.owner == {"engine-0": node if node_ends else pod("engine-0")}
+
+
+def red(**rows):
+    return Red(np.array([[9.0, float(rows.get(name, 0.0))] for name in FIELDS]))
+
+
+def test_answers_given_in_time_that_never_came_were_lost_on_the_way():
+    sent = red(requests=6, errors=700, count=706, total_s=706.0)
+    assert lost_in_time(sent, red(requests=600, count=600, total_s=520.0)) > 0.9
+    assert lost_in_time(sent, red(requests=600, count=600, total_s=1800.0)) == 0.0
+    served = red(requests=400, errors=206, count=606, total_s=300.0)
+    assert lost_in_time(served, red(requests=600, count=600, total_s=520.0)) == 0.0
+
+
+def test_calls_repeated_over_a_lossy_link_do_not_make_its_callee_the_cause(fleet):
+    world = fleet(knobs={("own", "store"): 0.8})
+    frame = world.build()
+    for i, role in enumerate(frame.roles):  # callers give up on nearly all calls after 1 s
+        if role.entity.name != "middle->store" or role.group != "source":
+            continue
+        lost = 150.0 * np.arange(1, world.rows - world.onset_row + 1)
+        start = frame.values[world.onset_row - 1, i]
+        kept = {"edge_errors": lost, "edge_requests": 0.01 * lost, "edge_latencysum": 1e3 * lost,
+                "edge_latencycount": lost}  # fmt: skip
+        frame.values[world.onset_row :, i] = start + kept[role.role + role.part]
+    for i, role in enumerate(frame.roles):  # and repeat them: the callee answers most
+        if role.entity.name == "middle->store" and role.group == "destination":
+            steps = np.diff(frame.values[:, i], prepend=0.0)
+            steps[world.onset_row :] *= 7.0
+            frame.values[:, i] = np.cumsum(steps)
+    found = shares(case_of(world, frame))
+    assert found[Entity(EntityKind.LINK, R1, "middle->store")] > 0.7
+    assert found.get(service("store"), 0.0) < 0.2
