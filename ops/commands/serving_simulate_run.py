@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.table import Table
 from ops.clock import cpu_s
 from ops.commands.options import OURS
 from ops.commands.serving_traffic import Traffic, read_traffic
-from ops.commands.serving_variants import parse_policies, parse_variants
+from ops.commands.serving_variants import labels_of, parse_policies, parse_variants
 from ops.replay.provenance import commit, versions
 from ops.reports.serving_page import ServingRun, figure_rows, render_serving
 from serving.errors import ConfigError
@@ -144,23 +144,23 @@ def _simulate(
 ) -> Done:
     """Each variant on the same requests; with --capacity the search first, then its best rate."""
     done = Done()
-    for policies in variants:
+    for policies, label in zip(variants, labels_of(variants), strict=True):
         requests = traffic.requests
         try:
             if asked.capacity:
-                with _progress(console, f"searching {policies.label}") as tell:
+                with _progress(console, f"searching {label}") as tell:
                     found = find_capacity(
                         requests, fleet, policies, asked.seed, slo=slo, progress=_trials(tell)
                     )
-                done.capacities.append(found)
-            with _progress(console, policies.label) as tell:
+                done.capacities.append(replace(found, label=label))
+            with _progress(console, label) as tell:
                 start_s = cpu_s()
                 report = simulate(requests, fleet, policies, asked.seed, slo=slo, progress=tell)
                 spent_s = cpu_s() - start_s
         except KeyboardInterrupt:
             done.complete = False
             break
-        done.reports.append(report)
+        done.reports.append(replace(report, label=label))
         done.cpu_s.append(spent_s)
         if not report.complete:
             done.complete = False
@@ -270,8 +270,9 @@ def _print(asked: Asked, traffic: Traffic, fleet: str, done: Done) -> None:
         typer.echo(_json(asked, traffic, fleet, done, made).decode(), nl=False)
         return
     figures = done.figures
-    table = Table(title=f"{fleet}. {traffic.text}", title_justify="left", box=None)
-    table.add_column("simulated")
+    typer.echo(f"{fleet}. {traffic.text}")
+    table = Table(box=None)
+    table.add_column("simulated", no_wrap=True)
     for report in done.reports:
         table.add_column(report.label, justify="right")
     rows = figure_rows(figures)

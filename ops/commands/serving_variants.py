@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ops.reports.serving_page import VARIANTS_MAX
@@ -53,6 +54,13 @@ def parse_variants(text: str, base: Policies) -> list[Policies]:
             f"--compare {text!r} names {len(variants)} variants, expected 1 to {VARIANTS_MAX}"
         )
     return variants
+
+
+def labels_of(variants: Sequence[Policies]) -> list[str]:
+    """How to call them: what they have in common is left out."""
+    if len({variant.dispatch for variant in variants}) > 1 or len(variants) == 1:
+        return [variant.label for variant in variants]
+    return [variant.label.removesuffix(f", {variant.dispatch}") for variant in variants]
 
 
 def _variant(item: str, base: Policies) -> Policies:

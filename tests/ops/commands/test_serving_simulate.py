@@ -41,6 +41,7 @@ def test_compared_policies_see_the_same_requests_and_share_a_page(cli, trace, tm
     assert "Within limits" in done.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "prefill-first" in page
+    assert "least-loaded" not in page.split("<h1")[1].split("</h1>")[0]  # shared, so left out
     assert "chunked-prefill 256" in page
     assert not re.search(r'(src|href)="(https?:)?//', page)
     assert " style=" not in page
