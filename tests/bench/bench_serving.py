@@ -5,13 +5,14 @@ loaded, Azure 2023 conversation of at most 4,096 tokens at 3 requests/s per inst
 of the same lengths stands in where the trace is absent (MIDWATCH_DATA). CPU seconds of one process,
 minimum, median and maximum of five runs after one to warm up; everything from columns to report.
 
-Where the time of a request goes (16 instances, 3.2 events and 18 iterations per request): planning
-and starting segments 38 % (a third of it the arithmetic of mixed iterations), ending them 24 %,
-the event loop with its heap 17 %, arrivals and cutting segments 11 %, dispatch 6 %, counting token
-gaps in numpy 4 %. The same through `SimInstance` (mode "segments") spends four times as much: objects
-for sequences, plans, segments and requests, eleven counters and histograms per segment, one event
-for each chunk. With 1,000 instances the state of a lane is no longer in the processor's cache, and
-low load means 45 iterations and more changes of batch per request.
+Where the time of a request goes (16 instances, 3 events and 18 iterations a request, by profile):
+planning and starting segments 40 % (a third of it the arithmetic of iterations that mix prefill and
+decode), ending them 23 %, the event loop with its heap 16 %, arrivals and cutting segments 13 %,
+dispatch 5 %, token gaps and samples 3 %. The same events through `SimInstance` (mode "segments")
+cost five to six times as much: objects for sequences, plans, segments and requests, eleven counters
+and histograms a segment, and 4.3 events a request, because there a prompt's last chunk and the
+iteration that an arrival waits for are events of their own. At 1,000 instances a request takes 45
+iterations, and a lane's state has left the processor's cache when its next event comes.
 """
 
 from __future__ import annotations
