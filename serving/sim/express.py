@@ -37,7 +37,7 @@ class ExpressFleet:
 
     __slots__ = (
         "_arrivals", "_busy_s", "_heap", "_index", "_log", "_now_s", "_num_events",
-        "_num_iterations", "_num_outstanding", "_tbt", "lanes", "num_arrived", "outcomes",
+        "_num_gone", "_num_iterations", "_tbt", "lanes", "num_arrived", "outcomes",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +74,7 @@ class ExpressFleet:
         # (end, number, lane) of segments; a stale number means that the segment was cut.
         self._heap: list[tuple[float, int, Lane | None]] = [(math.inf, IDLE, None)]
         self._now_s = 0.0
-        self._num_outstanding = 0
+        self._num_gone = 0  # requests that ended or were rejected
         self._num_events = 0
         self._num_iterations = 0
         self._busy_s = 0.0
@@ -82,13 +82,14 @@ class ExpressFleet:
     @property
     def is_over(self) -> bool:
         """Whether every request has arrived and ended."""
-        return self.num_arrived == len(self._arrivals) and self._num_outstanding == 0
+        return self._num_gone == len(self._arrivals)
 
     def run_until(self, until_s: float) -> None:
         """Run every event up to and including `until_s`."""
         heap, lanes, take, give = self._heap, self.lanes, self._index.take, self._index.give
-        stamps, ranks = self._arrivals.at_s, self.outcomes.rank
+        stamps, ranks, outcome = self._arrivals.at_s, self.outcomes.rank, self.outcomes.outcome
         row, num_rows, num_events = self.num_arrived, len(self._arrivals), 0
+        num_gone = 0
         arrival_s = stamps[row] if row < num_rows else math.inf
         while True:
             at_s, order, lane = heap[0]
@@ -96,19 +97,20 @@ class ExpressFleet:
                 if arrival_s > until_s or row == num_rows:
                     break
                 num_events += 1
-                self.num_arrived = row + 1
                 rank = take()
                 if rank == NOBODY:
-                    self.outcomes.outcome[row] = REJECTED
+                    outcome[row] = REJECTED
+                    num_gone += 1
                 else:
                     ranks[row] = rank
                     lane = lanes[rank]
-                    self._num_outstanding += 1
                     end_s = arrive(lane, row, arrival_s)
                     if end_s > 0.0:
                         heappush(heap, (end_s, lane.order, lane))
                     elif end_s == REFUSED:
-                        self._refuse(row, rank)
+                        outcome[row] = REJECTED
+                        num_gone += 1
+                        give(rank)
                 row += 1
                 arrival_s = stamps[row] if row < num_rows else math.inf
                 continue
@@ -125,8 +127,10 @@ class ExpressFleet:
                 heappop(heap)
             num_ended = lane.num_ended
             if num_ended:
-                self._num_outstanding -= num_ended
+                num_gone += num_ended
                 give(lane.rank, num_ended)
+        self.num_arrived = row
+        self._num_gone += num_gone
         self._num_events += num_events
         self._now_s = until_s
         if len(self._log) > 4 * LOG_MAX:
@@ -157,11 +161,6 @@ class ExpressFleet:
             num_preemptions=sum(lane.num_preemptions for lane in self.lanes),
             num_events=self._num_events,
         )
-
-    def _refuse(self, row: int, rank: int) -> None:
-        self.outcomes.outcome[row] = REJECTED
-        self._num_outstanding -= 1
-        self._index.give(rank)
 
     def _count_segments(self) -> None:
         """Work and token gaps of the segments that ended since the last look."""

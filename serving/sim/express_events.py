@@ -35,7 +35,14 @@ def arrive(lane: Lane, row: int, now_s: float) -> float:
         return 0.0
     steps = lane.num_begun(now_s)
     if not lane.prefilling and has_room(lane, steps + 1):
-        return _begin_ahead(lane, steps)
+        # Apply these decode iterations although the last of them has not ended: no request ends
+        # with them and blocks suffice, so that only another arrival can change what follows. Until
+        # then `start_s` lies ahead.
+        first_s, slope_s = lane.first_s, lane.slope_s
+        lane.log.extend((first_s, slope_s, steps, lane.num_decoding))
+        lane.ahead_s = first_s + slope_s * (steps - 1)
+        lane.step += steps
+        return begin(lane, lane.start_s + steps * first_s + slope_s * (steps * (steps - 1) / 2))
     if steps == lane.steps:
         return 0.0
     lane.steps = steps
@@ -46,31 +53,26 @@ def arrive(lane: Lane, row: int, now_s: float) -> float:
 def end(lane: Lane, now_s: float) -> float:
     """The segment in flight has ended: apply it and begin the next; 0 when none begins."""
     steps, num = lane.steps, lane.num_decoding
-    lane.log.extend((lane.first_s, lane.slope_s, steps, num))
     lane.num_ended = 0
     if lane.tail_s:
-        lane.log.extend((lane.tail_s, 0.0, 1, num))
+        lane.log.extend((lane.first_s, lane.slope_s, steps, num, lane.tail_s, 0.0, 1, num))
         steps += 1
+    else:
+        lane.log.extend((lane.first_s, lane.slope_s, steps, num))
     if num:
-        lane.step += steps
-        if lane.ends[0][0] <= lane.step:
-            _end_decodes(lane, now_s)
+        step = lane.step = lane.step + steps
+        ends = lane.ends
+        while ends and ends[0][0] <= step:  # requests whose last token has come leave
+            _, row, base = heappop(ends)
+            lane.num_decoding -= 1
+            lane.base_sum -= base
+            lane.residues[base % lane.block_tokens] -= 1
+            lane.end_column[row] = now_s
+            lane.outcome_column[row] = DONE
+            lane.num_ended += 1
     if lane.chunks:
         _end_chunks(lane, now_s)
     return begin(lane, now_s)
-
-
-def _begin_ahead(lane: Lane, steps: int) -> float:
-    """Apply the first `steps` decode iterations before the last of them has ended.
-
-    No request ends with them and blocks suffice, so that only another arrival can change what
-    follows; `start_s` lies ahead until then.
-    """
-    end_s = lane.end_of(steps)
-    lane.log.extend((lane.first_s, lane.slope_s, steps, lane.num_decoding))
-    lane.ahead_s = lane.first_s + lane.slope_s * (steps - 1)
-    lane.step += steps
-    return begin(lane, end_s)
 
 
 def _begin_again(lane: Lane) -> float:
@@ -90,19 +92,6 @@ def _drop_tail(lane: Lane, now_s: float) -> float:
     lane.tail_s = 0.0
     lane.order = next(lane.orders)
     return end_s
-
-
-def _end_decodes(lane: Lane, now_s: float) -> None:
-    """Requests whose last token has come leave."""
-    ends, step = lane.ends, lane.step
-    while ends and ends[0][0] <= step:
-        _, row, base = heappop(ends)
-        lane.num_decoding -= 1
-        lane.base_sum -= base
-        lane.residues[base % lane.block_tokens] -= 1
-        lane.end_column[row] = now_s
-        lane.outcome_column[row] = DONE
-        lane.num_ended += 1
 
 
 def _end_chunks(lane: Lane, now_s: float) -> None:

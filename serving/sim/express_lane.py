@@ -21,6 +21,7 @@ IDLE = 0  # order of a lane without a segment in flight
 Ending = tuple[int, int, int]  # (step of the last token, row, context at step 0)
 Prompt = list[int]  # [row, tokens left to prefill, tokens in the KV]
 Chunks = list[tuple[Prompt, int]]
+NO_CHUNKS: Chunks = []  # of all segments without prefill; nobody may change it
 
 
 class Lane:
@@ -77,11 +78,11 @@ class Lane:
         self.residues = [0] * config.block_tokens
         self.ends: list[Ending] = []
         # The segment in flight.
-        self.chunks: Chunks = []
+        self.chunks = NO_CHUNKS
         self.start_s = self.first_s = self.slope_s = 0.0
         self.steps = 0
         self.is_full = False  # a new prompt would not change the plan
-        self.ahead_s = 0.0  # last decode iteration applied early, see `_begin_ahead`
+        self.ahead_s = 0.0  # last decode iteration, where it was applied before its end
         self.tail_s = 0.0  # the prompt's last chunk follows at once and takes this; 0 = it does not
 
     def ended_by(self, now_s: float) -> tuple[int, float]:
@@ -100,7 +101,8 @@ class Lane:
     def num_begun(self, now_s: float) -> int:
         """Iterations of the segment begun before `now_s`, see `Segment.num_begun`."""
         first_s, slope_s, steps = self.first_s, self.slope_s, self.steps
-        elapsed_s = now_s - self.start_s
+        start_s = self.start_s
+        elapsed_s = now_s - start_s
         half_s = first_s - slope_s / 2
         if slope_s > 0.0:
             root = math.sqrt(half_s * half_s + 2 * slope_s * elapsed_s)
@@ -108,9 +110,13 @@ class Lane:
         else:
             num = math.ceil(elapsed_s / first_s)
         num = 1 if num < 1 else steps if num > steps else num
-        while num > 1 and self.end_of(num - 1) >= now_s:
-            num -= 1
-        while num < steps and self.end_of(num) < now_s:
+        # The ends of iterations num - 1 and num, written as in `end_of`.
+        while num > 1:
+            before = num - 1
+            if start_s + before * first_s + slope_s * (before * (before - 1) / 2) < now_s:
+                break
+            num = before
+        while num < steps and start_s + num * first_s + slope_s * (num * (num - 1) / 2) < now_s:
             num += 1
         return num
 

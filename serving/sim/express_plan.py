@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from serving.sim.express_blocks import num_free_beside_decodes, preempt, steps_with_blocks
-from serving.sim.express_lane import IDLE, Chunks, Lane
+from serving.sim.express_lane import IDLE, NO_CHUNKS, Chunks, Lane
 
 
-def begin(lane: Lane, now_s: float) -> float:
-    """Plan and start a segment: its end, or 0 when nothing can run."""
+def begin(lane: Lane, now_s: float, *, admits: bool = True) -> float:
+    """Plan and start a segment: its end, or 0 when nothing can run.
+
+    Without `admits` prompts wait, and decodes run for one iteration.
+    """
     num, block_tokens = lane.num_decoding, lane.block_tokens
     # Blocks free beside one more for each decode: a lower bound, exact where it is short.
     context = lane.base_sum + lane.step * num
@@ -18,27 +21,22 @@ def begin(lane: Lane, now_s: float) -> float:
         num_free = num_free_beside_decodes(lane)
         if num_free < 0:
             return _begin_short(lane, now_s)
-    if lane.prefilling or lane.waiting:
+    if admits and (lane.waiting or lane.prefilling):
         chunks = _plan_chunks(lane, num_free)
         if chunks:
             return _start_mixed(lane, now_s, chunks)
     if not num:
         lane.order = IDLE
         return 0.0
-    steps = lane.ends[0][0] - lane.step
+    steps = lane.ends[0][0] - lane.step if admits else 1
     if is_scarce or num * (steps // block_tokens) > num_free:
         steps = steps_with_blocks(lane, steps)
-    return _start_decodes(lane, now_s, steps)
-
-
-def _start_decodes(lane: Lane, now_s: float, steps: int) -> float:
-    times, num = lane.times, lane.num_decoding
-    lane.chunks = []
+    times = lane.times
+    lane.chunks = NO_CHUNKS
     lane.tail_s = 0.0
     lane.is_full = num >= lane.sequences_max
     lane.steps = steps
     lane.start_s = now_s
-    context = lane.base_sum + lane.step * num
     lane.first_s = first_s = times.decode_s[num] + context * times.context_s
     lane.slope_s = slope_s = times.decode_slope_s[num]
     lane.order = next(lane.orders)
@@ -89,14 +87,20 @@ def _start_mixed(lane: Lane, now_s: float, chunks: Chunks, *, is_stable: bool = 
     """A segment with prefill chunks; one iteration unless the plan is stable."""
     times, num_tokens = lane.times, lane.num_decoding
     half = times.half_tokens
-    work = growth = 0.0
-    for prompt, num in chunks:
-        work += (num + half) * (prompt[2] + num / 2)
-        growth += (num + half) * num
+    if len(chunks) == 1:
+        prompt, num = chunks[0]
+        work = (num + half) * (prompt[2] + num / 2)
+        growth = (num + half) * num
         num_tokens += num
-    # Of several prompts all but the last end with this iteration.
-    is_stable = is_stable and len(chunks) == 1
-    steps = prompt[1] // num if is_stable else 1
+        steps = prompt[1] // num if is_stable else 1
+    else:
+        # Of several prompts all but the last end with this iteration.
+        is_stable, steps = False, 1
+        work = growth = 0.0
+        for prompt, num in chunks:
+            work += (num + half) * (prompt[2] + num / 2)
+            growth += (num + half) * num
+            num_tokens += num
     lane.is_full = num_tokens >= lane.budget
     num_decodes = lane.num_decoding
     first_s = (
@@ -169,4 +173,4 @@ def _begin_short(lane: Lane, now_s: float) -> float:
         num_left -= num
     if chunks:
         return _start_mixed(lane, now_s, chunks, is_stable=False)
-    return _start_decodes(lane, now_s, 1) if lane.num_decoding else begin(lane, now_s)
+    return begin(lane, now_s, admits=not lane.num_decoding)

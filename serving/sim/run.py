@@ -17,7 +17,7 @@ from serving.workload import RequestTable
 
 Progress = Callable[[float], None]
 
-SAMPLES = 160  # of the timeline, up to the last arrival
+SAMPLES = 120  # of the timeline, up to the last arrival
 LOOKS_MAX = 12_000  # at one instance each; large fleets are sampled less often
 STEP_REQUESTS = 4000  # most that arrive, evenly spread, between two returns of the event loop
 DRAIN_S = 86_400.0  # after the last arrival; what has not ended by then is reported as open

@@ -3,7 +3,8 @@
 Writes tests/bench/results/serving.json and serving_growth.svg. Llama-2-7B, A100, chunk 512, least
 loaded, Azure 2023 conversation of at most 4,096 tokens at 3 requests/s per instance; generated chat
 of the same lengths stands in where the trace is absent (MIDWATCH_DATA). CPU seconds of one process,
-minimum, median and maximum of five runs after one to warm up; everything from columns to report.
+minimum, median and maximum of nine runs after one to warm up; everything from columns to report.
+`loop_ns` is what a plain Python loop took a turn between the runs: shared machines vary.
 
 Where the time of a request goes (16 instances, 3 events and 18 iterations a request, by profile):
 planning and starting segments 40 % (a third of it the arithmetic of iterations that mix prefill and
@@ -35,7 +36,7 @@ from serving.sim.world import FleetConfig, Mode, Policies
 from serving.state import Slo
 from serving.workload import generate, read_trace, to_rate
 
-RUNS, SEED = 5, 7
+RUNS, SEED = 9, 7
 RPS_PER_INSTANCE = 3.0
 GROWTH_INSTANCES = (4, 16, 64, 250, 1000)
 GROWTH_REQUESTS = (4_000, 16_000, 64_000, 256_000)
@@ -78,13 +79,26 @@ def spread(values: list[float]) -> dict[str, int]:
     }
 
 
+def loop_ns() -> float:
+    """Nanoseconds of one turn of `total += i * 2`."""
+    start, total = time.process_time(), 0
+    for i in range(300_000):
+        total += i * 2
+    return (time.process_time() - start) / 300_000 * 1e9
+
+
 def speed(table, num: int, *, runs: int = RUNS, **how) -> dict[str, object]:
     report, _ = run(table, num, **how)
     found = report.figures()
+    speeds, loops = [], []
+    for _ in range(runs):
+        loops.append(loop_ns())
+        speeds.append(run(table, num, **how)[1])
     return {
         "instances": num,
         "requests": len(table),
-        "requests_per_cpu_s": spread([run(table, num, **how)[1] for _ in range(runs)]),
+        "requests_per_cpu_s": spread(speeds),
+        "loop_ns": spread(loops),
         "iterations_per_request": round(found["iterations"] / len(table), 2),
         "events_per_request": round(found["events"] / len(table), 2),
         "ttft_s_p50": round(found["ttft_s"]["p50"], 4),
