@@ -67,8 +67,6 @@ class Instance:
         self._policy = policy
         self._next_seq_id = 0
 
-    # What policies and drivers read.
-
     @property
     def num_running(self) -> int:
         """Sequences in the running list."""
@@ -110,6 +108,8 @@ class Instance:
             return -(-(own.base + self.decodes.step) // self.block_tokens)
         return len(own.block_table)
 
+    num_freed_blocks = num_held_blocks  # nobody shares
+
     def needs_block(self, sequence: SequenceView) -> bool:
         """Whether the next token of a decoding sequence takes a new block."""
         return (cast("SequenceState", sequence).base + self.decodes.step) % self.block_tokens == 0
@@ -127,8 +127,6 @@ class Instance:
         if plan.runs_decodes:
             limits.append(self.decodes.num_steps_ahead(self.pool.num_free))
         return min(limits)
-
-    # What drivers do.
 
     def admit(self, request: Request) -> SequenceState | RejectReason:
         """Queue a request, or say why not. Request ids may repeat; sequence ids do not."""
@@ -223,7 +221,8 @@ class Instance:
         seq_ids = [s.seq_id for s in (*running, *self.waiting)]
         assert seq_ids == sorted(set(seq_ids)), f"FIFO order broken: {seq_ids}"
         held = [self.num_held_blocks(s) for s in running]
-        assert sum(held) == self.pool.num_used, f"{held} held, {self.pool.num_used} used"
+        num_used = self.pool.num_used + self.pool.num_extra_refs
+        assert sum(held) == num_used, f"{held} held, {num_used} used"
         for sequence, num in zip(running, held, strict=True):
             assert len(sequence.block_table) <= num, "a table longer than its context"
             if sequence.phase is Phase.PREFILL:
@@ -231,8 +230,6 @@ class Instance:
             assert self.num_generated(sequence) < sequence.request.num_output_tokens
         assert all(not s.block_table for s in self.waiting), "a waiting sequence holds blocks"
         self.pool.check_invariants([s.block_table for s in running])
-
-    # How state changes.
 
     def _start_prefill(self, now_s: float) -> None:
         sequence = self.waiting.popleft()

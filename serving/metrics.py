@@ -89,6 +89,8 @@ class EngineMeters:
     prompt_tokens: int = 0
     generation_tokens: int = 0
     preemptions: int = 0
+    prefix_cache_queries: int = 0  # prompt tokens looked up in the prefix cache
+    prefix_cache_hits: int = 0  # of these, tokens found
     iterations: int = 0
     success: dict[FinishReason, int] = field(default_factory=lambda: dict.fromkeys(FinishReason, 0))
     rejections: dict[RejectReason, int] = field(

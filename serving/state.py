@@ -42,6 +42,17 @@ class RejectReason(Enum):
     DEAD = "dead"
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a prompt begins with: equal ids at equal places mean equal tokens.
+
+    Each id stands for `block_tokens` tokens, the last one perhaps for fewer.
+    """
+
+    block_tokens: int
+    ids: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a user sends.
@@ -54,6 +65,7 @@ class Request:
     num_prompt_tokens: int
     num_output_tokens: int
     priority: int = 0
+    prefix: Prefix | None = None  # None: unknown, shares nothing
 
     def __post_init__(self) -> None:
         if self.num_prompt_tokens < 1 or self.num_output_tokens < 1:
@@ -73,6 +85,7 @@ class InstanceConfig:
     sequences_max: int = 128
     queue_max: int = 512  # waiting requests; beyond it a request is rejected
     context_tokens_max: int = 0  # prompt + output of one request; 0 = what the blocks hold
+    prefix_cache: bool = False  # keep the KV of prompts for later ones that begin alike
 
     def __post_init__(self) -> None:
         for name in ("num_blocks", "block_tokens", "sequences_max", "queue_max"):

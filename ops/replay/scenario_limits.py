@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from serving.policies import BATCH_POLICIES, DISPATCH_POLICIES
+from serving.policies import BATCH_POLICIES
 
 # "Type.field" -> smallest and largest value allowed, both included, in the field's own unit.
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -88,7 +88,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 # "Type.field" -> the values allowed.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "EngineSpec.batch_policy": tuple(BATCH_POLICIES),
-    "EngineSpec.dispatch": tuple(DISPATCH_POLICIES),
+    "EngineSpec.dispatch": ("least-loaded", "round-robin"),  # prompts of scenarios have no ids
     "ChangeSpec.kind": ("deploy", "config", "flag", "scale", "reschedule"),
 }
 

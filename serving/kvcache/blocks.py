@@ -36,6 +36,11 @@ class BlockPool:
         """Blocks in use by sequences, each counted once however often it is shared."""
         return self.num_blocks - len(self._free) + self.num_owed
 
+    @property
+    def num_extra_refs(self) -> int:
+        """References beyond the first, over all blocks."""
+        return sum(self._extra_refs.values())
+
     def take(self, num: int) -> list[int]:
         """Take `num` blocks with one reference each.
 
@@ -94,16 +99,8 @@ class BlockPool:
 
     def give_back(self, block_ids: list[int]) -> None:
         """Drop one reference of each block; those without references become free."""
-        extra_refs = self._extra_refs
-        if extra_refs:
-            unshared = []
-            for block_id in block_ids:
-                extra = extra_refs.pop(block_id, 0)
-                if extra == 0:
-                    unshared.append(block_id)
-                elif extra > 1:
-                    extra_refs[block_id] = extra - 1
-            block_ids = unshared
+        if self._extra_refs:
+            block_ids = self._unreferenced(block_ids)
         self._free.extend(block_ids)
         self.num_free += len(block_ids)
 
@@ -120,24 +117,40 @@ class BlockPool:
 
     def check_invariants(self, tables: list[list[int]]) -> None:
         """Assert that `tables` hold every used block exactly as often as it is referenced."""
-        held: dict[int, int] = {}
-        for table in tables:
-            for block_id in table:
-                held[block_id] = held.get(block_id, 0) + 1
+        held = self._checked_refs(tables)
         free = set(self._free)
         assert len(free) == len(self._free), "a block is free twice"
         assert not free & held.keys(), f"blocks both free and held: {sorted(free & held.keys())}"
         assert len(free) + len(held) == self.num_blocks, (
             f"{self.num_blocks - len(free) - len(held)} of {self.num_blocks} blocks leaked"
         )
+        assert 0 <= self.num_owed <= len(free), f"{self.num_owed} blocks owed, {len(free)} free"
+        real_free = len(free) - self.num_owed - self.num_lost
+        assert self.num_free == real_free, f"{self.num_free} free by count, {real_free} in fact"
+
+    def _unreferenced(self, block_ids: list[int]) -> list[int]:
+        """Drop one reference of each block; those that have none left, in order."""
+        extra_refs, unreferenced = self._extra_refs, []
+        for block_id in block_ids:
+            extra = extra_refs.pop(block_id, 0)
+            if extra == 0:
+                unreferenced.append(block_id)
+            elif extra > 1:
+                extra_refs[block_id] = extra - 1
+        return unreferenced
+
+    def _checked_refs(self, tables: list[list[int]]) -> dict[int, int]:
+        """How often each block is held, once it is certain that references say the same."""
+        held: dict[int, int] = {}
+        for table in tables:
+            for block_id in table:
+                held[block_id] = held.get(block_id, 0) + 1
         for block_id, num in held.items():
             assert num == self.num_refs(block_id), (
                 f"block {block_id} held {num} times, {self.num_refs(block_id)} references"
             )
         assert self._extra_refs.keys() <= held.keys(), "references to blocks nobody holds"
-        assert 0 <= self.num_owed <= len(free), f"{self.num_owed} blocks owed, {len(free)} free"
-        real_free = len(free) - self.num_owed - self.num_lost
-        assert self.num_free == real_free, f"{self.num_free} free by count, {real_free} in fact"
+        return held
 
     def _pop(self, num: int) -> list[int]:
         if num == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.errors import ConfigError
 from serving.policies.chunked_prefill import ChunkedPrefill
-from serving.policies.dispatch import LeastLoaded, RoundRobin
+from serving.policies.dispatch import LeastLoaded, PrefixAware, RoundRobin
 from serving.policies.fcfs import PrefillFirst
 from serving.policies.protocols import BatchPolicy, DispatchPolicy
 
@@ -12,8 +12,9 @@ BATCH_POLICIES: dict[str, type[ChunkedPrefill] | type[PrefillFirst]] = {
     "chunked-prefill": ChunkedPrefill,
     "prefill-first": PrefillFirst,
 }
-DISPATCH_POLICIES: dict[str, type[LeastLoaded] | type[RoundRobin]] = {
+DISPATCH_POLICIES: dict[str, type[LeastLoaded] | type[PrefixAware] | type[RoundRobin]] = {
     "least-loaded": LeastLoaded,
+    "prefix-aware": PrefixAware,
     "round-robin": RoundRobin,
 }
 

@@ -83,11 +83,10 @@ def _admit_prompts(
     num_slots = view.sequences_max - view.num_running
     block_tokens = view.block_tokens
     for sequence in view.waiting:
-        num_prompt = sequence.num_prefill_tokens
         if num_slots <= 0 or num_left <= 0 or view.num_start_blocks(sequence) > num_free:
             return
-        num_tokens = min(num_prompt, num_left)
+        num_tokens = min(sequence.num_prefill_left, num_left)
         chunks.append((sequence.seq_id, num_tokens))
         num_left -= num_tokens
-        num_free -= ceil_div(num_prompt, block_tokens)
+        num_free -= ceil_div(sequence.num_prefill_tokens, block_tokens)
         num_slots -= 1

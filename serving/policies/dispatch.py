@@ -1,10 +1,13 @@
-"""Baselines of dispatch: round robin and least outstanding requests."""
+"""Dispatch: round robin, least outstanding requests, and to where the prompt's beginning is."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
-from serving.policies.protocols import LoadView
+from serving.errors import ConfigError
+from serving.kvcache import chain_keys
+from serving.policies.protocols import LoadView, PromptView
 
 
 class RoundRobin:
@@ -15,7 +18,11 @@ class RoundRobin:
     def __init__(self) -> None:
         self._last_id = ""
 
-    def choose(self, instances: Sequence[LoadView]) -> LoadView:
+    def choose(
+        self,
+        instances: Sequence[LoadView],
+        prompt: PromptView | None = None,  # noqa: ARG002 - Protocol
+    ) -> LoadView:
         """The instance with the next larger id than the last one chosen, else the smallest."""
         smallest = following = None
         for instance in instances:
@@ -37,6 +44,67 @@ class LeastLoaded:
 
     __slots__ = ()
 
-    def choose(self, instances: Sequence[LoadView]) -> LoadView:
+    def choose(
+        self,
+        instances: Sequence[LoadView],
+        prompt: PromptView | None = None,  # noqa: ARG002 - Protocol
+    ) -> LoadView:
         """The least loaded instance."""
         return min(instances, key=lambda instance: (instance.load, instance.instance_id))
+
+
+class PrefixAware:
+    """Takes the instance that was sent most of the prompt's beginning, unless it is too loaded.
+
+    Only instances that the request leaves with at most `load_ratio` times the mean number of
+    outstanding requests (rounded up) are considered: no beginning, however popular, makes a hot
+    spot. Among them the one with the longest match wins; ties, and prompts that nobody knows, go
+    to the least loaded, then to the smaller id.
+
+    What an instance holds is guessed from what it was sent: the ids of its last `tokens_max`
+    prompt tokens, least recently used out. Nothing is asked of the engines.
+
+    Source: the limit is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam,
+    SODA 2018); the index of what was sent is that of SGLang's cache-aware router.
+    Differs: no hashing and no tree: the longest match takes the place of the ring's next in line.
+    """
+
+    __slots__ = ("_load_ratio", "_sent", "_tokens_max")
+
+    def __init__(self, *, tokens_max: int = 1_000_000, load_ratio: float = 1.25) -> None:
+        if tokens_max < 1 or not load_ratio >= 1.0:
+            raise ConfigError(
+                f"tokens_max is {tokens_max} and load_ratio {load_ratio}, expected at least 1 each"
+            )
+        self._tokens_max = tokens_max
+        self._load_ratio = load_ratio
+        self._sent: dict[str, OrderedDict[int, None]] = {}  # by instance: keys, oldest first
+
+    def choose(self, instances: Sequence[LoadView], prompt: PromptView | None = None) -> LoadView:
+        """The instance with the longest match among those that are not too loaded."""
+        loads = [instance.load for instance in instances]
+        load_max = -(-(sum(loads) + 1) * self._load_ratio // len(loads))
+        allowed = [i for i, load in zip(instances, loads, strict=True) if load + 1 <= load_max]
+        prefix = prompt.prefix if prompt is not None else None
+        if prefix is None or not prefix.ids:
+            return min(allowed, key=lambda i: (i.load, i.instance_id))
+        if len(self._sent) > len(instances):  # somebody left: forget what it had
+            known = {instance.instance_id for instance in instances}
+            self._sent = {name: sent for name, sent in self._sent.items() if name in known}
+        keys = chain_keys(prefix.ids, start=prefix.block_tokens)
+        chosen = min(allowed, key=lambda i: (-self._num_sent(i, keys), i.load, i.instance_id))
+        self._note(chosen.instance_id, keys, self._tokens_max // prefix.block_tokens)
+        return chosen
+
+    def _num_sent(self, instance: LoadView, keys: list[int]) -> int:
+        """Leading keys that the instance was sent and may still hold."""
+        sent = self._sent.get(instance.instance_id, ())
+        return next((num for num, key in enumerate(keys) if key not in sent), len(keys))
+
+    def _note(self, instance_id: str, keys: list[int], num_max: int) -> None:
+        sent = self._sent.setdefault(instance_id, OrderedDict())
+        for key in reversed(keys):  # the end of a prompt is forgotten before its beginning
+            sent[key] = None
+            sent.move_to_end(key)
+        while len(sent) > num_max:
+            sent.popitem(last=False)

@@ -44,14 +44,14 @@ class PrefillFirst:
         num_free = view.num_free_blocks
         num_slots = view.sequences_max - view.num_running
         for sequence in view.waiting:
-            num_tokens = sequence.num_prefill_left
             if num_slots <= 0 or view.num_start_blocks(sequence) > num_free:
                 break
+            num_tokens = sequence.num_prefill_left
             if chunks and num_tokens > num_left:
                 break
             chunks.append((sequence.seq_id, num_tokens))
             num_left -= num_tokens
-            num_free -= ceil_div(num_tokens, view.block_tokens)
+            num_free -= ceil_div(sequence.num_prefill_tokens, view.block_tokens)
             num_slots -= 1
         return tuple(chunks)
 
@@ -69,7 +69,7 @@ def preemptions(view: InstanceView, *, num_needed: int) -> tuple[int, ...]:
         if num_needed <= num_free:
             break
         dropped.append(sequence.seq_id)
-        num_free += view.num_held_blocks(sequence)
+        num_free += view.num_freed_blocks(sequence)
         if sequence.phase is Phase.DECODE and num_needed and view.needs_block(sequence):
             num_needed -= 1
     return tuple(dropped)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from serving.state import BatchPlan, Phase
+from serving.state import BatchPlan, Phase, Prefix
 
 
 class SequenceView(Protocol):
@@ -85,12 +85,14 @@ class InstanceView(Protocol):
     def num_start_blocks(self, sequence: SequenceView) -> int:
         """Free KV blocks that a waiting sequence must find to start.
 
-        One token more than its prompt, so that its first output has room.
+        One token more than its prompt, so that its first output has room. With a prefix cache
+        this looks its prompt up: blocks that others hold need not be found, and from then on
+        `num_prefill_left` leaves out what is cached.
         """
         ...
 
-    def num_held_blocks(self, sequence: SequenceView) -> int:
-        """KV blocks that a running sequence holds."""
+    def num_freed_blocks(self, sequence: SequenceView) -> int:
+        """KV blocks that become free if a running sequence leaves: those that it alone holds."""
         ...
 
     def needs_block(self, sequence: SequenceView) -> bool:
@@ -120,9 +122,23 @@ class LoadView(Protocol):
         ...
 
 
-class DispatchPolicy(Protocol):
-    """Chooses the instance of one request; may keep its own state (a cursor)."""
+class PromptView(Protocol):
+    """One request as a dispatch policy sees it."""
 
-    def choose(self, instances: Sequence[LoadView]) -> LoadView:
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Length of its prompt."""
+        ...
+
+    @property
+    def prefix(self) -> Prefix | None:
+        """What its prompt begins with; None when unknown."""
+        ...
+
+
+class DispatchPolicy(Protocol):
+    """Chooses the instance of one request; may keep its own state (a cursor, what it sent)."""
+
+    def choose(self, instances: Sequence[LoadView], prompt: PromptView | None = None) -> LoadView:
         """One of `instances`, which are not empty and all accept requests."""
         ...

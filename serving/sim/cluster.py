@@ -89,6 +89,8 @@ class Cluster:
             num_iterations=sum(m.iterations for m in meters),
             num_preemptions=sum(i.instance.num_preemptions for i in self.instances),
             num_events=self._kernel.num_events,
+            num_queried_tokens=sum(m.prefix_cache_queries for m in meters),
+            num_hit_tokens=sum(m.prefix_cache_hits for m in meters),
         )
 
     def abort(self, row: int) -> bool:
@@ -120,16 +122,17 @@ class Cluster:
         arrival_s = arrivals.at_s
         if row + 1 < len(arrival_s):
             self._kernel.at(arrival_s[row + 1], self._arrive)
-        rank = self._take()
-        if rank == NOBODY:
-            self.outcomes.outcome[row] = Outcome.REJECTED
-            return
         request = Request(
             request_id=row,
             arrival_s=arrival_s[row],
             num_prompt_tokens=arrivals.num_prompt_tokens[row],
             num_output_tokens=arrivals.num_output_tokens[row],
+            prefix=arrivals.prefix_of(row),
         )
+        rank = self._take(request)
+        if rank == NOBODY:
+            self.outcomes.outcome[row] = Outcome.REJECTED
+            return
         self.outcomes.rank[row] = rank
         self.num_outstanding += 1
         live = _Live(self, row, rank)
@@ -143,12 +146,12 @@ class Cluster:
         if self._index is not None:
             self._index.give(rank)
 
-    def _take(self) -> int:
+    def _take(self, request: Request) -> int:
         if self._index is not None:
             return self._index.take()
         if not self._open:
             return NOBODY
-        return self._ranks[self._dispatch.choose(self._open).instance_id]
+        return self._ranks[self._dispatch.choose(self._open, request).instance_id]
 
 
 class _Live:

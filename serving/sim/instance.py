@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serving.instance import Instance
+from serving.caching import instance_of
 from serving.metrics import CacheConfig, EngineMeters
 from serving.policies.protocols import BatchPolicy
 from serving.sim.cost_model import CostModel
@@ -69,9 +69,9 @@ class SimInstance:
         segments: bool = True,
     ) -> None:
         self.instance_id = instance_id
-        self.instance = Instance(config, policy)
         self.cost_model = cost_model
         self.meters = meters if meters is not None else EngineMeters()
+        self.instance = instance_of(config, policy, self.meters)
         self.meters.cache_config = CacheConfig(config.num_blocks, config.block_tokens)
         self.is_dead = False
         self._kernel = kernel
@@ -154,10 +154,12 @@ class SimInstance:
 
     def reserve_blocks(self, num_blocks: int) -> None:
         """Make `num_blocks` KV blocks in total (at most all) unusable from the next iteration."""
-        pool = self.instance.pool
-        num_blocks = min(num_blocks, pool.num_blocks)
-        if num_blocks != pool.num_lost:
-            self.instance.reserve_blocks(num_blocks)
+        instance = self.instance
+        num_blocks = min(num_blocks, instance.pool.num_blocks)
+        if num_blocks != instance.pool.num_lost:
+            if instance.config.prefix_cache:  # what is evicted depends on what is in use by now
+                self.refresh(self._kernel.now_s)
+            instance.reserve_blocks(num_blocks)
             self._replan()
 
     def hang(self) -> None:
@@ -211,8 +213,7 @@ class SimInstance:
             if num_ended > segment.num_done:
                 self._apply(segment, num_ended, segment.end_of(num_ended))
         instance, meters = self.instance, self.meters
-        meters.running = len(instance.running)
-        meters.waiting = len(instance.waiting)
+        meters.running, meters.waiting = len(instance.running), len(instance.waiting)
         meters.kv_usage_ratio = instance.pool.num_used / instance.pool.num_blocks
 
     # The segment in flight.
@@ -230,8 +231,7 @@ class SimInstance:
         """Plan and start a segment; stays idle when nothing can run."""
         if self._is_hung or self.is_dead:
             return
-        instance = self.instance
-        plan = instance.plan(now_s)
+        plan = (instance := self.instance).plan(now_s)
         self.meters.preemptions = instance.num_preemptions
         if plan.is_empty:
             return

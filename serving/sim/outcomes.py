@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+
+from serving.state import Prefix
 
 NO_RANK = -1
 
@@ -21,16 +24,22 @@ class Outcome(IntEnum):
 
 
 class Arrivals:
-    """What the users send: three columns of plain numbers, sorted by time."""
+    """What the users send: three columns of plain numbers, sorted by time, and prefixes if any."""
 
-    __slots__ = ("at_s", "num_output_tokens", "num_prompt_tokens")
+    __slots__ = ("at_s", "num_output_tokens", "num_prompt_tokens", "prefix_of")
 
     def __init__(
-        self, at_s: list[float], num_prompt_tokens: list[int], num_output_tokens: list[int]
+        self,
+        at_s: list[float],
+        num_prompt_tokens: list[int],
+        num_output_tokens: list[int],
+        *,
+        prefix_of: Callable[[int], Prefix | None] = lambda row: None,  # noqa: ARG005 - none
     ) -> None:
         self.at_s = at_s
         self.num_prompt_tokens = num_prompt_tokens
         self.num_output_tokens = num_output_tokens
+        self.prefix_of = prefix_of  # by row
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -64,4 +73,6 @@ class Totals:
     busy_s: float
     num_iterations: int
     num_preemptions: int
+    num_queried_tokens: int = 0  # prompt tokens looked up in prefix caches
+    num_hit_tokens: int = 0  # of these, found
     num_events: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from serving.errors import ConfigError
 from serving.metrics import EngineMeters, Histogram
 from serving.policies import BATCH_POLICIES, batch_policy, dispatch_policy
 from serving.policies.chunked_prefill import ChunkedPrefill
+from serving.policies.dispatch import PrefixAware
 from serving.policies.dispatch_index import dispatch_index
 from serving.sim.cluster import Cluster
 from serving.sim.cost_model import CostModel
@@ -21,7 +23,7 @@ from serving.sim.outcomes import Arrivals, Look, Outcomes, Totals
 from serving.sim.profile_files import load_profile
 from serving.sim.profiles import MODELS
 from serving.sim.step_times import StepTimes
-from serving.state import InstanceConfig
+from serving.state import InstanceConfig, Prefix
 from serving.workload import RequestTable
 
 INSTANCES_MAX = 100_000
@@ -78,6 +80,7 @@ class FleetConfig:
     queue_max: int = 1_000_000_000  # waiting requests per instance; beyond it they are rejected
     block_tokens: int = 16
     memory_ratio: float = 0.9  # share of each GPU's memory that the engine may use
+    prefix_cache: bool = False  # keep the KV of prompts for later ones that begin alike
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_instances <= INSTANCES_MAX:
@@ -107,6 +110,7 @@ class FleetConfig:
             block_tokens=self.block_tokens,
             sequences_max=self.sequences_max,
             queue_max=self.queue_max,
+            prefix_cache=self.prefix_cache,
         )
 
 
@@ -141,13 +145,17 @@ def make_world(
         token_budget=policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget,
     )
     dispatch = dispatch_policy(policies.dispatch)
+    if isinstance(dispatch, PrefixAware):
+        dispatch = PrefixAware(tokens_max=config.num_blocks * config.block_tokens)
     arrivals = Arrivals(
         requests.arrival_s.tolist(),
         requests.num_prompt_tokens.tolist(),
         requests.num_output_tokens.tolist(),
+        prefix_of=_prefixes(requests),
     )
     index = dispatch_index(dispatch, fleet.num_instances)
-    if mode is Mode.EXPRESS and type(batch) is ChunkedPrefill and index is not None:
+    fits = mode is Mode.EXPRESS and not fleet.prefix_cache  # a fused loop knows no cache
+    if fits and type(batch) is ChunkedPrefill and index is not None:
         times = StepTimes(
             cost_model, tokens_max=batch.token_budget, sequences_max=config.sequences_max
         )
@@ -175,3 +183,14 @@ def make_world(
         for number in range(fleet.num_instances)
     ]
     return Cluster(kernel, instances, dispatch=dispatch, arrivals=arrivals)
+
+
+def _prefixes(requests: RequestTable) -> Callable[[int], Prefix | None]:
+    """What the prompt of a row begins with; None when the trace has no ids."""
+
+    def of(row: int) -> Prefix | None:
+        if not requests.prefix_block_tokens:
+            return None
+        return Prefix(requests.prefix_block_tokens, tuple(requests.prefix_of(row).tolist()))
+
+    return of

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from serving.caching import instance_of
 from serving.errors import ConfigError
 from serving.instance import Instance
+from serving.metrics import EngineMeters
 from serving.policies import batch_policy
 from serving.state import (
     BatchPlan,
     FinishReason,
     InstanceConfig,
     Phase,
+    Prefix,
     RejectReason,
     Request,
     SequenceState,
@@ -23,7 +28,8 @@ TOKEN_BUDGET = 6
 
 def instance(policy: str = "chunked-prefill", **sizes: int) -> Instance:
     config = {"num_blocks": 12, "block_tokens": 4, "sequences_max": 4, "queue_max": 5, **sizes}
-    return Instance(InstanceConfig(**config), batch_policy(policy, token_budget=TOKEN_BUDGET))
+    chosen = batch_policy(policy, token_budget=TOKEN_BUDGET)
+    return instance_of(InstanceConfig(**config), chosen, EngineMeters())
 
 
 def admit(engine: Instance, prompt: int, output: int, request_id: int = 0) -> SequenceState:
@@ -180,22 +186,25 @@ class InstanceMachine(RuleBasedStateMachine):
     """Admissions, iterations, jumps, aborts and leaks in any order; a shadow counts tokens."""
 
     policy = "chunked-prefill"
+    config: ClassVar[dict[str, bool]] = {}
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = instance(self.policy)
+        self.engine = instance(self.policy, **self.config)
         self.live: list[SequenceState] = []
         self.emitted: dict[int, int] = {}
         self.started: set[int] = set()
         self.now_s = 0.0
 
-    @rule(prompt=st.integers(1, 30), output=st.integers(1, 12))
-    def admit(self, prompt: int, output: int) -> None:
+    @rule(prompt=st.integers(1, 30), output=st.integers(1, 12), path=st.integers(0, 26))
+    def admit(self, prompt: int, output: int, path: int) -> None:
         request = Request(
             request_id=0,
             arrival_s=self.now_s,
             num_prompt_tokens=prompt,
             num_output_tokens=output,
+            # A path in a tree with two or three branches at each block: many share a beginning.
+            prefix=Prefix(5, (path % 2, path % 3, *(path % 9 for _ in range(3)))),
         )
         admitted = self.engine.admit(request)
         if isinstance(admitted, SequenceState):
@@ -275,10 +284,22 @@ class PrefillFirstMachine(InstanceMachine):
     policy = "prefill-first"
 
 
+class CachingMachine(InstanceMachine):
+    config: ClassVar[dict[str, bool]] = {"prefix_cache": True}
+
+
+class PrefillFirstCachingMachine(CachingMachine):
+    policy = "prefill-first"
+
+
 TestChunkedInstance = InstanceMachine.TestCase
 TestChunkedInstance.settings = settings(max_examples=4, stateful_step_count=20, deadline=None)
 TestPrefillFirstInstance = PrefillFirstMachine.TestCase
 TestPrefillFirstInstance.settings = TestChunkedInstance.settings
+TestCachingInstance = CachingMachine.TestCase
+TestCachingInstance.settings = TestChunkedInstance.settings
+TestPrefillFirstCaching = PrefillFirstCachingMachine.TestCase
+TestPrefillFirstCaching.settings = TestChunkedInstance.settings
 
 
 @pytest.mark.slow
@@ -289,3 +310,13 @@ class TestChunkedInstanceLong(InstanceMachine.TestCase):
 @pytest.mark.slow
 class TestPrefillFirstInstanceLong(PrefillFirstMachine.TestCase):
     settings = TestChunkedInstanceLong.settings
+
+
+@pytest.mark.slow
+class TestCachingInstanceLong(CachingMachine.TestCase):
+    settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+
+
+@pytest.mark.slow
+class TestPrefillFirstCachingLong(PrefillFirstCachingMachine.TestCase):
+    settings = TestCachingInstanceLong.settings

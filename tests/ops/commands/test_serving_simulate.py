@@ -83,7 +83,7 @@ def test_the_capacity_search_prints_rate_and_goodput(cli, trace, tmp_path) -> No
     [
         (("--trace", "no-such.csv"), "no-such.csv"),
         (("--policy", "magic"), "choose from chunked-prefill, fcfs, prefill-first"),
-        (("--dispatch", "magic"), "choose from least-loaded, round-robin"),
+        (("--dispatch", "magic"), "choose from least-loaded, prefix-aware, round-robin"),
         (("--gpu", "abacus"), "has no coefficients"),
         (("--model", "llama-2-70b", "--gpu", "A100"), "raise tp_degree"),
         (("--rate", "0"), "--rate is 0.0, expected more than 0"),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pytest
 
 from serving.errors import ConfigError
 from serving.policies import dispatch_policy
+from serving.policies.dispatch import PrefixAware
+from serving.state import Prefix
 
 
 @dataclass
@@ -32,3 +35,53 @@ def test_least_loaded_breaks_ties_by_id_whatever_the_order() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="'random' is unknown"):
         dispatch_policy("random")
+
+
+@dataclass
+class Prompt:
+    prefix: Prefix | None
+    num_prompt_tokens: int = 64
+
+
+def test_a_prompt_goes_where_most_of_its_beginning_was_sent() -> None:
+    policy = PrefixAware(load_ratio=3.0)
+    a, b = Stub("a"), Stub("b")
+    assert policy.choose([a, b], Prompt(Prefix(16, (1, 2)))) is a
+    a.load = 1
+    assert policy.choose([a, b], Prompt(Prefix(16, (7, 8)))) is b
+    b.load = 1
+    assert policy.choose([a, b], Prompt(Prefix(16, (7, 9)))) is b
+    assert policy.choose([a, b], Prompt(Prefix(16, (1, 2, 3)))) is a
+    assert policy.choose([a, b], Prompt(Prefix(512, (7, 9)))) is a, "ids of another block size"
+
+
+def test_a_popular_beginning_makes_no_hot_spot() -> None:
+    policy = PrefixAware()
+    fleet = [Stub(name) for name in "abcdefgh"]
+    for num in range(1, 200):
+        policy.choose(fleet, Prompt(Prefix(16, (1, 2, 3)))).load += 1
+        assert max(i.load for i in fleet) <= math.ceil(1.25 * num / 8)
+
+
+def test_prompts_without_ids_go_to_the_least_loaded() -> None:
+    fleet = [Stub("a", 4), Stub("c", 2), Stub("b", 2)]
+    assert PrefixAware().choose(fleet).instance_id == "b"
+    assert PrefixAware().choose(fleet, Prompt(None)).instance_id == "b"
+
+
+def test_what_was_sent_is_forgotten_beyond_the_limit_and_with_the_instance() -> None:
+    policy = PrefixAware(tokens_max=64, load_ratio=9.0)
+    a, b = Stub("a"), Stub("b")
+    policy.choose([a, b], Prompt(Prefix(16, (1, 2))))
+    for first in range(10, 14):
+        policy.choose([a], Prompt(Prefix(16, (first,))))
+    a.load = 1
+    assert policy.choose([a, b], Prompt(Prefix(16, (1, 2)))) is b
+    policy.choose([a], Prompt(Prefix(16, (99,))))
+    b.load = 2
+    assert policy.choose([a, b], Prompt(Prefix(16, (1, 2)))) is a
+
+
+def test_a_limit_below_the_mean_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"load_ratio 0\.9"):
+        PrefixAware(load_ratio=0.9)

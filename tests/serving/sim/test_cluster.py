@@ -12,7 +12,7 @@ from serving.sim.cost_model import CostModel
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel, stream
 from serving.sim.outcomes import Arrivals, Outcome
-from serving.state import InstanceConfig
+from serving.state import InstanceConfig, Prefix
 
 COST_MODEL = CostModel.of(gpu="A100", model="llama-2-7b")
 TOLERANCE_S = 1e-9
@@ -38,7 +38,17 @@ class Gaps(Histogram):
             self.observe_many(first + slope * step, num)
 
 
-def fleet(seed: int, *, segments: bool, num_requests: int) -> Cluster:
+def prefixes(seed: int, num: int) -> list[Prefix]:
+    """Conversations and system prompts: a few beginnings, each followed by any of a few ends."""
+    rng = stream(seed, "prefixes")
+    heads, ends = rng.integers(0, 3, num).tolist(), rng.integers(0, 8, num).tolist()
+    return [
+        Prefix(24, (*[head] * 8, *[10 * head + end] * 30))
+        for head, end in zip(heads, ends, strict=True)
+    ]
+
+
+def fleet(seed: int, *, segments: bool, num_requests: int, caching: bool = False) -> Cluster:
     """Random traffic with aborts, drains, deaths, hangs, slow clocks, leaks and scrapes."""
     rng = stream(seed, "broken fleet")
     kernel = Kernel()
@@ -46,7 +56,9 @@ def fleet(seed: int, *, segments: bool, num_requests: int) -> Cluster:
         SimInstance(
             kernel,
             f"i{rank}",
-            config=InstanceConfig(num_blocks=NUM_BLOCKS, sequences_max=10, queue_max=40),
+            config=InstanceConfig(
+                num_blocks=NUM_BLOCKS, sequences_max=10, queue_max=40, prefix_cache=caching
+            ),
             policy=batch_policy(("chunked-prefill", "prefill-first")[seed % 2], token_budget=256),
             cost_model=COST_MODEL,
             meters=EngineMeters(inter_token_latency=Gaps()),
@@ -55,14 +67,18 @@ def fleet(seed: int, *, segments: bool, num_requests: int) -> Cluster:
         for rank in range(INSTANCES)
     ]
     at_s = np.cumsum(rng.exponential(0.06, num_requests))
+    dispatch = ("least-loaded", "round-robin")[seed // 2 % 2]
+    if caching and seed % 3:
+        dispatch = "prefix-aware"
     made = Cluster(
         kernel,
         instances,
-        dispatch=dispatch_policy(("least-loaded", "round-robin")[seed // 2 % 2]),
+        dispatch=dispatch_policy(dispatch),
         arrivals=Arrivals(
             at_s.tolist(),
             rng.integers(1, 900, num_requests).tolist(),
             np.ceil(rng.exponential(70, num_requests)).astype(int).tolist(),
+            prefix_of=prefixes(seed, num_requests).__getitem__,
         ),
     )
     end_s = float(at_s[-1])
@@ -102,12 +118,31 @@ def assert_same_tokens(jumped: Cluster, plain: Cluster) -> None:
     one, other = jumped.totals(), plain.totals()
     assert one.num_preemptions == other.num_preemptions
     assert one.num_iterations == other.num_iterations
+    assert one.num_hit_tokens == other.num_hit_tokens
     assert one.num_events < other.num_events
 
 
 def test_tokens_come_at_the_same_times_in_a_fleet_that_breaks() -> None:
     jumped, plain = (fleet(7, segments=s, num_requests=40) for s in (True, False))
     assert_same_tokens(jumped, plain)
+
+
+def test_tokens_come_at_the_same_times_in_a_fleet_that_caches_prompts() -> None:
+    jumped, plain = (fleet(4, segments=s, num_requests=40, caching=True) for s in (True, False))
+    assert_same_tokens(jumped, plain)
+    assert 0 < jumped.totals().num_hit_tokens < jumped.totals().num_queried_tokens
+
+
+@pytest.mark.slow
+def test_tokens_come_at_the_same_times_over_fifty_random_fleets_that_cache() -> None:
+    preemptions = 0
+    for seed in range(50):
+        jumped, plain = (
+            fleet(seed, segments=s, num_requests=120, caching=True) for s in (True, False)
+        )
+        assert_same_tokens(jumped, plain)
+        preemptions += jumped.totals().num_preemptions
+    assert preemptions > 100
 
 
 @pytest.mark.slow
