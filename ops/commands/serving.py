@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands import serving_workload
 from ops.commands.serving_simulate import simulate
 
 app = typer.Typer(help="Simulate LLM serving fleets; fit what the simulation rests on.")
@@ -54,3 +55,4 @@ def fit_profile(
 
 
 app.command()(simulate)
+app.add_typer(serving_workload.app, name="workload")

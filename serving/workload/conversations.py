@@ -45,25 +45,48 @@ def assign_sessions(arrival_s: Floats, rng: np.random.Generator) -> Sessions:
     the first free arrival after it, hence realised times are a little longer than drawn.
     """
     rows = len(arrival_s)
-    turns = draw_turns(rng, rows).tolist()
-    think_s = rng.lognormal(figures.THINK_LOG_MU, figures.THINK_LOG_SIGMA, rows).tolist()
-    opens = (rng.random(rows) < OPEN_SHARE / figures.SESSION_TURNS_MEAN).tolist()
+    return chain(
+        arrival_s,
+        turns=draw_turns(rng, rows),
+        think_s=rng.lognormal(figures.THINK_LOG_MU, figures.THINK_LOG_SIGMA, rows),
+        opens=rng.random(rows) < OPEN_SHARE / figures.SESSION_TURNS_MEAN,
+    )
+
+
+def chain(
+    arrival_s: Floats,
+    *,
+    turns: Ints,
+    think_s: Floats,
+    opens: NDArray[np.bool_],
+    lead_s: float = 0.0,
+) -> Sessions:
+    """Give every arrival a session, with the draws of each row, [n].
+
+    Args:
+        turns: of the i-th session opened.
+        think_s: before the next turn of the session.
+        opens: rows that open a session although a turn is due.
+        lead_s: a turn may come that much before its think time has passed.
+    """
+    rows = len(arrival_s)
+    turns_left, thinks_s, opening = turns.tolist(), think_s.tolist(), opens.tolist()
     index = np.empty(rows, dtype=np.int64)
     turn = np.zeros(rows, dtype=np.int64)
     previous = np.full(rows, -1, dtype=np.int64)
     due: list[tuple[float, int, int, int]] = []  # (due_s, row before, session, turns left)
     num_sessions = 0
     for row, now_s in enumerate(arrival_s.tolist()):
-        if due and due[0][0] <= now_s and not opens[row]:
+        if due and due[0][0] <= now_s + lead_s and not opening[row]:
             _, before, session, left = heapq.heappop(due)
             turn[row] = turn[before] + 1
             previous[row] = before
         else:
-            session, left = num_sessions, turns[num_sessions]
+            session, left = num_sessions, turns_left[num_sessions]
             num_sessions += 1
         index[row] = session
         if left > 1:
-            heapq.heappush(due, (now_s + think_s[row], row, session, left - 1))
+            heapq.heappush(due, (now_s + thinks_s[row], row, session, left - 1))
     return Sessions(index=index, turn=turn, previous=previous, num_sessions=num_sessions)
 
 

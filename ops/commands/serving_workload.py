@@ -1,0 +1,97 @@
+"""`midwatch serving workload`: fit a trace, generate from the fit, compare two workloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Fit workloads, generate them anew, compare them.")
+
+Format = Annotated[
+    str, typer.Option("--format", help="Of the trace; auto looks at its first line.")
+]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be used.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def fit(
+    trace: Annotated[Path, typer.Argument(help="Requests in any format that we read.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="<trace>.workload.json")
+    ] = None,
+    start_hour: Annotated[float, typer.Option(help="Hour of day at second 0.")] = 0.0,
+    trace_format: Format = "auto",
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure rates, bursts, lengths, sessions and failures of a trace; write a model file.
+
+    The file holds quantiles and rates, no request: small enough to commit, safe to pass on.
+
+    Example: `midwatch serving workload fit BurstGPT_3.csv --out burstgpt.workload.json`
+    """
+    from ops.commands.serving_workload_run import run_fit
+
+    run_fit(
+        trace, trace_format=trace_format, skip_bad_rows=skip_bad_rows, start_hour=start_hour,
+        out=out, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(help="File of workload fit.")],
+    out: Annotated[Path, typer.Option(help="Trace to write; .gz is packed.")],
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 7,
+    duration: Annotated[
+        float | None, typer.Option(help="Seconds.", show_default="as fitted")
+    ] = None,
+    rate_ratio: Annotated[float, typer.Option(help="Times the fitted rate.")] = 1.0,
+    shape: Annotated[
+        str,
+        typer.Option(help="windows: rates as fitted, window by window; curve: by hour and day."),
+    ] = "windows",
+    trace_format: Annotated[
+        str, typer.Option("--format", help="requests keeps every column; or azure, burstgpt.")
+    ] = "requests",
+    as_json: AsJson = False,
+) -> None:
+    """Draw a trace from a model file; same seed, same trace.
+
+    Example: `midwatch serving workload generate burstgpt.workload.json --duration 3600
+    --rate-ratio 2 --out busy.csv`
+    """
+    from ops.commands.serving_workload_run import run_generate
+
+    run_generate(
+        model, seed=seed, duration_s=duration, rate_ratio=rate_ratio, shape=shape,
+        trace_format=trace_format, out=out, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def check(
+    reference: Annotated[Path, typer.Argument(metavar="A", help="Trace to be like.")],
+    candidate: Annotated[Path, typer.Argument(metavar="B", help="Trace to check.")],
+    out: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
+    trace_format: Format = "auto",
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how alike two workloads are: rate, bursts, lengths, sessions, failures.
+
+    Exit code 1: an aspect differs by more than its bound.
+
+    Example: `midwatch serving workload check azure_conv.csv mine.csv --out alike.html`
+    """
+    from ops.commands.serving_workload_run import run_check
+
+    run_check(
+        reference, candidate, trace_format=trace_format, skip_bad_rows=skip_bad_rows, out=out,
+        as_json=as_json,
+    )  # fmt: skip

@@ -1,0 +1,222 @@
+"""Bodies of `midwatch serving workload`; parameters are declared in `serving_workload`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import typer
+
+from ops.commands.options import OURS
+from ops.reports.workload_page import render_workload
+from serving.errors import ConfigError
+from serving.workload import RequestTable, read_trace, write_csv, write_trace
+from serving.workload.fidelity import Aspect, Verdict, compare
+from serving.workload.fit import fit
+from serving.workload.laws import WorkloadLaw, encode_law, parse_law
+from serving.workload.replay import mean_rate_rps
+from serving.workload.resample import resample
+
+OWN_FORMAT = "requests"
+
+
+def run_fit(
+    trace: Path,
+    *,
+    trace_format: str,
+    skip_bad_rows: bool,
+    start_hour: float,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Read, fit, write the model file, say what was found."""
+    target = out or Path(f"{trace.name.split('.')[0]}.workload.json")
+    try:
+        table, notes = _read(trace, trace_format, skip_bad_rows)
+        law = fit(table, start_hour=start_hour)
+        raw = encode_law(law)
+        parse_law(raw, source=str(target))  # what we write, we can read
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(raw)
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        raise typer.BadParameter(_unwritable(target, error)) from error
+    if as_json:
+        typer.echo(
+            _json({"out": str(target), "requests": len(table), "notes": notes, **_facts(law)})
+        )
+        return
+    for note in notes:
+        typer.echo(note)
+    hours = law.duration_s / 3600
+    typer.echo(f"{law.trace_id}: {len(table):,} requests over {hours:.3g} h")
+    for row in _facts(law)["streams"]:
+        typer.echo(
+            f"  {row['model']}, {row['kind']}: {row['requests']:,} requests, gamma shape "
+            f"{row['alpha']:.2f}, prompt {row['prompt_p50']:.0f} and output median "
+            f"{row['output_p50']:.0f} tokens, {row['fail_ratio']:.2g} failed"
+            + (f", {row['turns_mean']:.2f} turns a session" if row["turns_mean"] else "")
+        )
+    typer.echo(f"wrote {target}, {len(raw) / 1024:.0f} KiB")
+
+
+def run_generate(
+    model: Path,
+    *,
+    seed: int,
+    duration_s: float | None,
+    rate_ratio: float,
+    shape: str,
+    trace_format: str,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Draw a trace and write it."""
+    try:
+        law = parse_law(_bytes(model), source=model.name)
+        table = resample(law, seed=seed, duration_s=duration_s, rate_ratio=rate_ratio, shape=shape)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write(table, out, trace_format)
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        raise typer.BadParameter(_unwritable(out, error)) from error
+    figures = {
+        "out": str(out),
+        "format": trace_format,
+        "seed": seed,
+        "requests": len(table),
+        "rate_rps": mean_rate_rps(table) if len(table) > 1 else None,
+        "prompt_tokens": int(table.num_prompt_tokens.sum(dtype="int64")),
+        "output_tokens": int(table.num_output_tokens.sum(dtype="int64")),
+    }
+    if as_json:
+        typer.echo(_json(figures))
+        return
+    typer.echo(f"seed {seed}: {len(table):,} requests, {figures['prompt_tokens']:,} prompt and "
+               f"{figures['output_tokens']:,} output tokens")  # fmt: skip
+    typer.echo(f"wrote {out}")
+
+
+def run_check(
+    reference: Path,
+    candidate: Path,
+    *,
+    trace_format: str,
+    skip_bad_rows: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare, print a row for each aspect, write the page; exit code 1 where one differs."""
+    try:
+        tables = [_read(p, trace_format, skip_bad_rows) for p in (reference, candidate)]
+        (a, _), (b, _) = tables
+        aspects = compare(a, b)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            command = f"midwatch serving workload check {reference} {candidate} --out {out}"
+            page = render_workload(
+                a, b, aspects, names=(reference.name, candidate.name), command=command
+            )
+            out.write_text(page, encoding="utf-8")
+    except OURS as error:
+        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        raise typer.BadParameter(_unwritable(out or Path(), error)) from error
+    alike = all(aspect.verdict != Verdict.DIFFERENT for aspect in aspects)
+    notes = [note for _, found in tables for note in found]
+    if as_json:
+        rows = [{**_finite(aspect), "verdict": aspect.verdict.value} for aspect in aspects]
+        typer.echo(_json({"reference": str(reference), "candidate": str(candidate),
+                          "alike": alike, "notes": notes, "aspects": rows}))  # fmt: skip
+    else:
+        for note in notes:
+            typer.echo(note)
+        _print(aspects, names=(reference.name, candidate.name))
+        if out is not None:
+            typer.echo(f"Report {out}")
+    if not alike:
+        raise typer.Exit(1)
+
+
+def _print(aspects: list[Aspect], *, names: tuple[str, str]) -> None:
+    typer.echo(f"A is {names[0]}, B is {names[1]}")
+    typer.echo(f"{'aspect':<20}{'A':>9}{'B':>9}{'figure':>9}{'bound':>7}  {'':<10} the figure is")
+    for aspect in aspects:
+        a, b, figure, bound = (
+            "-" if math.isnan(number) else f"{number:.3g}"
+            for number in (aspect.reference, aspect.candidate, aspect.figure, aspect.bound)
+        )
+        typer.echo(
+            f"{aspect.name:<20}{a:>9}{b:>9}{figure:>9}{bound:>7}  {aspect.verdict.value:<10} "
+            f"{aspect.meaning}"
+        )
+
+
+def _facts(law: WorkloadLaw) -> dict[str, list[dict[str, Any]]]:
+    """What a reader wants to know of a fit first."""
+    middle = len(law.streams[0].prompt) // 2
+    return {
+        "streams": [
+            {
+                "model": one.model,
+                "kind": one.kind.lower(),
+                "requests": one.num_requests,
+                "alpha": one.alpha,
+                "windows_fitted": sum(alpha is not None for alpha in one.alphas),
+                "windows": len(one.alphas),
+                "prompt_p50": one.prompt[middle],
+                "output_p50": one.output.quantiles[len(one.output.quantiles) // 2][middle],
+                "fail_after_ok": one.fail_after_ok,
+                "fail_after_fail": one.fail_after_fail,
+                "fail_ratio": one.fail_ratio,
+                "turns_mean": one.session.turns_mean if one.session else None,
+            }
+            for one in law.streams
+        ]
+    }
+
+
+def _read(path: Path, trace_format: str, skip_bad_rows: bool) -> tuple[RequestTable, list[str]]:
+    table, report = read_trace(path, trace_format=trace_format, skip_bad_rows=skip_bad_rows)
+    dropped = report.rows_read - report.rows_kept
+    return table, [f"{path.name}: {dropped} bad rows dropped"] if dropped else []
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error}; give a file of workload fit") from error
+
+
+def _write(table: RequestTable, out: Path, trace_format: str) -> None:
+    if trace_format != OWN_FORMAT:
+        write_trace(table, out, trace_format)
+        return
+    if out.suffix == ".gz":
+        raise ConfigError(f"--out {out}: {OWN_FORMAT} files are not packed; leave out .gz")
+    try:
+        write_csv(table, out)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"{path} cannot be written: {error}; choose another --out"
+
+
+def _finite(aspect: Aspect) -> dict[str, object]:
+    """The fields, with null for what is unknown."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(aspect).items()
+    }
+
+
+def _json(figures: dict[str, object]) -> str:
+    return orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode()
