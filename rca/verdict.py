@@ -75,9 +75,13 @@ def checked(
         "own time and errors per service, gaps per link, siblings and nodes",
         "resources of pods and nodes",
         "demand, and speed at equal load",
-        f"{len(changes)} announced changes, {len(events)} cluster events",
+        f"{_counted(changes, 'announced change')}, {_counted(events, 'cluster event')}",
         granger,
     )
+
+
+def _counted(items: Sequence[object], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
 def would_settle(case: Case, causes: Sequence[RankedCause]) -> tuple[str, ...]:

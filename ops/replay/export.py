@@ -20,7 +20,7 @@ from ops.replay.provenance import commit, versions
 from ops.replay.run import WorldRecord, incidents_of
 from ops.replay.score import bad_minutes
 from ops.reports import RunReport, render_html, render_json, render_markdown
-from ops.reports.build import confirmed
+from ops.reports.build_story import confirmed
 from ops.state import Incident
 from ops.topology import discover
 from rca.state import ChangeEvent, ClusterEvent, MetricFrame

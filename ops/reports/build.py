@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ops.catalogue import Catalogue
-from ops.reports import build_lanes, build_steps, build_story, words
+from ops.reports import build_done, build_lanes, build_next, build_steps, build_story, words
 from ops.reports.build_candidates import candidates_of
 from ops.reports.build_demand import demand_of, usual_again
 from ops.reports.build_evidence import Measured, measure, series_of
 from ops.reports.build_findings import findings_of, with_users
 from ops.reports.build_gaps import gaps_of
+from ops.reports.build_harm import linked
 from ops.reports.build_lanes import MinuteRow
 from ops.reports.build_spread import cause_onset_s, spread_of
 from ops.reports.calibration import CalibrationBin, calibrated
@@ -24,9 +25,10 @@ from ops.reports.parts import (
     Command,
     EvidenceSeries,
     Finding,
+    Lane,
     MissingData,
 )
-from ops.state import ActionKind, Decision, DecisionKind, Incident, SloTarget, Verdict
+from ops.state import Decision, Incident, SloTarget
 from rca.state import (
     ChangeEvent,
     MetricFrame,
@@ -34,15 +36,6 @@ from rca.state import (
     RcaResult,
 )
 
-# They end the cause itself; moving or shedding load helps whatever the cause is.
-_REMEDIES = frozenset(
-    {
-        ActionKind.RESTART_POD,
-        ActionKind.REPLACE_POD,
-        ActionKind.CORDON_DRAIN_NODE,
-        ActionKind.ROLLBACK,
-    }
-)
 _LANES_BEFORE_S, _LANES_AFTER_S = 1800.0, 1800.0
 
 
@@ -85,7 +78,7 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
     for decision in facts.decisions:
         if decision.incident is not None:
             last[decision.incident.incident_id] = decision.incident
-    known = [confirmed(incident, facts.decisions) for incident in last.values()]
+    known = [build_story.confirmed(incident, facts.decisions) for incident in last.values()]
     ordered = sorted(known, key=lambda i: (i.began_at_s, i.incident_id))
     happened = facts.minutes if facts.minutes is not None else facts.minutes_without or ()
     return RunReport(
@@ -106,8 +99,12 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
             Change(at_s=c.at_s, title=build_story.change_title(c), region=c.region)
             for c in facts.changes
         ),
-        incidents=tuple(build_incident(i, facts, catalogue) for i in ordered),
-        gaps=gaps_of(facts.decisions, facts.clock),
+        incidents=linked(
+            [build_incident(i, facts, catalogue) for i in ordered],
+            {i.incident_id: i for i in ordered},
+            facts.decisions,
+        ),
+        gaps=gaps_of(facts.decisions, facts.clock, facts.changes),
         commands=facts.commands,
         replay_note=facts.replay_note,
         versions=facts.versions,
@@ -115,29 +112,6 @@ def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
         report_path=facts.report_path,
         loop=facts.minutes is not None,
     )
-
-
-def confirmed(incident: Incident, decisions: Sequence[Decision]) -> Incident:
-    """The incident with the diagnosis that an effective remedy of the cause has confirmed.
-
-    What was named later, while the remedy's own traces faded, is told on the timeline only.
-    """
-    remedies = [
-        r.decided_at_s
-        for r in incident.actions
-        if r.verdict is Verdict.EFFECTIVE and r.action.kind in _REMEDIES
-    ]
-    if not remedies:
-        return incident
-    results = [
-        d.incident.result
-        for d in decisions
-        if d.incident_id == incident.incident_id
-        and d.kind is DecisionKind.DIAGNOSE
-        and d.incident is not None
-        and d.at_s <= remedies[-1]
-    ]
-    return replace(incident, result=results[-1]) if results else incident
 
 
 def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) -> IncidentReport:
@@ -158,15 +132,12 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
     series = _series(measured, incident, catalogue, cause)
     usual = _usual_again(series, frame, cause)
     until_s = _end_s(incident, facts.duration_s)
-    lanes = build_lanes.lanes_of(
-        rows,
-        facts.minutes_without,
-        facts.slos,
-        start_s=max(0.0, incident.began_at_s - _LANES_BEFORE_S),
-        end_s=until_s,
-        since_s=incident.began_at_s,
-    )
+    lanes = _lanes(incident, facts, until_s)
     nodes, arcs = spread_of(incident, cause, changes, lanes, measured, first_miss_s=miss_s)
+    scene = build_next.scene_of(
+        incident, decisions, cause, usual=usual, frame=frame,
+        end_s=facts.duration_s, clock=facts.clock,
+    )  # fmt: skip
     return IncidentReport(
         incident_id=incident.incident_id,
         phase=incident.phase,
@@ -178,8 +149,9 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         mitigated_at_s=incident.mitigated_at_s,
         resolved_at_s=incident.resolved_at_s,
         page_at_s=page_s,
-        cause=_cause(cause, facts, onset_s) if cause else None,
+        cause=_cause(cause, facts, onset_s, str(scene.place)) if cause else None,
         now=build_steps.now_of(incident, decisions, cause, usual=usual),
+        now_at_s=facts.duration_s if incident.resolved_at_s is None else incident.resolved_at_s,
         abstained="" if cause else _why_not(result),
         candidates=candidates_of(
             result,
@@ -190,8 +162,10 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         findings=with_users(_findings(result, frame, catalogue), series, lanes),
         lanes=lanes,
         changes=changes,
-        next_step=build_steps.next_step_of(incident, decisions, cause, usual=usual),
-        done=build_story.done_of(incident, decisions, usual=usual),
+        next_step=build_next.tonight_of(scene),
+        morning=build_next.morning_of(scene),
+        done=build_done.done_of(incident, decisions, usual=usual),
+        done_note=build_done.done_note(incident, decisions),
         marks=build_story.marks_of(
             decisions, incident, changes, first_miss_s=miss_s, page_s=page_s
         ),
@@ -208,6 +182,17 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         missing=tuple(MissingData(what=text) for text in (result.missing if result else ())),
         checked=result.checked if result else (),
         would_settle=result.would_settle if result else (),
+    )
+
+
+def _lanes(incident: Incident, facts: RunFacts, until_s: float) -> tuple[Lane, ...]:
+    return build_lanes.lanes_of(
+        facts.minutes or (),
+        facts.minutes_without,
+        facts.slos,
+        start_s=max(0.0, incident.began_at_s - _LANES_BEFORE_S),
+        end_s=until_s,
+        since_s=incident.began_at_s,
     )
 
 
@@ -255,13 +240,14 @@ def _series(
     return (*((demand,) if demand else ()), *series_of(measured, incident, catalogue))
 
 
-def _cause(cause: RankedCause, facts: RunFacts, onset_s: float | None) -> Cause:
+def _cause(cause: RankedCause, facts: RunFacts, onset_s: float | None, place: str) -> Cause:
     return Cause(
         entity=cause.entity,
         resource_class=cause.resource_class,
         confidence=cause.confidence,
         onset_s=onset_s,
         calibration=calibrated(cause.confidence, facts.calibration, facts.calibration_source),
+        place=place,
     )
 
 

@@ -98,7 +98,7 @@ def _hit(lanes: Sequence[Lane]) -> Finding:
         before=statistics.median(known),
         after=max(known),
         unit="ratio",
-        text="The worst minute.",
+        text="Share of the requests that arrived in its worst minute.",
     )
 
 
@@ -131,6 +131,8 @@ def _finding(
         text = f"{name_of(entity)} {text}" if text.startswith("is ") else text
         return Finding(label=text, before=None, after=None, unit="")
     label, rest = found["label"], found["rest"]
+    if label.startswith("own ") and evidence.unit == "ratio":
+        rest = f"share of the calls to it; {rest}".rstrip("; ")
     return Finding(
         label=(_NOUNS | _CLAUSES).get(label, label),
         before=evidence.before,

@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from ops.gaps import Gap
 from ops.reports import sentence, words
 from ops.reports.build_evidence import label_of_name
+from ops.reports.build_next import NOTHING
+from ops.reports.build_story import change_title
 from ops.reports.looks import look_at_job
-from ops.reports.parts import ClockBase, Step
+from ops.reports.parts import Change, ClockBase, Step
 from ops.reports.parts_gap import GapReport
+from ops.reports.queries import Period, ranged, selector
 from ops.staleness import EVERY_REGION
 from ops.state import Decision, DecisionKind
-from rca.state import EntityKind, ResourceClass, Series
+from rca.state import ChangeEvent, EntityKind, ResourceClass, Series
 
 _MEASURES_MAX = 5
+_CHANGES_S = 1800.0
+_MAY = "May have hidden"
 # Resources whose nouns read well after "cannot see".
 _PLAIN = frozenset(
     {
@@ -30,10 +35,12 @@ _PLAIN = frozenset(
 _PLURALS = {EntityKind.REGISTRY: "registries", EntityKind.TELEMETRY: "scrape jobs"}
 
 
-def gaps_of(decisions: Sequence[Decision], clock: ClockBase) -> tuple[GapReport, ...]:
+def gaps_of(
+    decisions: Sequence[Decision], clock: ClockBase, changes: Sequence[ChangeEvent] = ()
+) -> tuple[GapReport, ...]:
     """One report per gap, in the order in which they were noticed."""
     return tuple(
-        _gap(d, gap, _until_s(decisions, d, gap), clock)
+        _gap(d, gap, _until_s(decisions, d, gap), clock, changes)
         for d in decisions
         if d.kind is DecisionKind.ABSTAIN and isinstance(gap := d.details.get("gap"), Gap)
     )
@@ -47,7 +54,13 @@ def _until_s(decisions: Sequence[Decision], noticed: Decision, gap: Gap) -> floa
     return None
 
 
-def _gap(decision: Decision, gap: Gap, until_s: float | None, clock: ClockBase) -> GapReport:
+def _gap(
+    decision: Decision,
+    gap: Gap,
+    until_s: float | None,
+    clock: ClockBase,
+    changes: Sequence[ChangeEvent],
+) -> GapReport:
     job = f"scrape job {gap.job.name}"
     since = words.clock(gap.since_s, clock)
     over = "" if until_s is None else words.clock(until_s, clock)
@@ -71,7 +84,9 @@ def _gap(decision: Decision, gap: Gap, until_s: float | None, clock: ClockBase) 
             *decision.details.get("checked", ()),
         ),
         would_settle=tuple(map(_settles, decision.details.get("would_settle", ()))),
-        next_step=_next_step(gap, until_s),
+        next_step=_tonight(gap, until_s),
+        morning=_morning(gap, until_s, clock),
+        changes=_changes(gap, changes),
         done="none. A gap says nothing against what it hides, so nobody is accused and nothing "
         "is changed.",
     )
@@ -110,14 +125,13 @@ def _now(gap: Gap, over: str) -> str:
     if not _users_seen(gap):
         if not over:
             return "Nobody knows whether these users are well. A person must look."
-        users = f"Nobody knows what they got meanwhile; counted again since {over}."
-        return f"{users} Nothing to do before the morning."
+        return f"Nobody knows what they got meanwhile; counted again since {over}."
     if gap.incident_ids:
         users = f"Users{_of(gap)} suffer at the same time: {words.listed(gap.incident_ids)}."
     else:
         users = f"No user{_of(gap)} is known to suffer."
     if over:
-        return f"{users} Measured again since {over}. Nothing to do before the morning."
+        return f"{users} Measured again since {over}."
     return f"{users} Until it is measured again, a fault in what is hidden may go unnamed."
 
 
@@ -159,34 +173,66 @@ def _seen(gap: Gap) -> tuple[str, ...]:
 def _settles(reading: object) -> str:
     if not isinstance(reading, Series):
         return f"{reading}."
-    return f"{query(reading)}: 1 = answers, 0 = its targets do not answer, none = not asked."
+    return f"{selector(reading)}: 1 = answers, 0 = its targets do not answer, none = not asked."
 
 
-def query(series: Series) -> str:
-    """A series as one asks for it: `up{job="x"}`."""
-    labels = ", ".join(f'{name}="{value}"' for name, value in series.labels)
-    return f"{series.name}{{{labels}}}" if labels else series.name
-
-
-def _next_step(gap: Gap, until_s: float | None) -> Step:
-    job = sentence.entity_noun(gap.job)
-    commands = look_at_job(gap.job, query(gap.reading))
+def _tonight(gap: Gap, until_s: float | None) -> Step:
     safe = "Looking changes nothing, so there is nothing to undo."
     if until_s is not None:
-        length = words.span(until_s - gap.since_s)
-        return Step(
-            title=f"In the morning find out why {job} was silent for {length}.",
-            detail=safe,
-            commands=commands,
-        )
+        return Step(title=NOTHING, detail="Nothing was done, so there is nothing to undo.")
+    job = sentence.entity_noun(gap.job)
     return Step(
         title=f"Check {job}: do its targets answer, and does anybody ask them?",
         detail=safe,
-        commands=commands,
+        commands=look_at_job(gap.job, selector(gap.reading)),
     )
 
 
+def _morning(gap: Gap, until_s: float | None, clock: ClockBase) -> Step | None:
+    """What to look at when it is over; None while the job is silent and must be looked at now."""
+    if until_s is None:
+        return None
+    period = Period(from_s=gap.since_s, to_s=until_s, clock=clock)
+    length = words.span(until_s - gap.since_s)
+    return Step(
+        title=f"Find out why {sentence.entity_noun(gap.job)} was silent for {length}.",
+        commands=look_at_job(gap.job, ranged(selector(gap.reading), period)),
+    )
+
+
+def _changes(gap: Gap, changes: Sequence[ChangeEvent]) -> tuple[Change, ...]:
+    """The changes of the 30 minutes before it, each with whether it may have hidden the metrics."""
+    return tuple(
+        Change(
+            at_s=c.at_s,
+            title=change_title(c),
+            region=c.region,
+            suspect=why.startswith(_MAY),
+            why=f"{words.span(gap.since_s - c.at_s)} before the gap. {why}",
+            service=c.service,
+        )
+        for c in changes
+        if 0.0 <= gap.since_s - c.at_s <= _CHANGES_S
+        for why in (_may_hide(gap, c),)
+    )
+
+
+def _may_hide(gap: Gap, change: ChangeEvent) -> str:
+    services = gap.num_hidden.get(EntityKind.SERVICE, 0)
+    if gap.job.region not in (EVERY_REGION, change.region):
+        return f"Cannot have hidden metrics of {gap.job.region}: other region"
+    if change.service == gap.job.name:
+        return f"{_MAY} the metrics: it changed {change.service} itself"
+    if services > 1:
+        return (
+            f"Cannot have hidden metrics of {services} services at once: "
+            f"it changed {change.service} alone"
+        )
+    return f"{_MAY} the metrics: same region"
+
+
 def state_line(gap: GapReport, clock: ClockBase) -> str:
-    """ "Abstained 13:12:31, 51 s after the last scrape"."""
+    """ "Abstained from naming a cause 13:12:31, 51 s after the last scrape"."""
     lag = words.span(gap.noticed_at_s - gap.since_s)
-    return f"Abstained {words.clock(gap.noticed_at_s, clock)}, {lag} after the last scrape"
+    noticed = words.clock(gap.noticed_at_s, clock)
+    return f"Abstained from naming a cause {noticed}, {lag} after the last scrape"

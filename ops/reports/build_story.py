@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ops.reports import sentence, words
 from ops.reports.build_findings import told
-from ops.reports.parts import Change, DoneAction, Mark, MarkKind
+from ops.reports.parts import Change, Mark, MarkKind
 from ops.state import (
     Action,
     ActionKind,
@@ -20,6 +21,15 @@ from rca.state import ChangeEvent, EntityKind, RankedCause, RcaResult, Symptom
 
 _CHANGES_BEFORE_S = 1800.0
 _SHIFT_FELT_S = 180.0  # users whom a shift overloads suffer within that time
+# They end the cause itself; moving or shedding load helps whatever the cause is.
+_REMEDIES = frozenset(
+    {
+        ActionKind.RESTART_POD,
+        ActionKind.REPLACE_POD,
+        ActionKind.CORDON_DRAIN_NODE,
+        ActionKind.ROLLBACK,
+    }
+)
 _MARK_OF = {
     DecisionKind.OPEN: MarkKind.DETECTED,
     DecisionKind.DIAGNOSE: MarkKind.DIAGNOSED,
@@ -91,6 +101,29 @@ def own_changes(
         and d.action.params["to_region"] == cause.entity.region
         and 0.0 <= incident.began_at_s - d.at_s <= _SHIFT_FELT_S
     )
+
+
+def confirmed(incident: Incident, decisions: Sequence[Decision]) -> Incident:
+    """The incident with the diagnosis that an effective remedy of the cause has confirmed.
+
+    What was named later, while the remedy's own traces faded, is told on the timeline only.
+    """
+    remedies = [
+        r.decided_at_s
+        for r in incident.actions
+        if r.verdict is Verdict.EFFECTIVE and r.action.kind in _REMEDIES
+    ]
+    if not remedies:
+        return incident
+    results = [
+        d.incident.result
+        for d in decisions
+        if d.incident_id == incident.incident_id
+        and d.kind is DecisionKind.DIAGNOSE
+        and d.incident is not None
+        and d.at_s <= remedies[-1]
+    ]
+    return replace(incident, result=results[-1]) if results else incident
 
 
 def rolled_back(changes: Sequence[ChangeEvent], incident: Incident) -> ChangeEvent | None:
@@ -234,43 +267,6 @@ def done_title(action: Action) -> str:
             return f"took {params['action_id']} back"
 
 
-def done_of(
-    incident: Incident, decisions: Sequence[Decision], *, usual: bool | None = None
-) -> tuple[DoneAction, ...]:
-    """Actions with their verdicts; one that was taken back needs no undo any more.
-
-    Args:
-        usual: the cause's own measurements are back in their normal band; None = not known.
-    """
-    back = taken_back(decisions)
-    done = []
-    for record in incident.actions:
-        action = record.action
-        if action.kind is ActionKind.UNDO:
-            continue  # told with what it took back
-        taken_back_s = back.get(action.action_id)
-        reason = record.verdict_reason
-        if taken_back_s is not None:
-            reason = f"{reason}; taken back {words.span(taken_back_s - record.decided_at_s)} later"
-        needless = action.undo.startswith("none needed") or record.verdict is Verdict.BLOCKED
-        keep = taken_back_s is None and not needless
-        typed = action.undo.startswith("kubectl ")
-        done.append(
-            DoneAction(
-                at_s=record.decided_at_s,
-                title=done_title(action),
-                verdict=record.verdict,
-                verdict_text=verdict_words(record),
-                verdict_reason=told(reason.strip("; ")),
-                checked_at_s=record.checked_at_s,
-                undo=action.undo if keep and not typed else "",
-                undo_command=action.undo if keep and typed else "",
-                undo_note=_undo_note(record, usual) if keep else "",
-            )
-        )
-    return tuple(done)
-
-
 def taken_back(decisions: Sequence[Decision]) -> dict[str, float]:
     """When each action that was undone was undone, by its id."""
     return {
@@ -278,11 +274,3 @@ def taken_back(decisions: Sequence[Decision]) -> dict[str, float]:
         for d in decisions
         if d.kind is DecisionKind.ACT and d.action and d.action.kind is ActionKind.UNDO
     }
-
-
-def _undo_note(record: ActionRecord, usual: bool | None) -> str:
-    """What taking an action back does to the users; empty where it is not known to matter."""
-    if record.verdict is not Verdict.EFFECTIVE and usual is not False:
-        return ""
-    sure = record.action.kind is ActionKind.ROLLBACK and record.verdict is Verdict.EFFECTIVE
-    return "brings the fault back" if sure else "may bring the fault back"

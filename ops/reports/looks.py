@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ops.reports import words
 from ops.reports.parts import Command
+from ops.reports.place import Place
+from ops.reports.queries import Period
 from ops.staleness import EVERY_REGION
 from rca.state import Entity, EntityKind, RankedCause, ResourceClass
 
@@ -25,13 +28,13 @@ def look(cause: RankedCause, *, entity: Entity | None = None) -> tuple[Command, 
 
 
 def look_at_job(job: Entity, query: str) -> tuple[Command, ...]:
-    """Where a person looks when a scrape job is silent.
+    """Where a person looks at a scrape job that is or was silent: pods keep their last restart.
 
     Args:
         query: of the reading that tells whether its targets answer.
     """
     context = "" if job.region == EVERY_REGION else f" --context {job.region}"
-    pods = f"kubectl{context} get pods -A -l app={job.name} -o wide"
+    pods = f"kubectl{context} describe pods -A -l app={job.name}"
     return (Command(label="Query", text=query), Command(label="Look", text=pods))
 
 
@@ -85,3 +88,53 @@ def _service_on(path: tuple[str, ...]) -> Entity | None:
 def _entry_on(path: tuple[str, ...]) -> Entity | None:
     """The service that is last on the way: the users' door."""
     return _service_on(tuple(reversed(path)))
+
+
+def look_back(
+    cause: RankedCause, *, place: Place, period: Period, query: str, gone: bool, changed: bool
+) -> tuple[Command, ...]:
+    """Where a person looks when it is over: every command tells the same hours later.
+
+    Args:
+        query: shows the cause over the period; empty = nothing of it is measured.
+        gone: the accused pod was removed, so that only its place can be looked at.
+        changed: a change of the accused service was rolled back.
+    """
+    texts = _texts_back(cause, place, period, gone=gone, changed=changed)
+    context = f"kubectl --context {cause.entity.region}"
+    looks = tuple(Command(label="Look", text=f"{context} {text}") for text in texts)
+    return (*((Command(label="Query", text=query),) if query else ()), *looks)
+
+
+def _texts_back(
+    cause: RankedCause, place: Place, period: Period, *, gone: bool, changed: bool
+) -> tuple[str, ...]:
+    entity = cause.entity
+    service = _service_on(cause.path) if entity.kind is EntityKind.POD else entity
+    since = words.iso(period.from_s, period.clock)
+    if changed and service is not None:
+        return (f"rollout history deployment/{service.name}",)
+    match entity.kind:
+        case EntityKind.POD:
+            node = (f"describe node {place.node}",) if place.node else ()
+            return node if gone else (f"logs {entity.name} --previous", *node)
+        case EntityKind.SERVICE:
+            if cause.resource_class in _CHANGED:
+                return (f"rollout history deployment/{entity.name}",)
+            return (_logs(entity.name, since),)
+        case EntityKind.NODE:
+            return (f"describe node {entity.name}",)
+        case EntityKind.LINK:
+            caller, _, callee = entity.name.partition("->")
+            return (f"get pods -l 'app in ({caller}, {callee})' -o wide",)
+        case EntityKind.WORKLOAD:
+            entry = _entry_on(cause.path)
+            return (_logs(entry.name, since),) if entry else ()
+        case EntityKind.REGISTRY:
+            return ()
+        case _:
+            return (f"describe pods -A -l app={entity.name}",)
+
+
+def _logs(name: str, since: str) -> str:
+    return f"logs -l app={name} --since-time={since} --tail=-1 --prefix"

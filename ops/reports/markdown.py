@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ops.reports import findings, sentence, words
+from ops.reports import findings, screen, sentence, words
 from ops.reports.build_gaps import state_line
 from ops.reports.model import IncidentReport, RunReport
-from ops.reports.parts import ClockBase, Command, Finding, Step
+from ops.reports.parts import Change, ClockBase, Command, Finding, Step
 from ops.reports.parts_gap import GapReport
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
+_CHANGES_MAX = 6
 _ROWS_MAX = 40  # rows of one table; the rest is counted
 
 
@@ -95,7 +96,7 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
         f"{_facts_line(run)}.",
         "",
     ]
-    rows: list[tuple[str, str]] = [("Now", f"**{escape(incident.now)}**")] if incident.now else []
+    rows: list[tuple[str, str]] = _now(incident, base)
     if incident.cause is not None:
         meaning = sentence.calibration_text(incident.cause.calibration)
         rows.append(
@@ -114,14 +115,10 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
         )
         for item in incident.findings[:2]
     ]
-    who = "; ".join(f"**{escape(a)}** {escape(b)}" for a, b in sentence.affected(incident.lanes))
+    who = "; ".join(f"**{escape(a)}** {escape(b)}" for a, b in screen.affected(incident.lanes))
     rows.append(("Affected", who or "none"))
-    changes = [
-        f"{time} {'**' + escape(title) + '**' if mark else escape(title)}, {escape(why)}"
-        for time, title, why, mark in sentence.changed(incident.changes, base)
-    ]
-    rows.append(("Changed in 30 min", "<br>".join(changes[:6]) or "none"))
-    rows.append(("Next safe step", _step(incident.next_step) if incident.next_step else "none"))
+    rows.append(("Changed in 30 min", _changed(incident.changes, base)))
+    rows.append(("Next safe step", _steps(incident.next_step, incident.morning)))
     rows.append(("Done", _done(incident, base)))
     if incident.stop is not None:
         rows.append(("Stop midwatch", _step(incident.stop)))
@@ -137,6 +134,7 @@ def _abstention_rows(incident: IncidentReport) -> list[tuple[str, str]]:
     settle = "; ".join(map(escape, incident.would_settle))
     missing = "; ".join(escape(item.what) for item in incident.missing)
     return [
+        ("Confidence", f"**No cause named.** {escape(screen.no_cause(incident))}"),
         ("Why not", escape(incident.abstained) or "no candidate stands out"),
         ("Checked", "; ".join(map(escape, incident.checked)) or "none"),
         ("Missing", missing or "none"),
@@ -145,19 +143,32 @@ def _abstention_rows(incident: IncidentReport) -> list[tuple[str, str]]:
     ]
 
 
+def _now(incident: IncidentReport, base: ClockBase) -> list[tuple[str, str]]:
+    if not incident.now:
+        return []
+    related = "".join(f" {escape(r.text)} See {escape(r.incident_id)}." for r in incident.related)
+    return [(screen.now_label(incident.now_at_s, base), f"**{escape(incident.now)}**{related}")]
+
+
+def _steps(tonight: Step | None, morning: Step | None) -> str:
+    return "<br>".join(map(_step, screen.steps(tonight, morning))) or "none"
+
+
+def _changed(changes: Sequence[Change], base: ClockBase) -> str:
+    rows = [
+        f"{time} {'**' + escape(title) + '**' if mark else escape(title)}, {escape(why)}"
+        for time, title, why, mark in screen.changed(tuple(changes), base)
+    ]
+    return "<br>".join(rows[:_CHANGES_MAX]) or "none"
+
+
 def _done(incident: IncidentReport, base: ClockBase) -> str:
-    parts = []
-    for action in incident.done:
-        text = (
-            f"{words.clock(action.at_s, base)} **{escape(action.title)}**. "
-            f"{escape(sentence.done_text(action, base))}"
-        )
-        label = sentence.undo_label(action)
-        if action.undo_command:
-            text += f"<br>{_code(Command(label=label, text=action.undo_command))}"
-        elif action.undo:
-            text += f"<br>{escape(label)}: {escape(action.undo)}"
-        parts.append(text)
+    parts = [escape(incident.done_note)] if incident.done_note else []
+    parts += [
+        f"{words.clock(action.at_s, base)} **{escape(action.title)}**. "
+        f"{escape(screen.done_text(action, base))}"
+        for action in incident.done
+    ]
     return "<br>".join(parts) or "none"
 
 
@@ -223,14 +234,15 @@ def _gap(run: RunReport, gap: GapReport) -> list[str]:
     """A gap in the measurements, in the order of the HTML's first screen."""
     figures = [("Evidence", f"**{escape(figure)}** {escape(text)}") for figure, text in gap.figures]
     rows = [
-        ("Now", f"**{escape(gap.now)}**"),
+        (screen.now_label(gap.until_s, run.clock), f"**{escape(gap.now)}**"),
         *figures,
         ("Not seen", escape(" ".join(gap.hidden)) or "none"),
         ("Still seen", escape(" ".join(gap.seen)) or "none"),
         ("Checked", escape("; ".join(gap.checked)) or "none"),
         ("Would settle it", escape(" ".join(gap.would_settle)) or "none known"),
-        ("Next safe step", _step(gap.next_step)),
+        ("Next safe step", _steps(gap.next_step, gap.morning)),
         ("Done", escape(gap.done)),
+        ("Changed in 30 min", _changed(gap.changes, run.clock)),
     ]
     head = [f"## {escape(gap.headline)}", "", f"{state_line(gap, run.clock)}.", ""]
     return head + _table(("", ""), rows)
@@ -245,7 +257,7 @@ def _healthy(run: RunReport) -> list[str]:
         ),
         *(
             (f"{time} change", f"{escape(title)}, {escape(why)}")
-            for time, title, why, _ in sentence.changed(run.changes, run.clock)
+            for time, title, why, _ in screen.changed(run.changes, run.clock)
         ),
     ]
     return _table(("", ""), rows)

@@ -17,6 +17,7 @@ from ops.reports.parts import (
     LostMinutes,
     Mark,
     MissingData,
+    Related,
     Step,
 )
 from ops.reports.parts_gap import GapReport
@@ -33,12 +34,15 @@ class IncidentReport:
     Attributes:
         began_at_s: onset of the symptom; first_miss_s: start of the first bad minute.
         phase_at_s: when the present phase began.
-        now: what is true at the end of the record and whether a person is needed.
+        now: what is true at `now_at_s` and whether a person is needed.
         candidates: what came after the cause, best first; ruled-out ones carry a reason.
         findings: evidence for the cause, strongest first; the first screen shows two.
         checked: hypotheses and channels that were looked at, a few words each.
         would_settle: which metric decides between the first candidates.
+        next_step: what to do tonight, with its undo; morning: what to look at afterwards.
+        done_note: what holds for several actions together.
         stop: how to stop midwatch.
+        related: incidents that midwatch's own action caused, or the one whose action caused this.
         page_at_s: when the burn-rate rule would have paged without midwatch.
     """
 
@@ -56,12 +60,15 @@ class IncidentReport:
     cause: Cause | None = None
     abstained: str = ""
     now: str = ""
+    now_at_s: float | None = None
     candidates: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
     lanes: tuple[Lane, ...] = ()
     changes: tuple[Change, ...] = ()
     next_step: Step | None = None
+    morning: Step | None = None
     done: tuple[DoneAction, ...] = ()
+    done_note: str = ""
     stop: Step | None = None
     marks: tuple[Mark, ...] = ()
     nodes: tuple[SpreadNode, ...] = ()
@@ -71,6 +78,7 @@ class IncidentReport:
     missing: tuple[MissingData, ...] = ()
     checked: tuple[str, ...] = ()
     would_settle: tuple[str, ...] = ()
+    related: tuple[Related, ...] = ()
 
     def first_lane(self) -> Lane | None:
         """The lane that suffers most: bad minutes times its share of traffic."""

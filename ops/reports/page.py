@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ops.reports import build_gaps, findings, lanes, sentence, spread, svg, traces, words
+from ops.reports import build_gaps, findings, lanes, screen, sentence, spread, svg, traces, words
 from ops.reports.lanes import Row
 from ops.reports.model import IncidentReport, RunReport
 from ops.reports.parts import Calibration, ClockBase, Mark
@@ -20,7 +20,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 # Bounds that keep the page under 400 KiB; what is left out is in the Markdown and the JSON.
 _DETAILED_MAX = 4  # incidents with all sections
 _INCIDENTS_MAX = 20  # incidents with their first screen
-_POINTS_PAGE = 8_000  # points of all series together
+_POINTS_PAGE = 6_000  # points of all series together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,7 @@ def render_html(run: RunReport) -> str:
         .render(
             run=run,
             views=views,
+            slugs={view.incident.incident_id: view.slug for view in views},
             left_out=len(run.incidents) - len(views),
             title=_title(run),
             run_state=_run_state(run),
@@ -106,6 +107,7 @@ def environment() -> Environment:
     made.globals.update(
         words=words,
         sentence=sentence,
+        screen=screen,
         gaps=build_gaps,
         words_of=words_of,
         findings=findings,

@@ -69,6 +69,7 @@ class Cause:
         confidence: chance that it is the cause, as calibrated where it was named.
         onset_s: when the entity began to differ from its own past.
         calibration: what the confidence means; None = not calibrated.
+        place: where a pod ran: "node a, GPU 0"; empty = not known or no pod.
     """
 
     entity: Entity
@@ -76,6 +77,7 @@ class Cause:
     confidence: float
     onset_s: float | None = None
     calibration: Calibration | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ class Lane:
         requests_hit: requests that arrived in bad minutes, and `requests_bad` of them bad.
         limit: the SLO in words, e.g. "TTFT 1.5 s, TPOT 0.1 s".
         since_s: bad minutes that ended before it are shown and not counted.
+        tie: what made its bad minutes, or that the cause does not explain them.
     """
 
     region: str
@@ -120,6 +123,7 @@ class Lane:
     requests_bad: int = 0
     limit: str = ""
     since_s: float = 0.0
+    tie: str = ""
 
     def minutes_with(self) -> int:
         """Bad minutes as it happened."""
@@ -163,7 +167,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Something that a person can do now: a title, a sentence and its commands."""
+    """Something that a person can do: a title that begins with a verb, a sentence, commands."""
 
     title: str
     detail: str = ""
@@ -180,6 +184,7 @@ class DoneAction:
     verdict_text: str = ""  # the verdict in prose; empty = its plain name
     verdict_reason: str = ""  # with its numbers: "TTFT p99 3.1 → 0.64 s"
     checked_at_s: float | None = None
+    taken_back_s: float | None = None
     undo: str = ""  # in words
     undo_command: str = ""
     undo_note: str = ""  # what taking it back does to users
@@ -271,3 +276,11 @@ class LostMinutes:
     without: float | None = None
     oracle: float | None = None
     references: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """Another incident of the run that midwatch's own action ties to this one."""
+
+    incident_id: str
+    text: str  # one sentence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ops.reports.parts import Step
+from ops.reports.parts import Change, Step
 from rca.state import Entity
 
 
@@ -22,7 +22,9 @@ class GapReport:
         seen: what is still seen and from where, a sentence each.
         checked: what was looked at, a few words each.
         would_settle: the reading that tells what is wrong, and what its values mean.
+        next_step: what to do tonight; morning: what to look at when the gap is over.
         done: why nothing was done.
+        changes: what was changed before it, each with whether it may have hidden the metrics.
     """
 
     job: Entity
@@ -38,3 +40,5 @@ class GapReport:
     would_settle: tuple[str, ...]
     next_step: Step
     done: str
+    morning: Step | None = None
+    changes: tuple[Change, ...] = ()

@@ -15,7 +15,6 @@ from ops.reports.parts import (
     Cause,
     Change,
     ClockBase,
-    DoneAction,
     Finding,
     Lane,
 )
@@ -37,36 +36,52 @@ _NOUNS = {
     EntityKind.REGISTRY: "image registry of {region}",
     EntityKind.TELEMETRY: "scrape job {name} in {region}",
 }
+# What happened, and the same once it is over where that differs.
 _VERBS = {
-    ResourceClass.CPU: "ran short of CPU",
-    ResourceClass.MEMORY: "ran short of memory",
-    ResourceClass.GPU_CLOCK: "slowed down",
-    ResourceClass.GPU_MEMORY: "ran short of GPU memory",
-    ResourceClass.GPU_DEVICE: "has a failing GPU",
-    ResourceClass.NETWORK: "has a slow or lossy network",
-    ResourceClass.POOL: "ran out of connections",
-    ResourceClass.CODE: "began to fail or to answer late by itself",
-    ResourceClass.CONFIG_CHANGE: "went wrong with its configuration",
-    ResourceClass.LOAD: "gets more requests than it can serve",
-    ResourceClass.START_UP: "has too few ready pods while new ones start",
-    ResourceClass.LOSS: "was lost",
-    ResourceClass.TELEMETRY: "sends no metrics",
-    ResourceClass.UNKNOWN: "moved first; what is wrong with it is not known",
-}
+    ResourceClass.CPU: ("ran short of CPU",),
+    ResourceClass.MEMORY: ("ran short of memory",),
+    ResourceClass.GPU_CLOCK: ("slowed down",),
+    ResourceClass.GPU_MEMORY: ("ran short of GPU memory",),
+    ResourceClass.GPU_DEVICE: ("has a failing GPU", "had a failing GPU"),
+    ResourceClass.NETWORK: ("has a slow or lossy network", "had a slow or lossy network"),
+    ResourceClass.POOL: ("ran out of connections",),
+    ResourceClass.CODE: ("began to fail or to answer late by itself",),
+    ResourceClass.CONFIG_CHANGE: ("went wrong with its configuration",),
+    ResourceClass.LOAD: (
+        "gets more requests than it can serve", "got more requests than it could serve"
+    ),
+    ResourceClass.START_UP: (
+        "has too few ready pods while new ones start",
+        "had too few ready pods while new ones started",
+    ),
+    ResourceClass.LOSS: ("was lost",),
+    ResourceClass.TELEMETRY: ("sends no metrics", "sent no metrics"),
+    ResourceClass.UNKNOWN: (
+        "moved first; what is wrong with it is not known",
+        "moved first; what was wrong with it is not known",
+    ),
+}  # fmt: skip
+_IMAGES = (
+    "delivers images slowly, so that pods start late",
+    "delivered images slowly, so that pods started late",
+)
 # Where the general verb would be wrong for a kind of entity.
 _VERBS_OF_KIND = {
-    (EntityKind.LINK, ResourceClass.NETWORK): "became slow or lossy",
-    (EntityKind.WORKLOAD, ResourceClass.LOAD): "rose above what the fleet can serve",
-    (
-        EntityKind.REGISTRY,
-        ResourceClass.START_UP,
-    ): "delivers images slowly, so that pods start late",
-    (EntityKind.REGISTRY, ResourceClass.NETWORK): "delivers images slowly, so that pods start late",
-    (EntityKind.SERVICE, ResourceClass.LOSS): "lost pods",
-    (EntityKind.POD, ResourceClass.START_UP): "starts slowly",
+    (EntityKind.LINK, ResourceClass.NETWORK): ("became slow or lossy",),
+    (EntityKind.WORKLOAD, ResourceClass.LOAD): (
+        "rose above what the region can serve",
+        "rose above what the region could serve",
+    ),
+    (EntityKind.REGISTRY, ResourceClass.START_UP): _IMAGES,
+    (EntityKind.REGISTRY, ResourceClass.NETWORK): _IMAGES,
+    (EntityKind.SERVICE, ResourceClass.LOSS): ("lost pods",),
+    (EntityKind.POD, ResourceClass.START_UP): ("starts slowly", "started slowly"),
 }
 # By the unit of the strongest number: a share of calls that fail, or a time.
-_CODE_VERBS = {"ratio": "answers with errors", "s": "answers late"}
+_CODE_VERBS = {
+    "ratio": ("answers with errors", "answered with errors"),
+    "s": ("answers late", "answered late"),
+}
 RESOURCE_NOUNS = {
     ResourceClass.CPU: "CPU",
     ResourceClass.MEMORY: "memory",
@@ -121,29 +136,34 @@ def finding_figure(finding: Finding) -> str:
 
 
 def headline(incident: IncidentReport) -> str:
-    """What happened to whom and why, in one sentence with its full stop."""
-    cause = incident.cause
+    """What happened to whom and why, in one sentence with its full stop; past once it is over."""
+    cause, over = incident.cause, incident.resolved_at_s is not None
     if cause is None:
         lane = incident.first_lane()
         who = f"{lane.region} {lane.slo_class} miss its SLO" if lane else "the fleet misbehave"
-        return f"Cannot tell what makes {who}."
-    verb = verb_of(cause.entity.kind, cause.resource_class)
+        return f"Cannot tell what {'made' if over else 'makes'} {who}."
+    entity = cause.entity
+    verb = verb_of(entity.kind, cause.resource_class, over=over)
     suspects = [item for item in incident.changes if item.suspect]
     if suspects:
         return _headline_of_change(incident, max(suspects, key=lambda c: (c.at_s, c.title)), verb)
-    text = f"{_fill(_SUBJECTS[cause.entity.kind], cause.entity)} {verb}"
+    place = f" ({cause.place})" if cause.place else ""
+    text = f"{_fill(_SUBJECTS[entity.kind], entity)}{place} {verb}"
     if incident.findings:
         first = incident.findings[0]
-        if cause.entity.kind is EntityKind.WORKLOAD and first.unit == "/s":
+        if entity.kind is EntityKind.WORKLOAD and first.unit == "/s":
             step = words.change(first.before, first.after, "requests/s")
-            return f"Traffic in {cause.entity.region} rose {step}, above what the fleet can serve."
+            can = "could" if over else "can"
+            return (
+                f"Traffic in {entity.region} rose {step}, above what {entity.region} {can} serve."
+            )
         return f"{text}: {finding_clause(first)}."
     return f"{text}."
 
 
 def _headline_of_change(incident: IncidentReport, change: Change, verb: str) -> str:
     """The causal story of a suspect change: what it set, else what its service does since."""
-    cause = incident.cause
+    cause, over = incident.cause, incident.resolved_at_s is not None
     if cause is None:
         raise ValueError("a headline of a change needs a named cause; name one or leave it out")
     entity = cause.entity
@@ -158,15 +178,17 @@ def _headline_of_change(incident: IncidentReport, change: Change, verb: str) -> 
             return f"{words.capital(change.short)} of {who} {act} its {item.label} {step}."
     since = "after"
     if cause.resource_class is ResourceClass.CODE and incident.findings:
-        verb = _CODE_VERBS.get(incident.findings[0].unit, verb)
-        since = "since" if incident.findings[0].unit in _CODE_VERBS else since
+        verbs = _CODE_VERBS.get(incident.findings[0].unit)
+        verb = verbs[over] if verbs else verb
+        since = "since" if verbs and not over else since
     what = change.short if own and change.short else change.title
     return f"{_fill(_SUBJECTS[entity.kind], entity)} {verb} {since} {what}."
 
 
-def verb_of(kind: EntityKind, resource: ResourceClass) -> str:
-    """What happened to an entity: "ran short of CPU"."""
-    return _VERBS_OF_KIND.get((kind, resource), _VERBS[resource])
+def verb_of(kind: EntityKind, resource: ResourceClass, *, over: bool = False) -> str:
+    """What happened to an entity: "ran short of CPU"; over = it has ended."""
+    verbs = _VERBS_OF_KIND.get((kind, resource), _VERBS[resource])
+    return verbs[-1] if over else verbs[0]
 
 
 def state_line(incident: IncidentReport, base: ClockBase) -> str:
@@ -187,14 +209,13 @@ def confidence_text(value: float) -> str:
 
 
 def calibration_text(calibration: Calibration | None) -> str:
-    """What a confidence means: "right in 8 of 10 such cases: 44 of 53 in the sweep (...)"."""
+    """What a confidence means: "in 44 of 53 similar simulated faults the named cause was ..."."""
     if calibration is None or calibration.cases == 0:
         return f"{_NOT_CALIBRATED}: read it as an order, not a chance"
-    low, high = words.wilson(calibration.hits, calibration.cases)
-    tenths = round(10 * calibration.hits / calibration.cases)
+    low, _ = words.wilson(calibration.hits, calibration.cases)
     return (
-        f"right in {tenths} of 10 such cases: {calibration.hits} of {calibration.cases} "
-        f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %), {calibration.source}"
+        f"in {calibration.hits} of {calibration.cases} similar simulated faults the named cause "
+        f"was right; the true rate may be as low as {100 * low:.0f} %"
     )
 
 
@@ -202,7 +223,7 @@ def calibration_short(calibration: Calibration | None) -> str:
     """The meaning in a few words, for 80 columns."""
     if calibration is None or calibration.cases == 0:
         return f"{_NOT_CALIBRATED}: an order, not a chance"
-    return f"right in {round(10 * calibration.hits / calibration.cases)} of 10 such cases"
+    return f"right in {calibration.hits} of {calibration.cases} similar simulated faults"
 
 
 def cause_noun(cause: Cause | Candidate) -> str:
@@ -223,50 +244,6 @@ def next_candidate(incident: IncidentReport) -> str:
 def lane_name(lane: Lane) -> str:
     """ "eu-west interactive"."""
     return f"{lane.region} {lane.slo_class}"
-
-
-def affected(lanes: tuple[Lane, ...]) -> list[tuple[str, str]]:
-    """(who, how much) per lane that suffers, worst first, and one row for those that do not."""
-    hit = sorted(
-        (lane for lane in lanes if lane.minutes_with()),
-        key=lambda n: (-n.minutes_with() * n.traffic_ratio, n.region, n.slo_class),
-    )
-    rows = []
-    for lane in hit:
-        much = words.count(lane.minutes_with(), "bad minute")
-        if lane.requests_hit:
-            much = f"{lane.requests_bad:,} of {lane.requests_hit:,} requests bad in {much}"
-        rows.append((lane_name(lane), f"{words.percent(lane.traffic_ratio)} of traffic, {much}"))
-    spared = [lane_name(lane) for lane in lanes if not lane.minutes_with()]
-    if spared:
-        rows.append((words.listed(spared), "none"))
-    return rows
-
-
-def changed(changes: tuple[Change, ...], base: ClockBase) -> list[tuple[str, str, str, bool]]:
-    """(time, title, where and why, suspect) per change: suspects first, then the newest."""
-    ordered = sorted(changes, key=lambda c: (not c.suspect, -c.at_s, c.title))
-    rows = []
-    for item in ordered:
-        why = f"Suspect: {item.why}" if item.suspect else words.capital(item.why)
-        text = f"{item.region}. {why}".rstrip(". ") + "."
-        rows.append((words.clock(item.at_s, base), item.title, text, item.suspect))
-    return rows
-
-
-def done_text(action: DoneAction, base: ClockBase) -> str:
-    """ "Effective: TTFT p99 3.1 → 0.64 s, checked 02:12:00."."""
-    text = action.verdict_text or action.verdict.value
-    if action.verdict_reason:
-        text += f": {action.verdict_reason}"
-    if action.checked_at_s is not None:
-        text += f", checked {words.clock(action.checked_at_s, base)}"
-    return text + "."
-
-
-def undo_label(action: DoneAction) -> str:
-    """ "Undo", or with a warning "Undo (brings the fault back)"."""
-    return f"Undo ({action.undo_note})" if action.undo_note else "Undo"
 
 
 def why_not(candidate: Candidate) -> str:

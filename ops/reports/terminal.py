@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
-from ops.reports import sentence, words
+from ops.reports import screen, sentence, words
 from ops.reports.build_gaps import state_line
 from ops.reports.model import IncidentReport, RunReport
+from ops.reports.parts import Step
 from ops.reports.parts_gap import GapReport
 from ops.reports.words import plain
 
@@ -24,7 +25,10 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
     lines = [top + " " * gap + fleet] if gap >= 2 else [*_wrap(top, width), fleet[:width]]
     lines += _wrap(plain(sentence.headline(incident)).removesuffix("."), width)
     if incident.now:
-        lines += _row("now", plain(incident.now), width)
+        at = incident.now_at_s
+        moment = "" if at is None else f"{words.clock(at, base)} "
+        related = "".join(f" {r.text} See {r.incident_id}." for r in incident.related)
+        lines += _row("now", plain(f"{moment}{incident.now}{related}"), width)
     cause = incident.cause
     if cause is not None:
         lines += _wrap(
@@ -39,29 +43,22 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
         lines += _row("", text, width, indent=2)
     if cause is None:
         lines += _abstention(incident, width)
-    who = "; ".join(f"{plain(a)} {plain(b)}" for a, b in sentence.affected(incident.lanes))
+    who = "; ".join(f"{plain(a)} {plain(b)}" for a, b in screen.affected(incident.lanes))
     lines += _row("affected", who or "none", width)
-    for time, title, why, mark in sentence.changed(incident.changes, base):
+    for time, title, why, mark in screen.changed(incident.changes, base):
         if mark:
             lines += _row("changed", f"{time} {plain(title)}, {plain(why)}", width)
+    if incident.done_note:
+        lines += _row("done", plain(incident.done_note), width)
     for action in incident.done:
         text = (
             f"{words.clock(action.at_s, base)} {plain(action.title)}. "
-            f"{plain(sentence.done_text(action, base))}"
+            f"{plain(screen.done_text(action, base))}"
         )
         lines += _row("done", text, width)
-        undo = action.undo_command or action.undo
-        if undo:
-            lines += _row("  undo", plain(undo), width)
-            if action.undo_note:
-                lines += _row("", plain(f"It {action.undo_note}."), width)
     if not incident.done:
         lines += _row("done", "none", width)
-    if incident.next_step is not None:
-        step = incident.next_step
-        lines += _row("next", plain(f"{step.title} {step.detail}"), width)
-        for command in step.commands:
-            lines += _row(f"  {plain(command.label).lower()}"[:9], plain(command.text), width)
+    lines += _steps(incident.next_step, incident.morning, width)
     if run.report_path:
         lines += _row("report", plain(run.report_path), width)
     return "\n".join(lines) + "\n"
@@ -79,16 +76,29 @@ def render_gap(run: RunReport, gap: GapReport, *, width: int = 80) -> str:
         ("checked", "; ".join(gap.checked)),
         ("settles", " ".join(gap.would_settle)),
         ("done", gap.done),
-        ("next", f"{gap.next_step.title} {gap.next_step.detail}"),
-        *((f"  {c.label.lower()}", c.text) for c in gap.next_step.commands),
+        *(
+            ("changed", f"{at} {title}, {why}")
+            for at, title, why, _ in screen.changed(gap.changes, run.clock)
+        ),
     )
     for label, text in rows:
         lines += _row(label, plain(text) or "none", width)
+    lines += _steps(gap.next_step, gap.morning, width)
     return "\n".join(lines) + "\n"
+
+
+def _steps(tonight: Step | None, morning: Step | None, width: int) -> list[str]:
+    lines = []
+    for step in screen.steps(tonight, morning):
+        lines += _row("next", plain(f"{step.title} {step.detail}"), width)
+        for command in step.commands:
+            lines += _row(f"  {plain(command.label).lower()}"[:9], plain(command.text), width)
+    return lines
 
 
 def _abstention(incident: IncidentReport, width: int) -> list[str]:
     rows = (
+        ("cause", f"No cause named. {screen.no_cause(incident)}"),
         ("why", incident.abstained),
         ("checked", "; ".join(incident.checked)),
         ("missing", "; ".join(item.what for item in incident.missing)),

@@ -107,6 +107,11 @@ def clock_minute(at_s: float, base: ClockBase) -> str:
     return _moment(at_s, base).strftime("%H:%M")
 
 
+def iso(at_s: float, base: ClockBase) -> str:
+    """UTC moment as commands take it, "2026-03-17T02:05:35Z"."""
+    return _moment(at_s, base).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def date(at_s: float, base: ClockBase) -> str:
     """ "17 Mar 2026"."""
     moment = _moment(at_s, base)
@@ -162,6 +167,11 @@ def listed(parts: list[str] | tuple[str, ...]) -> str:
 def capital(text: str) -> str:
     """First letter of a sentence; a name keeps its spelling because sentences pass it apart."""
     return text[:1].upper() + text[1:]
+
+
+def small(text: str) -> str:
+    """First letter as behind a colon."""
+    return text[:1].lower() + text[1:]
 
 
 def arrows(text: str) -> str:

@@ -192,7 +192,8 @@ def named() -> IncidentReport:
         mitigated_at_s=2340.0,
         phase_at_s=2340.0,
         now="Users are well. The fault is masked by what is still in force: 117 of session-store "
-        "in eu-west. Nothing to do now; midwatch goes on watching.",
+        "in eu-west.",
+        now_at_s=2340.0,
         page_at_s=3040.0,
         cause=Cause(
             entity=store,
@@ -228,8 +229,16 @@ def named() -> IncidentReport:
                 requests_hit=4098,
                 requests_bad=2336,
                 limit="TTFT 1.5 s",
+                tie="explained by the cause",
             ),
-            lane("eu-west", "batch", 0.09, {37: 0.31, 38: 0.4}, dict(list(without.items())[2:])),
+            lane(
+                "eu-west",
+                "batch",
+                0.09,
+                {37: 0.31, 38: 0.4},
+                dict(list(without.items())[2:]),
+                tie="explained by the cause",
+            ),
             lane("us-east", "interactive", 0.37, {}, dict.fromkeys(range(42, 46), 0.04)),
             lane("us-east", "batch", 0.08, {}, {}),
         ),
@@ -254,6 +263,20 @@ def named() -> IncidentReport:
                 Command(
                     label="Undo",
                     text="kubectl --context us-east -n chat rollout resume deploy/session-store",
+                ),
+                Command(
+                    label="Undo",
+                    text="kubectl --context eu-west -n chat rollout undo deployment/session-store"
+                    "  # to 118, brings the fault back",
+                ),
+            ),
+        ),
+        morning=Step(
+            title="Find out why 118 cut the pool before it is rolled out again.",
+            commands=(
+                Command(
+                    label="Query",
+                    text='session_db_calls_in_flight{region="eu-west"}[28m] @ 1773713640',
                 ),
             ),
         ),
@@ -467,6 +490,8 @@ def second() -> IncidentReport:
         diagnosed_at_s=2820.0,
         mitigated_at_s=None,
         phase_at_s=2820.0,
+        now_at_s=4200.0,
+        morning=None,
         now="Users are not well yet. The check of what was done is still to come; a person must "
         "look if it fails.",
         page_at_s=None,
@@ -512,6 +537,11 @@ def abstained() -> IncidentReport:
         incident_id="inc-0011",
         phase=IncidentPhase.OPEN,
         phase_at_s=2205.0,
+        now_at_s=4200.0,
+        morning=None,
+        lanes=tuple(
+            replace(n, tie="no cause is named" if n.minutes_with() else "") for n in first.lanes
+        ),
         now="Users are not well and no cause is named. A person must look.",
         diagnosed_at_s=None,
         mitigated_at_s=None,

@@ -300,14 +300,19 @@ def test_an_abstention_names_nobody_and_says_what_would_settle_it(catalogue):
     assert first.abstained == "Two candidates are alike."
     assert first.candidates[0].entity == POD
     assert first.next_step is not None
-    assert first.next_step.title == "Check llm-0 in west first; it is likeliest."
-    assert "pool_size" in first.next_step.detail
+    assert first.next_step.title == "Nothing."
+    assert first.morning.title == "Look at llm-0 in west first; it is likeliest."
+    assert "pool_size" in first.morning.detail
+    hurt = replace(one, phase=IncidentPhase.OPEN, mitigated_at_s=None, resolved_at_s=None)
+    step = built(catalogue, hurt).incidents[0].next_step
+    assert step.title == "Check llm-0 in west first; it is likeliest."
+    assert "pool_size" in step.detail
 
 
 @pytest.mark.parametrize(
     ("actions", "says"),
     [
-        ((record(action()),), "Keep what was done: cordoned and drained node gpu-1"),
+        ((record(action()),), "Look at llm-0 in west."),
         ((record(action(), Verdict.PENDING),), "Wait for the check"),
         ((record(action(), Verdict.NO_EFFECT),), "Look at llm-0 in west."),
         ((), "Look at llm-0 in west."),
@@ -345,9 +350,12 @@ def test_an_action_that_was_taken_back_needs_no_undo(catalogue):
     first = built(catalogue, one, extra=(back,)).incidents[0]
     assert len(first.done) == 1
     assert first.done[0].title == "sent 40 % of the users of west to east"
-    assert "taken back 4 min 10 s later" in first.done[0].verdict_reason
+    assert first.done[0].taken_back_s == 890.0
+    assert "Taken back 00:14:50." in render_markdown(built(catalogue, one, extra=(back,)))
     assert first.done[0].undo == first.done[0].undo_command == ""
-    assert first.next_step.title.startswith("Find out why llm-0")
+    assert first.next_step.title == "Nothing."
+    assert "nothing to undo" in first.next_step.detail
+    assert first.morning.title.startswith("Find out why llm-0")
 
 
 def test_every_kind_of_action_has_its_past_tense(catalogue):

@@ -13,7 +13,7 @@ from ops.gaps import Gap
 from ops.reports import ClockBase, render_gap, render_html, render_json, render_markdown
 from ops.reports.build import RunFacts, build_report
 from ops.state import Decision, DecisionKind, SloTarget
-from rca.state import Entity, EntityKind, ResourceClass, Series
+from rca.state import ChangeEvent, ChangeKind, Entity, EntityKind, ResourceClass, Series
 
 JOB = Entity(EntityKind.TELEMETRY, "west", "box")
 GAP = Gap(
@@ -36,7 +36,7 @@ GAP = Gap(
 BLIND = replace(GAP, users_seen=0, bad_ratio=math.nan)
 
 
-def run_of(gap=GAP, *, until_s=None):
+def run_of(gap=GAP, *, until_s=None, changes=()):
     decisions = [
         Decision(
             at_s=651.0,
@@ -73,6 +73,7 @@ def run_of(gap=GAP, *, until_s=None):
         minutes=minutes,
         minutes_without=None,
         decisions=tuple(decisions),
+        changes=changes,
     )
     return build_report(facts, Catalogue.load())
 
@@ -95,7 +96,7 @@ def flat(text):
     [
         "midwatch cannot see CPU and memory of 31 pods in west since 01:40:00",
         "scrape job box is silent",
-        "Abstained 01:40:51, 51 s after the last scrape".lower(),
+        "Abstained from naming a cause 01:40:51, 51 s after the last scrape".lower(),
         "No user of west is known to suffer.",
         "2,389 → 2,017",
         "Box CPU and box memory.",
@@ -106,7 +107,7 @@ def flat(text):
         'up{job="box", region="west"}: 1 = answers, 0 = its targets do not answer',
         "Check scrape job box in west",
         "there is nothing to undo",
-        "kubectl --context west get pods -A -l app=box -o wide",
+        "kubectl --context west describe pods -A -l app=box",
         "nobody is accused and nothing is changed",
     ],
 )
@@ -129,10 +130,36 @@ def test_a_gap_that_is_over_says_from_when_to_when_and_leaves_it_to_the_morning(
         assert "could not see CPU and memory of 31 pods in west from 01:40:00 to 01:46:20" in flat(
             text
         )
-        assert "In the morning find out why scrape job box in west was silent for 6 min 20 s" in (
+        assert "In the morning: find out why scrape job box in west was silent for 6 min 20 s" in (
             flat(text)
         )
+        assert "Tonight: nothing." in flat(text)
+        assert "Nothing was done, so there is nothing to undo." in flat(text)
+        assert 'up{job="box", region="west"}[22m] @ 1773712280' in flat(text)
         assert "cannot see" not in text
+
+
+@pytest.mark.parametrize(
+    ("region", "service", "services", "verdict"),
+    [
+        ("east", "door", 15, "Cannot have hidden metrics of west: other region"),
+        ("west", "door", 15, "Cannot have hidden metrics of 15 services at once"),
+        ("west", "box", 15, "May have hidden the metrics: it changed box itself"),
+        ("west", "door", 1, "May have hidden the metrics: same region"),
+    ],
+)
+def test_a_change_before_a_gap_gets_a_verdict(region, service, services, verdict):
+    gap = replace(GAP, num_hidden={EntityKind.SERVICE: services, EntityKind.POD: 31})
+    changes = tuple(
+        ChangeEvent(at_s=at_s, kind=ChangeKind.DEPLOY, region=region, service=service,
+                    revision_from="1", revision_to="2")
+        for at_s in (570.0, 610.0)
+    )  # fmt: skip
+    run = run_of(gap, changes=changes)
+    (change,) = run.gaps[0].changes  # a later one cannot have done it
+    assert change.suspect is verdict.startswith("May")
+    for text in formats(run):
+        assert f"30 s before the gap. {verdict}" in flat(text)
 
 
 def test_users_who_suffer_meanwhile_are_not_called_well():
@@ -169,4 +196,4 @@ def test_a_job_of_no_region_is_looked_for_in_all(sample_run):
     gap = replace(GAP, job=Entity(EntityKind.TELEMETRY, "all", "box"))
     (found,) = run_of(gap).gaps
     assert "of 31 pods in all regions since" in found.headline
-    assert found.next_step.commands[1].text == "kubectl get pods -A -l app=box -o wide"
+    assert found.next_step.commands[1].text == "kubectl describe pods -A -l app=box"

@@ -143,8 +143,9 @@ def test_an_incident_of_which_little_is_known_says_none_and_leaves_sections_out(
     run = sample_run("named")
     first = run.incidents[0]
     bare = replace(
-        first, findings=(), lanes=(), changes=(), next_step=None, done=(), stop=None, marks=(),
-        nodes=(), arcs=(), series=(), lost=None, missing=(), candidates=(), page_at_s=None,
+        first, findings=(), lanes=(), changes=(), next_step=None, morning=None, done=(), stop=None,
+        marks=(), nodes=(), arcs=(), series=(), lost=None, missing=(), candidates=(),
+        page_at_s=None,
     )  # fmt: skip
     page = Page(render_html(replace(run, incidents=(bare,))))
     sections = {name.removeprefix("incident-1-") for name in page.ids if "incident-1-" in name}

@@ -23,7 +23,7 @@ CASES = [
         "engine-1 in r slowed down: its GPU clock fell 1.41 → 0.705 GHz.",
     ),
     ("link:r/a->b", ResourceClass.NETWORK, "The link a → b in r became slow or lossy: "),
-    ("workload:r", ResourceClass.LOAD, "Traffic in r rose above what the fleet can serve: "),
+    ("workload:r", ResourceClass.LOAD, "Traffic in r rose above what the region can serve: "),
     ("node:r/n1", ResourceClass.LOSS, "Node n1 in r was lost: "),
     ("telemetry:r/engine", ResourceClass.TELEMETRY, "Scrape job engine in r sends no metrics: "),
     ("registry:r", ResourceClass.START_UP, "The image registry of r delivers images slowly"),
@@ -102,6 +102,25 @@ def test_a_suspect_change_is_told_with_what_its_service_does_since(
     assert sentence.headline(item) == text
 
 
+def test_what_is_over_is_told_in_the_past(sample_run):
+    errors = Finding(label="own errors", before=0.0, after=0.6, unit="ratio")
+    over = incident(
+        sample_run, "pod:r/s-0", ResourceClass.CODE, changes=(DEPLOY,), findings=(errors,),
+        resolved_at_s=9.0,
+    )  # fmt: skip
+    assert sentence.headline(over) == "s in r answered with errors after deploy 8."
+    for kind in EntityKind:
+        for resource in ResourceClass:
+            first = sentence.verb_of(kind, resource, over=True).split()[0]
+            assert first not in ("has", "gets", "sends", "starts", "delivers", "answers")
+
+
+def test_a_pod_is_told_with_its_node_and_gpu(sample_run):
+    item = incident(sample_run, "pod:r/e-1", ResourceClass.GPU_CLOCK)
+    item = replace(item, cause=replace(item.cause, place="node n1, GPU 3"))
+    assert sentence.headline(item).startswith("e-1 in r (node n1, GPU 3) slowed down: ")
+
+
 def test_a_candidate_without_a_reason_has_less_evidence():
     item = Candidate(
         entity=Entity.parse("service:r/s"), resource_class=ResourceClass.CODE, confidence=0.03
@@ -118,7 +137,8 @@ def test_a_value_that_hardly_moves_stays():
 def test_confidence_has_a_meaning_or_says_that_it_has_none():
     text = sentence.calibration_text(Calibration(hits=44, cases=53, source="from the sweep"))
     assert text == (
-        "right in 8 of 10 such cases: 44 of 53 (95 % interval 71 to 91 %), from the sweep"
+        "in 44 of 53 similar simulated faults the named cause was right; the true rate may be as "
+        "low as 71 %"
     )
     unknown = "not calibrated: read it as an order, not a chance"
     assert sentence.calibration_text(None) == unknown

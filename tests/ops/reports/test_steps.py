@@ -10,12 +10,16 @@ import pytest
 
 from ops.catalogue import Catalogue
 from ops.reports.build_demand import demand_of, usual_again
+from ops.reports.build_done import done_note, done_of
 from ops.reports.build_evidence import measure
 from ops.reports.build_findings import told
-from ops.reports.build_steps import next_step_of, now_of
-from ops.reports.build_story import changes_of, done_of, marks_of
-from ops.reports.looks import look
-from ops.reports.parts import EvidenceSeries
+from ops.reports.build_next import Scene, morning_of, tonight_of
+from ops.reports.build_steps import now_of
+from ops.reports.build_story import changes_of, marks_of
+from ops.reports.looks import look, look_back
+from ops.reports.parts import ClockBase, EvidenceSeries
+from ops.reports.place import Place
+from ops.reports.queries import Period
 from ops.state import (
     Action,
     ActionKind,
@@ -107,7 +111,7 @@ def test_now_tells_what_became_of_the_fault(actions, usual, says):
     text = now_of(incident(*actions), (), cause(*POD), usual=usual)
     assert text.startswith("Users are well. ")
     assert says in text
-    assert text.endswith("Nothing to do before the morning.")
+    assert "morning" not in text  # that is said by the steps, once
     assert text.count("in force") <= 1
 
 
@@ -136,7 +140,8 @@ def test_no_effect_is_told_in_words_with_its_time():
     one = incident(record)
     found = done_of(one, ())[0]
     assert found.verdict is Verdict.NO_EFFECT
-    assert found.verdict_text == "No effect seen within 1 min"
+    assert found.verdict_text == "No effect seen"
+    assert found.checked_at_s == 700.0
     assert found.undo_note == ""
     outcome = decision(DecisionKind.OUTCOME, 700.0, "NoEffect: bad share 30% before")
     marks = marks_of([outcome], one, (), first_miss_s=600.0, page_s=None)
@@ -188,13 +193,121 @@ def test_the_first_look_fits_the_cause(path, resource, says):
     assert says in first
 
 
-def test_a_rise_of_traffic_asks_who_sends_it_and_when_to_take_instances_back():
-    one = incident(done(ActionKind.SCALE_OUT, Verdict.NO_EFFECT))
+PERIOD = Period(from_s=700.0, to_s=760.0, clock=ClockBase(epoch_s=0.0))
+
+
+N1 = Place(node="n1")
+
+
+def scene(one, named, *, usual=None, decisions=(), place=N1):
+    return Scene(
+        incident=one, decisions=decisions, cause=named, usual=usual, period=PERIOD, place=place,
+        query="up[9m] @ 1060",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("usual", [True, False, None])
+@pytest.mark.parametrize("verdict", [Verdict.EFFECTIVE, Verdict.NO_EFFECT])
+@pytest.mark.parametrize("kind", [k for k in ActionKind if k is not ActionKind.UNDO])
+def test_users_who_are_well_leave_nothing_for_tonight_and_one_look_for_the_morning(
+    kind, verdict, usual
+):
+    what = scene(incident(done(kind, verdict)), cause(*POD), usual=usual)
+    tonight, morning = tonight_of(what), morning_of(what)
+    assert tonight.title == "Nothing."
+    assert all(command.label == "Undo" for command in tonight.commands)
+    assert any(word in tonight.detail for word in ("stays", "No undo", "nothing to undo"))
+    assert morning.title.startswith(("Find out", "Take back"))
+    assert any(command.label == "Query" for command in morning.commands)
+    assert "back" not in tonight.title
+
+
+def test_what_is_in_force_is_told_with_its_way_back():
+    rollback = tonight_of(scene(incident(done(ActionKind.ROLLBACK)), cause(*POD)))
+    assert [c.text for c in rollback.commands] == [
+        "kubectl --context west rollout undo deployment/db  # deploy 8"
+    ]
+    assert "brings the fault back" in rollback.detail
+    removed = tonight_of(scene(incident(done(ActionKind.REPLACE_POD)), cause(*POD)))
+    assert removed.detail == "No undo: a removed pod cannot come back."
+
+
+def test_a_removed_pod_is_looked_at_where_it_ran():
+    what = scene(
+        incident(done(ActionKind.REPLACE_POD)), cause(*POD), place=Place(node="n1", gpu="3")
+    )
+    morning = morning_of(what)
+    assert "db-0 in west (node n1, GPU 3)" in morning.title
+    assert [c.text for c in morning.commands] == [
+        "up[9m] @ 1060", "kubectl --context west describe node n1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "resource", "says"),
+    [
+        (POD, ResourceClass.CPU, "logs db-0 --previous"),
+        (POD[1:], ResourceClass.CONFIG_CHANGE, "rollout history deployment/db"),
+        (POD[1:], ResourceClass.CPU, "logs -l app=db --since-time=1970-01-01T00:11:40Z --tail=-1"),
+        (("node:west/n1",), ResourceClass.CPU, "describe node n1"),
+        (("link:west/a->b",), ResourceClass.NETWORK, "get pods -l 'app in (a, b)' -o wide"),
+        (("workload:west", "service:west/door"), ResourceClass.LOAD, "logs -l app=door --since-t"),
+        (("telemetry:west/db",), ResourceClass.TELEMETRY, "describe pods -A -l app=db"),
+    ],
+)
+def test_a_look_back_names_its_time_or_what_lasts(path, resource, says):
+    found = look_back(
+        cause(*path, resource=resource), place=Place(), period=PERIOD, query="", gone=False,
+        changed=False,
+    )  # fmt: skip
+    assert says in found[0].text
+    assert "--since=" not in found[0].text
+
+
+def test_a_rise_of_traffic_asks_who_sent_it_and_when_to_take_instances_back():
+    record = done(ActionKind.SCALE_OUT, Verdict.NO_EFFECT)
+    scale = "kubectl --context west scale deployment/db --replicas=5"
+    record = replace(record, action=replace(record.action, command=scale))
     traffic = cause("workload:west", "service:west/door", resource=ResourceClass.LOAD)
-    step = next_step_of(one, (), traffic, usual=False)
-    assert step.title == "Find out who sends it: the entry's access logs by client."
-    assert "still run: take them back when the demand is usual again." in step.detail
-    assert "in the morning" in next_step_of(one, (), traffic, usual=True).detail
+    what = scene(incident(record), traffic, usual=False)
+    step = morning_of(what)
+    assert step.title == (
+        "Take back 2 extra instances of db in west when the demand is usual again."
+    )
+    assert step.detail == "Find out who sent the traffic: the entry's access logs by client."
+    assert [(c.label, c.text) for c in step.commands[:2]] == [
+        ("Run", scale.replace("=5", "=3")), ("Undo", scale),
+    ]  # fmt: skip
+    assert "stays until the morning" in tonight_of(what).detail
+    assert morning_of(replace(what, usual=True)).title == (
+        "Take back 2 extra instances of db in west."
+    )
+
+
+def test_two_actions_at_once_share_one_figure_from_before_and_no_merit():
+    pod = replace(
+        done(ActionKind.REPLACE_POD, target="pod:west/db-0"),
+        bad_ratio_before=0.217, bad_ratio_after=0.0, checked_at_s=740.0,
+    )  # fmt: skip
+    pod = replace(pod, action=replace(pod.action, action_id="a2"))
+    shift = replace(
+        done(ActionKind.SHIFT_TRAFFIC, Verdict.NO_EFFECT, target="workload:west"),
+        bad_ratio_before=0.099, bad_ratio_after=0.089,
+    )  # fmt: skip
+    one = incident(pod, shift)
+    assert done_note(one, ()) == (
+        "Both ran at the same time: which of them helped cannot be told. Of the requests of west "
+        "that ended just before, 22 % were bad."
+    )
+    texts = [found.verdict_reason for found in done_of(one, ())]
+    assert texts[0] == "of the requests of west that ended just before the check, none were bad"
+    assert "9.9" not in texts[1]
+    assert "fell by less than half, too little to count as an effect" in texts[1]
+    later = replace(shift, decided_at_s=800.0, checked_at_s=860.0)
+    assert done_note(incident(pod, later), ()) == ""
+    assert "22 % were bad; just before the check, none" in (
+        done_of(incident(pod, later), ())[0].verdict_reason
+    )
 
 
 def test_measurements_are_told_with_the_clock_of_the_users():

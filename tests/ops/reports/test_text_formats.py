@@ -42,7 +42,7 @@ def test_no_terminal_line_is_wider_than_asked(width, sample_run):
 
 def test_the_first_3000_characters_of_markdown_hold_cause_step_undo_and_outcome(sample_run):
     head = render_markdown(sample_run("named"))[:3000]
-    for text in ("ran out of connections", "0.82", "Next safe step", "Undo", "Effective", "Stop"):
+    for text in ("ran out of connections", "0.82", "Next safe step", "Undo", "effective", "Stop"):
         assert text in head
 
 

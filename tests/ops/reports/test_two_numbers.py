@@ -106,7 +106,7 @@ def test_a_wave_of_users_is_told_with_its_rate(sample_run):
         findings=(Finding(label="requests", before=1.9, after=4.0, unit="/s"),),
     )
     assert sentence.headline(wave) == (
-        "Traffic in eu-west rose 1.9 → 4 requests/s, above what the fleet can serve."
+        "Traffic in eu-west rose 1.9 → 4 requests/s, above what eu-west can serve."
     )
 
 
