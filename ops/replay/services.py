@@ -328,8 +328,7 @@ class ServiceGraph:
         pool = call.pool
         if pool is None:
             return
-        call.pool = None
-        meter = pool.meter
+        call.pool, meter = None, pool.meter
         if pool.waiting and call in pool.waiting:
             pool.waiting.remove(call)
             meter.pending -= 1
@@ -337,11 +336,10 @@ class ServiceGraph:
         meter.in_use -= 1
         while pool.waiting and meter.in_use < meter.size and not pool.handing_out:
             waiting = pool.waiting.popleft()
-            meter.pending -= 1
             if waiting.timer is not None:
                 Kernel.cancel(waiting.timer)
                 waiting.timer = None
-            meter.in_use += 1
+            meter.pending, meter.in_use = meter.pending - 1, meter.in_use + 1
             pool.handing_out = True
             self._transmit(waiting)
             pool.handing_out = False

@@ -17,7 +17,7 @@ FUNCTION_LINES_MAX = 70
 MODULE_RATCHET: dict[str, int] = {
     "ops/replay/cluster.py": 500,
     "ops/replay/faults.py": 340,
-    "ops/replay/services.py": 480,
+    "ops/replay/services.py": 470,
 }
 FORBIDDEN_NAMES = {"utils.py", "common.py", "helpers.py", "misc.py"}
 
