@@ -10,7 +10,6 @@ import math
 from array import array
 from collections.abc import Iterator
 from heapq import heappop, heappush, heapreplace
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
 from serving.sim.express_blocks import num_used
-from serving.sim.express_events import REFUSED, RESUMED, arrive, end
-from serving.sim.express_lane import IDLE, Lane
+from serving.sim.express_chunked import ChunkedLane
+from serving.sim.express_lane import REFUSED, Lane
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig
@@ -56,23 +55,22 @@ class ExpressFleet:
         self._arrivals = arrivals
         self._index = index
         self._tbt = tbt
-        self._log = array("d")
-        orders = count(IDLE + 1)
-        self.lanes = [
-            Lane(
-                rank,
+        self._log: list[float] = []
+        row_blocks = peak_blocks(arrivals, config)
+        self.lanes: list[Lane] = [
+            ChunkedLane(
                 config=config,
                 times=times,
                 token_budget=token_budget,
                 arrivals=arrivals,
+                row_blocks=row_blocks,
                 outcomes=self.outcomes,
                 log=self._log,
-                orders=orders,
             )
-            for rank in range(num_instances)
+            for _ in range(num_instances)
         ]
-        # (end, number, lane) of segments; a stale number means that the segment was cut.
-        self._heap: list[tuple[float, int, Lane | None]] = [(math.inf, IDLE, None)]
+        # (end, rank) of segments; one that is not the lane's end any more was cut.
+        self._heap: list[tuple[float, int]] = [(math.inf, NOBODY)]
         self._now_s = 0.0
         self._num_gone = 0  # requests that ended or were rejected
         self._num_events = 0
@@ -92,7 +90,7 @@ class ExpressFleet:
         num_gone = 0
         arrival_s = stamps[row] if row < num_rows else math.inf
         while True:
-            at_s, order, lane = heap[0]
+            at_s, rank = heap[0]
             if arrival_s <= at_s:
                 if arrival_s > until_s or row == num_rows:
                     break
@@ -103,10 +101,9 @@ class ExpressFleet:
                     num_gone += 1
                 else:
                     ranks[row] = rank
-                    lane = lanes[rank]
-                    end_s = arrive(lane, row, arrival_s)
+                    end_s = lanes[rank].arrive(row, arrival_s)
                     if end_s > 0.0:
-                        heappush(heap, (end_s, lane.order, lane))
+                        heappush(heap, (end_s, rank))
                     elif end_s == REFUSED:
                         outcome[row] = REJECTED
                         num_gone += 1
@@ -114,21 +111,22 @@ class ExpressFleet:
                 row += 1
                 arrival_s = stamps[row] if row < num_rows else math.inf
                 continue
-            if at_s > until_s or lane is None:
+            if at_s > until_s or rank == NOBODY:
                 break
-            if lane.order != order:
+            lane = lanes[rank]
+            if lane.end_s != at_s:
                 heappop(heap)
                 continue
             num_events += 1
-            end_s = end(lane, at_s)
+            end_s = lane.end(at_s)
             if end_s:
-                heapreplace(heap, (end_s, lane.order, lane))
+                heapreplace(heap, (end_s, rank))
             else:
                 heappop(heap)
             num_ended = lane.num_ended
             if num_ended:
                 num_gone += num_ended
-                give(lane.rank, num_ended)
+                give(rank, num_ended)
         self.num_arrived = row
         self._num_gone += num_gone
         self._num_events += num_events
@@ -151,7 +149,7 @@ class ExpressFleet:
         self._count_segments()
         busy_s, num_iterations = self._busy_s, self._num_iterations
         for lane in self.lanes:
-            if lane.order != IDLE:
+            if lane.end_s != math.inf:
                 num_ended, seconds = lane.ended_by(now_s)
                 busy_s += seconds
                 num_iterations += num_ended
@@ -166,22 +164,24 @@ class ExpressFleet:
         """Work and token gaps of the segments that ended since the last look."""
         if not self._log:
             return
-        table = np.array(self._log).reshape(-1, 4)
-        del self._log[:]
-        ran = table[table[:, 3] != RESUMED]
-        first_s, slope_s, steps, _ = ran.T
-        self._busy_s += float((steps * first_s + slope_s * (steps * (steps - 1) / 2)).sum())
-        self._num_iterations += int(steps.sum())
-        # Ramps inside one bucket, most of them, are counted whole; the others are spelled out.
-        first_s, slope_s, steps, num = table[table[:, 3] != 0].T
-        num = np.abs(num)  # a resumed gap is one token's
+        log = self._log
+        columns = np.fromiter(log, np.float64, len(log)).reshape(-1, 4).T
+        log.clear()
+        first_s, slope_s, steps, num = np.ascontiguousarray(columns)
         last_s = first_s + slope_s * (steps - 1)
-        bounds = self._tbt.bounds
+        seconds = steps * (first_s + last_s) / 2
+        ran = num >= 0
+        self._busy_s += float(seconds @ ran)
+        self._num_iterations += int(steps @ ran)
+        num = np.abs(num)
+        # Ramps inside one bucket, most of them, are counted whole; the others are spelled out.
+        tbt = self._tbt
+        bounds = np.array(tbt.bounds)
+        num_buckets = len(bounds) + 1
         buckets = np.searchsorted(bounds, first_s)
         inside = buckets == np.searchsorted(bounds, last_s)
-        found = np.zeros(len(bounds) + 1)
-        np.add.at(found, buckets[inside], (steps * num)[inside])
-        for part in _parts(np.flatnonzero(~inside), steps):
+        found = np.bincount(buckets, weights=steps * num * inside, minlength=num_buckets)
+        for part in _parts(np.flatnonzero(~inside & (num > 0)), steps):
             times = steps[part].astype(np.int64)
             begin = np.repeat(np.cumsum(times) - times, times)
             number = np.arange(len(begin)) - begin
@@ -189,12 +189,11 @@ class ExpressFleet:
             found += np.bincount(
                 np.searchsorted(bounds, gaps),
                 weights=np.repeat(num[part], times),
-                minlength=len(bounds) + 1,
+                minlength=num_buckets,
             )
-        tbt = self._tbt
         tbt.counts = [a + int(b) for a, b in zip(tbt.counts, found, strict=True)]
-        tbt.sum += float((steps * num * (first_s + last_s) / 2).sum())
-        tbt.count += int((steps * num).sum())
+        tbt.sum += float(seconds @ num)
+        tbt.count += int(steps @ num)
 
 
 def _parts(rows: Rows, steps: Floats) -> Iterator[Rows]:
@@ -202,3 +201,16 @@ def _parts(rows: Rows, steps: Floats) -> Iterator[Rows]:
     if len(rows):
         bounds = np.arange(GAPS_AT_ONCE, float(steps[rows].sum()), GAPS_AT_ONCE)
         yield from np.split(rows, np.searchsorted(np.cumsum(steps[rows]), bounds))
+
+
+def peak_blocks(arrivals: Arrivals, config: InstanceConfig) -> array[int]:
+    """Most KV blocks that each request can hold, [requests]: all its tokens but the last one.
+
+    At least what admission asks for: room for one token beyond the prompt.
+    """
+    prompt, output = (
+        np.array(column, dtype=np.int64)
+        for column in (arrivals.num_prompt_tokens, arrivals.num_output_tokens)
+    )
+    tokens = np.minimum(prompt + np.maximum(output - 1, 1), config.context_limit)
+    return array("q", (-(-tokens // config.block_tokens)).tobytes())

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from functools import cache
 from heapq import heapify
+from operator import mul
 
 from serving.sim.express_lane import Lane
 
 
 def num_used(lane: Lane) -> int:
     """KV blocks in use."""
-    step, block_tokens = lane.step, lane.block_tokens
-    context = lane.base_sum + step * lane.num_decoding
-    pad = sum(
-        num * (-(residue + step) % block_tokens) for residue, num in enumerate(lane.residues) if num
-    )
-    return lane.prefill_blocks + (context + pad) // block_tokens
+    context = lane.base_sum + lane.step * lane.num_decoding
+    pads = _pads(lane.block_tokens)[lane.step % lane.block_tokens]
+    pad: int = sum(map(mul, lane.residues, pads))
+    return num_prefilling(lane) + (context + pad) // lane.block_tokens
 
 
-def num_free_beside_decodes(lane: Lane) -> int:
-    """KV blocks free after the next token of every decode; negative when they run short."""
-    needed = lane.residues[-lane.step % lane.block_tokens]
-    return lane.num_blocks - num_used(lane) - needed
+def num_prefilling(lane: Lane) -> int:
+    """KV blocks of admitted prompts."""
+    num, block_tokens = 0, lane.block_tokens
+    for _, num_left, num_cached in lane.prefilling:
+        num += -(-(num_left + num_cached) // block_tokens)
+    return num
+
+
+def fits(lane: Lane, num_blocks: int) -> bool:
+    """Whether so many blocks are free beside the next token of every decode."""
+    num, block_tokens = lane.num_decoding, lane.block_tokens
+    num_bound = lane.base_sum + lane.step * num + (block_tokens - 1) * num
+    num_free = lane.num_blocks - num_prefilling(lane) - num_blocks - num
+    if num_bound // block_tokens <= num_free:  # surely
+        return True
+    needed = lane.residues[-lane.step % block_tokens]
+    return num_used(lane) + needed + num_blocks <= lane.num_blocks
 
 
 def steps_with_blocks(lane: Lane, steps: int) -> int:
@@ -63,10 +76,16 @@ def preempt(lane: Lane, now_s: float) -> None:
         else:
             prompt = prompts[row]
             lane.prefilling.remove(prompt)
-            num_held = -(-(prompt[1] + prompt[2]) // block_tokens)
-            num_free += num_held
-            lane.prefill_blocks -= num_held
+            num_free += -(-(prompt[1] + prompt[2]) // block_tokens)
+        lane.peak_blocks -= lane.row_blocks[row]
         lane.waiting.appendleft(row)
         lane.num_preemptions += 1
     lane.ends = [ending for ending in lane.ends if ending[1] in decoding]
     heapify(lane.ends)
+
+
+@cache
+def _pads(block_tokens: int) -> list[list[int]]:
+    """By step and residue, both modulo the block size: free tokens of a sequence's last block."""
+    tokens = range(block_tokens)
+    return [[-(residue + step) % block_tokens for residue in tokens] for step in tokens]

@@ -1,8 +1,11 @@
-"""One instance of the express fleet: chunked prefill on plain numbers, segment by segment.
+"""One instance of the express fleet on plain numbers, segment by segment.
 
-Differs: the same rules as `Instance` under `ChunkedPrefill`, written out once more without objects
-per sequence, plan and segment, for speed. `SimInstance` is the reference and tests hold the two
-together; faults, aborts and other policies exist only there.
+Differs: the rules of `Instance`, written out once more without objects per sequence, plan and
+segment, for speed. `SimInstance` is the reference and tests hold the two together; faults and
+aborts exist only there. What a batch policy decides stands in subclasses (`begin`).
+
+Whoever drives a lane keeps the time of its next event, which `arrive` and `end` return; it needs
+no other clock. Rows are indices into the columns; a driver may append to them between two calls.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from heapq import heappop, heappush
 
-from serving.sim.outcomes import Arrivals, Outcomes
+from serving.sim.outcomes import Arrivals, Outcome, Outcomes
 from serving.sim.step_times import StepTimes
 from serving.state import InstanceConfig
 
-IDLE = 0  # order of a lane without a segment in flight
+DONE = int(Outcome.DONE)
+REFUSED = -1.0
 
 Ending = tuple[int, int, int]  # (step of the last token, row, context at step 0)
 Prompt = list[int]  # [row, tokens left to prefill, tokens in the KV]
@@ -25,31 +29,27 @@ NO_CHUNKS: Chunks = []  # of all segments without prefill; nobody may change it
 
 
 class Lane:
-    """One instance; a segment is in flight unless `order` is IDLE."""
+    """One instance; a segment is in flight unless `end_s` is infinite."""
 
     __slots__ = (
         "ahead_s", "base_sum", "block_tokens", "budget", "carry", "chunks", "context_limit",
-        "end_column", "ends", "first_column", "first_s", "is_full", "log", "num_blocks",
-        "num_decoding", "num_ended", "num_output", "num_preemptions", "num_prompt", "order",
-        "orders", "outcome_column", "prefill_blocks", "prefilling", "queue_max", "rank",
-        "residues", "sequences_max", "slope_s", "start_s", "step", "steps", "tail_s", "times",
-        "waiting",
+        "end_column", "end_s", "ends", "first_column", "first_s", "is_full", "log", "num_blocks",
+        "num_decoding", "num_ended", "num_output", "num_preemptions", "num_prompt", "num_running",
+        "outcome_column", "peak_blocks", "prefilling", "queue_max", "residues", "row_blocks",
+        "sequences_max", "slope_s", "start_s", "step", "steps", "tail_s", "times", "waiting",
     )  # fmt: skip
 
     def __init__(
         self,
-        rank: int,
         *,
         config: InstanceConfig,
         times: StepTimes,
         token_budget: int,
         arrivals: Arrivals,
+        row_blocks: array[int],
         outcomes: Outcomes,
-        log: array[float],
-        orders: Iterator[int],
+        log: list[float],
     ) -> None:
-        self.rank = rank
-        self.order = IDLE  # number of the segment in flight; a cut gives it a new one
         self.waiting: deque[int] = deque()  # rows
         self.num_ended = 0  # requests that ended with the last segment
         self.num_preemptions = 0
@@ -62,14 +62,15 @@ class Lane:
         self.times = times
         self.num_prompt = arrivals.num_prompt_tokens
         self.num_output = arrivals.num_output_tokens
+        self.row_blocks = row_blocks  # most that each request can hold
         self.first_column = outcomes.first_token_s
         self.end_column = outcomes.end_s
         self.outcome_column = outcomes.outcome
-        # Of segments that ended: first iteration, slope, iterations, decoding sequences, flat.
+        # Of segments that ended: first iteration, slope, iterations, sequences that decoded; flat.
+        # Minus that number: gaps between tokens that are no iteration of their own.
         self.log = log
-        self.orders = orders
         self.prefilling: list[Prompt] = []  # in order of admission
-        self.prefill_blocks = 0  # theirs; those of decodes follow from the counts below
+        self.peak_blocks = 0  # if all that were admitted ran to their ends together
         self.carry: dict[int, tuple[int, float]] = {}  # preempted: tokens emitted, last one's time
         # Decodes: see `serving.kvcache.decode_group`, whose bookkeeping this is.
         self.num_decoding = 0
@@ -78,12 +79,135 @@ class Lane:
         self.residues = [0] * config.block_tokens
         self.ends: list[Ending] = []
         # The segment in flight.
+        self.end_s = math.inf
         self.chunks = NO_CHUNKS
         self.start_s = self.first_s = self.slope_s = 0.0
         self.steps = 0
+        self.num_running = 0  # decodes that take part
         self.is_full = False  # a new prompt would not change the plan
         self.ahead_s = 0.0  # last decode iteration, where it was applied before its end
         self.tail_s = 0.0  # the prompt's last chunk follows at once and takes this; 0 = it does not
+
+    def begin(self, now_s: float) -> float:
+        """Plan and start a segment: its end, or 0 when nothing can run."""
+        raise NotImplementedError
+
+    def arrive(self, row: int, now_s: float) -> float:
+        """Queue a request: the new end of the segment in flight if this changes it, else 0.
+
+        REFUSED: the queue is full, or the prompt leaves no room for a token.
+        """
+        waiting = self.waiting
+        num_waiting = len(waiting)
+        start_s = self.start_s
+        if now_s < start_s:  # who was admitted ahead of time waits still
+            num_waiting += len(self.prefilling)
+        if num_waiting >= self.queue_max or self.num_prompt[row] >= self.context_limit:
+            return REFUSED
+        waiting.append(row)
+        if self.end_s == math.inf:
+            return self.begin(now_s)
+        if now_s < start_s:
+            return self._begin_again()
+        if self.tail_s:
+            return self._drop_tail(now_s)
+        if num_waiting or self.is_full or self.steps == 1:
+            return 0.0
+        steps = self.num_begun(now_s)
+        if (
+            self.chunks is NO_CHUNKS
+            and self.peak_blocks <= self.num_blocks
+            and self.ends[0][0] - self.step > steps
+        ):
+            # Apply these decode iterations although the last of them has not ended: no request ends
+            # with them and blocks suffice, so that only another arrival can change what follows.
+            # Until then `start_s` lies ahead.
+            first_s, slope_s = self.first_s, self.slope_s
+            self.log += (first_s, slope_s, steps, self.num_decoding)
+            self.ahead_s = first_s + slope_s * (steps - 1)
+            self.step += steps
+            return self.begin(start_s + steps * first_s + slope_s * (steps * (steps - 1) / 2))
+        if steps == self.steps:
+            return 0.0
+        self.steps = steps
+        self.end_s = end_s = self.end_of(steps)
+        return end_s
+
+    def end(self, now_s: float) -> float:
+        """The segment in flight has ended: apply it and begin the next; 0 when none begins."""
+        steps, num = self.steps, self.num_running
+        self.num_ended = 0
+        if self.tail_s:
+            self.log += (self.first_s, self.slope_s, steps, num, self.tail_s, 0.0, 1, num)
+            steps += 1
+        else:
+            self.log += (self.first_s, self.slope_s, steps, num)
+        if num:
+            step = self.step = self.step + steps
+            ends = self.ends
+            while ends and ends[0][0] <= step:  # requests whose last token has come leave
+                _, row, base = heappop(ends)
+                self.num_decoding -= 1
+                self.base_sum -= base
+                self.residues[base % self.block_tokens] -= 1
+                self._leave(row, now_s)
+        if self.chunks is not NO_CHUNKS:
+            self._end_chunks(now_s)
+        return self.begin(now_s)
+
+    def _leave(self, row: int, now_s: float) -> None:
+        self.peak_blocks -= self.row_blocks[row]
+        self.end_column[row] = now_s
+        self.outcome_column[row] = DONE
+        self.num_ended += 1
+
+    def _begin_again(self) -> float:
+        """Plan a segment that has not started yet once more, with one more prompt waiting."""
+        for row, _, _ in reversed(self.prefilling):
+            self.waiting.appendleft(row)
+            self.peak_blocks -= self.row_blocks[row]
+        self.prefilling.clear()
+        return self.begin(self.start_s)
+
+    def _drop_tail(self, now_s: float) -> float:
+        """The prompt that came may share the last chunk's iteration, unless that has begun."""
+        end_s = self.end_of(self.steps)
+        if now_s > end_s:
+            return 0.0
+        self.tail_s = 0.0
+        self.end_s = end_s
+        return end_s
+
+    def _end_chunks(self, now_s: float) -> None:
+        """Prompts advance; one that is complete yields a token and decodes or ends."""
+        steps, step = self.steps, self.step
+        has_tail = self.tail_s > 0.0
+        for prompt, num in self.chunks:
+            num = prompt[1] if has_tail else num * steps
+            prompt[1] -= num
+            prompt[2] += num
+            if prompt[1]:
+                continue
+            self.prefilling.remove(prompt)
+            row, _, context = prompt
+            num_emitted = 1
+            if self.carry and row in self.carry:
+                num_before, last_s = self.carry.pop(row)
+                num_emitted += num_before
+                self.log += (now_s - last_s, 0.0, 1, -1)
+            else:
+                self.first_column[row] = now_s
+            num_left = self.num_output[row] - num_emitted
+            if num_left > self.context_limit - context:
+                num_left = self.context_limit - context
+            if num_left <= 0:
+                self._leave(row, now_s)
+                continue
+            base = context - step
+            heappush(self.ends, (step + num_left, row, base))
+            self.num_decoding += 1
+            self.base_sum += base
+            self.residues[base % self.block_tokens] += 1
 
     def ended_by(self, now_s: float) -> tuple[int, float]:
         """Iterations in flight that have ended by `now_s`, and their seconds.

@@ -13,6 +13,10 @@ class StepTimes:
     `chunk_s` x sum of (c + half_tokens) (cached + c / 2) + `mixed_s[b]` + `mixed_context_s[b]` x
     context. Exact as long as the model is linear in contexts, which `linear_decode` and `slope_s`
     promise.
+
+    Sums for one prompt beside b decodes: `solo_s[b]` is its `sequences_s` + `mixed_s`. Where it
+    takes all that b decodes leave of `tokens_max` and has nothing cached yet, an iteration takes
+    `full_s[b]` + `mixed_context_s[b]` x context, plus `full_slope_s[b]` for each one before.
     """
 
     __slots__ = (
@@ -20,11 +24,14 @@ class StepTimes:
         "context_s",
         "decode_s",
         "decode_slope_s",
+        "full_s",
+        "full_slope_s",
         "half_tokens",
         "mixed_context_s",
         "mixed_s",
         "mixed_slope_s",
         "sequences_s",
+        "solo_s",
         "tokens_s",
     )
 
@@ -61,4 +68,16 @@ class StepTimes:
             - self.sequences_s[num + 1]
             - ones
             for num in decodes
+        ]
+        self.solo_s = [self.sequences_s[num + 1] + self.mixed_s[num] for num in decodes]
+        chunks = [max(tokens_max - num, 0) for num in decodes]
+        self.full_s = [
+            self.tokens_s[num + chunk]
+            + self.solo_s[num]
+            + (chunk + half) * chunk / 2 * self.chunk_s
+            for num, chunk in zip(decodes, chunks, strict=True)
+        ]
+        self.full_slope_s = [
+            self.mixed_slope_s[num] + (chunk + half) * chunk * self.chunk_s
+            for num, chunk in zip(decodes, chunks, strict=True)
         ]
