@@ -115,7 +115,7 @@ class Lane:
             return 0.0
         steps = self.num_begun(now_s)
         if (
-            self.chunks is NO_CHUNKS
+            not self.prefilling
             and self.peak_blocks <= self.num_blocks
             and self.ends[0][0] - self.step > steps
         ):
