@@ -56,6 +56,9 @@ def generate(
         str,
         typer.Option(help="windows: rates as fitted, window by window; curve: by hour and day."),
     ] = "windows",
+    continuous: Annotated[
+        bool, typer.Option("--continuous", help="Do not round to the ticks of the fitted clock.")
+    ] = False,
     trace_format: Annotated[
         str, typer.Option("--format", help="requests keeps every column; or azure, burstgpt.")
     ] = "requests",
@@ -70,7 +73,7 @@ def generate(
 
     run_generate(
         model, seed=seed, duration_s=duration, rate_ratio=rate_ratio, shape=shape,
-        trace_format=trace_format, out=out, as_json=as_json,
+        continuous=continuous, trace_format=trace_format, out=out, as_json=as_json,
     )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from serving.errors import ConfigError
 from serving.workload import RequestTable, read_trace, write_csv, write_trace
 from serving.workload.fidelity import Aspect, Verdict, compare
 from serving.workload.fit import fit
-from serving.workload.laws import WorkloadLaw, encode_law, parse_law
+from serving.workload.law_file import encode_law, parse_law
+from serving.workload.laws import WorkloadLaw
 from serving.workload.replay import mean_rate_rps
 from serving.workload.resample import resample
 
@@ -71,6 +72,7 @@ def run_generate(
     duration_s: float | None,
     rate_ratio: float,
     shape: str,
+    continuous: bool,
     trace_format: str,
     out: Path,
     as_json: bool,
@@ -78,7 +80,14 @@ def run_generate(
     """Draw a trace and write it."""
     try:
         law = parse_law(_bytes(model), source=model.name)
-        table = resample(law, seed=seed, duration_s=duration_s, rate_ratio=rate_ratio, shape=shape)
+        table = resample(
+            law,
+            seed=seed,
+            duration_s=duration_s,
+            rate_ratio=rate_ratio,
+            shape=shape,
+            continuous=continuous,
+        )
         out.parent.mkdir(parents=True, exist_ok=True)
         _write(table, out, trace_format)
     except OURS as error:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ConfigError
+from serving.workload.clock import on_one_clock
 from serving.workload.fit import DAY_S
 from serving.workload.measures import (
     answered,
@@ -78,6 +79,7 @@ def compare(reference: RequestTable, candidate: RequestTable) -> list[Aspect]:
                 f"{table.trace_id}: {len(table)} requests; a comparison needs {ROWS_MIN} or more "
                 "at two moments at least, give a longer trace"
             )
+    reference, candidate = on_one_clock(reference, candidate)
     return [*_arrivals(reference, candidate), *_mix(reference, candidate),
             *_lengths(reference, candidate), *_talks(reference, candidate),
             *_failures(reference, candidate)]  # fmt: skip

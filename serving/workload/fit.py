@@ -2,27 +2,24 @@
 
 Source: BurstGPT, arXiv 2401.17644: a gamma law of gaps per 20-minute window, streams by model
 and service, failures in runs.
-Differs: the gamma shape comes from the moments of all gaps, zeros of coarse stamps included;
-lengths are quantiles, the output in bands of the input, instead of Zipf laws.
+Differs: bursts are measured at every width at once, see `cascade`; the gamma shape comes from the
+moments of all gaps; coarse stamps are smeared over their tick before either; lengths are
+quantiles, the output in bands of the input, instead of Zipf laws.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ConfigError
-from serving.workload.laws import (
-    DAYS,
-    HOURS,
-    SHARES,
-    Given,
-    SessionLaw,
-    StreamLaw,
-    WorkloadLaw,
-)  # fmt: skip
+from serving.workload.cascade import fit_splits
+from serving.workload.clock import smeared, stamp_s
+from serving.workload.curves import Curves, curves
+from serving.workload.laws import HOURS, SHARES, Given, SessionLaw, StreamLaw, WorkloadLaw
 from serving.workload.table import NO_SESSION, Kind, RequestTable, Status
 
 Floats = NDArray[np.float64]
@@ -36,9 +33,7 @@ GAPS_MIN = 20  # in a window, for a gamma shape of its own
 ALPHA_LIMITS = (0.01, 50.0)
 BAND_ROWS, BANDS_MAX = 60, 16
 HOUR_S, DAY_S = 3600.0, 86_400.0
-LEVEL_SIGMA_MAX = 2.0
-QUARTILE_Z = 0.6745
-STAMPS_S = (3.0, 1.0)  # coarse clocks of public traces
+REGULAR_ALPHA = 1.25  # of the gaps: above it arrivals keep a distance, which splits cannot tell
 
 
 def fit(table: RequestTable, *, start_hour: float = 0.0) -> WorkloadLaw:
@@ -62,6 +57,9 @@ def fit(table: RequestTable, *, start_hour: float = 0.0) -> WorkloadLaw:
     duration_s = float(table.arrival_s[-1]) * (rows + 1) / rows
     window_s = min(WINDOW_S, duration_s / WINDOWS_MIN)
     fails = _fails(table)
+    tick_s = stamp_s(table.arrival_s)
+    if tick_s:
+        table = replace(table, arrival_s=smeared(table.arrival_s))
     streams = []
     for model, name in enumerate(table.models):
         for kind in Kind:
@@ -75,17 +73,9 @@ def fit(table: RequestTable, *, start_hour: float = 0.0) -> WorkloadLaw:
         duration_s=duration_s,
         window_s=window_s,
         start_hour=start_hour,
-        stamp_s=stamp_s(table.arrival_s),
+        stamp_s=tick_s,
         streams=tuple(streams),
     )
-
-
-def stamp_s(arrival_s: Floats) -> float:
-    """Seconds that all arrivals are multiples of; 0 when they are finer than those we know."""
-    for step_s in STAMPS_S:
-        if np.all(np.abs(arrival_s - np.rint(arrival_s / step_s) * step_s) < 1e-6):
-            return step_s
-    return 0.0
 
 
 def gamma_shape(gaps_s: Floats) -> float:
@@ -131,7 +121,7 @@ def _stream(
     edges = np.append(np.arange(0.0, duration_s - 1e-9, window_s), duration_s)
     counts = np.histogram(arrival_s, edges)[0]
     alphas, pooled = _shapes(arrival_s, edges)
-    hours, days, sigma = _curves(arrival_s, duration_s, start_hour)
+    found = _curves(arrival_s, duration_s, start_hour)
     session, opener = _sessions(table.session_index[mask], arrival_s, prompt, output, failed)
     known = ~failed & (opener if session else True)
     known = known if known.any() else ~failed
@@ -143,9 +133,10 @@ def _stream(
         rates_rps=tuple(float(f"{rate:.6g}") for rate in counts / np.diff(edges)),
         alphas=alphas,
         alpha=pooled,
-        hours=hours,
-        days=days,
-        level_sigma=sigma,
+        splits=fit_splits(arrival_s, duration_s, window_s) if pooled < REGULAR_ALPHA else (),
+        hours=found.hours,
+        days=found.days,
+        level=found.level,
         prompt=quantiles(prompt[known]),
         output=given(prompt[~failed], output[~failed]),
         failed_prompt=quantiles(prompt[failed]) if failed.any() else (),
@@ -179,42 +170,13 @@ def _shapes(arrival_s: Floats, edges: Floats) -> tuple[tuple[float | None, ...],
     return tuple(alphas), gamma_shape(pooled) if len(pooled) >= GAPS_MIN else 1.0
 
 
-def _curves(
-    arrival_s: Floats, duration_s: float, start_hour: float
-) -> tuple[tuple[float | None, ...], tuple[float | None, ...], float]:
-    """Rate by hour of day and by day of week over the mean, and the spread around both.
-
-    Only whole hours count. Days are counted from midnight before the trace's start.
-    """
-    offset_s = start_hour * HOUR_S
-    first, last = int(np.ceil(offset_s / HOUR_S)), int((offset_s + duration_s) // HOUR_S)
+def _curves(arrival_s: Floats, duration_s: float, start_hour: float) -> Curves:
+    """Curves of the whole hours, counted from midnight before the trace's start."""
+    first, last = int(np.ceil(start_hour)), int(start_hour + duration_s / HOUR_S)
     if last - first < 2:
-        return (None,) * HOURS, (None,) * DAYS, 0.0
-    edges = np.arange(first, last + 1) * HOUR_S - offset_s
-    counts = np.histogram(arrival_s, edges)[0].astype(np.float64)
-    index = np.arange(first, last)
-    mean = counts.mean() or 1.0
-    hour_means = _means(counts, index % HOURS, HOURS)
-    by_hour = [None if np.isnan(m) else round(float(m / mean), 4) for m in hour_means]
-    shaped = np.maximum(hour_means[index % HOURS], 0.02 * mean)
-    whole_weeks = last - first >= DAYS * HOURS
-    day_means = _means(counts / shaped, index // HOURS % DAYS, DAYS)
-    by_day = [round(float(m), 4) if whole_weeks else None for m in day_means]
-    if whole_weeks:
-        shaped = shaped * np.maximum(day_means[index // HOURS % DAYS], 0.02)
-    low, high = np.quantile(np.log(np.maximum(counts, 0.5) / shaped), [0.25, 0.75])
-    spread = (high - low) / (2 * QUARTILE_Z)
-    noise = float(np.sqrt(np.mean(1.0 / np.maximum(shaped, 1.0))))  # of counting alone
-    sigma = float(np.sqrt(max(spread**2 - noise**2, 0.0))) if last - first >= 2 * HOURS else 0.0
-    return tuple(by_hour), tuple(by_day), min(round(sigma, 4), LEVEL_SIGMA_MAX)
-
-
-def _means(values: Floats, index: Ints, size: int) -> Floats:
-    """Mean of the values of each index, NaN where there is none, [size]."""
-    counts = np.bincount(index, minlength=size).astype(np.float64)
-    totals = np.bincount(index, values, minlength=size)
-    means: Floats = np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
-    return means
+        return curves(np.zeros(0), first)
+    edges_s = (np.arange(first, last + 1) - start_hour) * HOUR_S
+    return curves(np.histogram(arrival_s, edges_s)[0].astype(np.float64), first)
 
 
 def turns_of(session_index: Ints, arrival_s: Floats) -> tuple[Ints, Floats, Ints]:

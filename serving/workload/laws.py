@@ -1,26 +1,17 @@
-"""What a workload was measured to be: rates, bursts, lengths, sessions, failures; and its file.
+"""What a workload was measured to be: rates, bursts, lengths, sessions, failures.
 
-`fit` makes one from requests, `resample` makes requests from one. A file is JSON, small enough
-to commit, and holds quantiles and rates only: no request and no text of the trace it came from.
+`fit` makes one from requests, `resample` makes requests from one; `law_file` holds its file.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeGuard
+from dataclasses import dataclass
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
-
-from serving.errors import ConfigError
-from serving.workload.table import Kind
 
 Floats = NDArray[np.float64]
 
-FORMAT = "midwatch-workload-1"
 # Shares at which laws are kept: close at both ends, where load and limits are decided.
 SHARES = tuple(
     round(float(share), 4)
@@ -60,6 +51,15 @@ class SessionLaw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LevelLaw:
+    """How busy an hour is beyond what its hour of day and day of week tell; mean 1."""
+
+    quantiles: tuple[float, ...]  # at SHARES
+    day_share: float  # of the variance of its normal score that a whole day has in common
+    hold: float  # correlation of the rest from an hour to the next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLaw:
     """Requests of one model and kind."""
 
@@ -69,9 +69,10 @@ class StreamLaw:
     rates_rps: tuple[float, ...]  # of each window
     alphas: tuple[float | None, ...]  # gamma shape of the gaps in each; None = too few gaps
     alpha: float  # where a window has none
+    splits: tuple[tuple[float, ...], ...]  # law of bursts, see `cascade`; empty = gamma gaps
     hours: tuple[float | None, ...]  # rate by hour of day over the mean rate; None = not seen
     days: tuple[float | None, ...]  # by day of week, counted from the trace's first day
-    level_sigma: float  # log spread of an hour's level around the two
+    level: LevelLaw | None  # around the two; None = none was seen
     prompt: tuple[float, ...]  # at SHARES; where sessions are known, of their first turns
     output: Given  # at the prompt
     failed_prompt: tuple[float, ...]  # at SHARES; empty = none failed
@@ -101,168 +102,3 @@ class WorkloadLaw:
     def num_requests(self) -> int:
         """Requests that it was fitted to."""
         return sum(stream.num_requests for stream in self.streams)
-
-
-def encode_law(law: WorkloadLaw) -> bytes:
-    """The file, readable and with one order of keys."""
-    return orjson.dumps(
-        {"format": FORMAT, "shares": SHARES, **asdict(law)},
-        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
-    )
-
-
-def parse_law(raw: bytes, *, source: str) -> WorkloadLaw:
-    """A model file, checked whole.
-
-    Raises:
-        ConfigError: not such a file; every fault found is named with its place.
-    """
-    try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"{source}: no JSON ({error}); give a file of workload fit") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        seen = found.get("format") if isinstance(found, dict) else type(found).__name__
-        raise ConfigError(
-            f"{source}: 'format' is {seen!r}, expected {FORMAT!r}; fit the trace anew"
-        )
-    faults: list[str] = []
-    if found.get("shares") != list(SHARES):
-        faults.append(f"'shares' differ from the {len(SHARES)} of this version")
-    reader = _Reader(faults)
-    law = reader.workload(found)
-    if faults:
-        raise ConfigError(f"{source}: " + "; ".join(faults[:8]) + "; fit the trace anew")
-    return law
-
-
-class _Reader:
-    """Collects the faults of a file while it reads it."""
-
-    def __init__(self, faults: list[str]) -> None:
-        self.faults = faults
-
-    def workload(self, raw: Mapping[str, Any]) -> WorkloadLaw:
-        streams = raw.get("streams")
-        if not isinstance(streams, list) or not streams:
-            self.faults.append("'streams' is empty or absent, expected a list")
-            streams = []
-        return WorkloadLaw(
-            trace_id=self._text(raw, "trace_id", ""),
-            duration_s=self._number(raw, "duration_s", "", low=1e-9),
-            window_s=self._number(raw, "window_s", "", low=1e-9),
-            start_hour=self._number(raw, "start_hour", ""),
-            stamp_s=self._number(raw, "stamp_s", ""),
-            streams=tuple(self.stream(s, f"streams[{i}].") for i, s in enumerate(streams)),
-        )
-
-    def stream(self, raw: Any, at: str) -> StreamLaw:
-        raw = self._table(raw, at, {f.name for f in fields(StreamLaw)})
-        kind = self._text(raw, "kind", at)
-        if kind not in Kind.__members__:
-            self.faults.append(
-                f"'{at}kind' is {kind!r}, expected one of {', '.join(Kind.__members__)}"
-            )
-        rates = self._numbers(raw, "rates_rps", at)
-        session = raw.get("session")
-        return StreamLaw(
-            model=self._text(raw, "model", at),
-            kind=kind,
-            num_requests=int(self._number(raw, "num_requests", at)),
-            rates_rps=rates,
-            alphas=self._gaps(raw, "alphas", at, len(rates)),
-            alpha=self._number(raw, "alpha", at, low=1e-6),
-            hours=self._gaps(raw, "hours", at, HOURS),
-            days=self._gaps(raw, "days", at, DAYS),
-            level_sigma=self._number(raw, "level_sigma", at),
-            prompt=self._quantiles(raw, "prompt", at),
-            output=self._given(raw, "output", at),
-            failed_prompt=self._quantiles(raw, "failed_prompt", at, may_lack=True),
-            fail_after_ok=self._number(raw, "fail_after_ok", at, high=1.0),
-            fail_after_fail=self._number(raw, "fail_after_fail", at, high=1.0),
-            session=None if session is None else self._session(session, f"{at}session."),
-        )
-
-    def _session(self, raw: Any, at: str) -> SessionLaw:
-        raw = self._table(raw, at, {f.name for f in fields(SessionLaw)})
-        return SessionLaw(
-            ratio=self._number(raw, "ratio", at, high=1.0),
-            turns_mean=self._number(raw, "turns_mean", at, low=1.0),
-            turns=self._quantiles(raw, "turns", at),
-            think_s=self._quantiles(raw, "think_s", at),
-            prompt=self._given(raw, "prompt", at),
-        )
-
-    def _given(self, raw: Mapping[str, Any], name: str, at: str) -> Given:
-        inner = self._table(raw.get(name), f"{at}{name}.", {"edges", "quantiles"})
-        edges = self._numbers(inner, "edges", f"{at}{name}.")
-        bands = inner.get("quantiles")
-        if not isinstance(bands, list) or len(bands) != len(edges) + 1:
-            self.faults.append(f"'{at}{name}.quantiles' has not one band more than edges")
-            bands = []
-        rows = [{str(i): band} for i, band in enumerate(bands)]
-        return Given(
-            edges=edges,
-            quantiles=tuple(
-                self._quantiles(row, str(i), f"{at}{name}.quantiles.") for i, row in enumerate(rows)
-            ),
-        )
-
-    def _table(self, raw: Any, at: str, names: set[str]) -> Mapping[str, Any]:
-        if not isinstance(raw, dict):
-            self.faults.append(f"'{at[:-1]}' is {type(raw).__name__}, expected a table")
-            return {}
-        return {name: raw.get(name) for name in sorted(names)}
-
-    def _text(self, raw: Mapping[str, Any], name: str, at: str) -> str:
-        value = raw.get(name)
-        if not isinstance(value, str):
-            self.faults.append(f"'{at}{name}' is {value!r}, expected text")
-            return ""
-        return value
-
-    def _number(
-        self,
-        raw: Mapping[str, Any],
-        name: str,
-        at: str,
-        *,
-        low: float = 0.0,
-        high: float = math.inf,
-    ) -> float:
-        value = raw.get(name)
-        if not _is_number(value) or not low <= value <= high:
-            self.faults.append(f"'{at}{name}' is {value!r}, expected {low} to {high}")
-            return low
-        return float(value)
-
-    def _numbers(self, raw: Mapping[str, Any], name: str, at: str) -> tuple[float, ...]:
-        return tuple(v for v in self._gaps(raw, name, at, None) if v is not None)
-
-    def _gaps(
-        self, raw: Mapping[str, Any], name: str, at: str, length: int | None
-    ) -> tuple[float | None, ...]:
-        values = raw.get(name)
-        good = isinstance(values, list) and (length is None or len(values) == length)
-        if not good or not all(
-            (length is not None and v is None) or (_is_number(v) and v >= 0) for v in values or ()
-        ):
-            wanted = "numbers >= 0" if length is None else f"{length} numbers >= 0 or null"
-            self.faults.append(f"'{at}{name}' is no list of {wanted}")
-            return ()
-        return tuple(None if v is None else float(v) for v in values or ())
-
-    def _quantiles(
-        self, raw: Mapping[str, Any], name: str, at: str, *, may_lack: bool = False
-    ) -> tuple[float, ...]:
-        values = self._numbers(raw, name, at)
-        if may_lack and not values:
-            return values
-        if len(values) != len(SHARES) or any(np.diff(values) < 0):
-            self.faults.append(f"'{at}{name}' is no list of {len(SHARES)} rising numbers")
-            return (0.0,) * len(SHARES)
-        return values
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

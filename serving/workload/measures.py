@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.workload.clock import smeared
 from serving.workload.fit import HOUR_S, turns_of
 from serving.workload.table import RequestTable, Status
 
@@ -59,8 +60,12 @@ def _windows(arrival_s: Floats) -> list[Floats]:
 
 
 def scaled_gaps(arrival_s: Floats) -> Floats:
-    """Gaps inside windows over the mean of their window."""
-    windows = _windows(arrival_s)
+    """Gaps inside windows over the mean of their window.
+
+    Stamps of a coarse clock are spread over their ticks: on a few whole values the distance of
+    two samples would hang on where those values fall.
+    """
+    windows = _windows(smeared(arrival_s))
     return np.concatenate([g / g.mean() for g in windows]) if windows else np.zeros(0)
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from serving.errors import ConfigError
 from serving.workload.burstiness import BURN_IN_GAPS, REQUESTS_MAX, stream
+from serving.workload.cascade import draw_splits
 from serving.workload.conversations import Sessions, chain
+from serving.workload.curves import draw_levels, filled
 from serving.workload.fit import DAY_S, HOUR_S
 from serving.workload.laws import DAYS, HOURS, SHARES, SessionLaw, StreamLaw, WorkloadLaw
 from serving.workload.table import NO_SESSION, Kind, Origin, RequestTable, Status
@@ -22,7 +24,6 @@ Marks = NDArray[np.bool_]
 
 SHAPES = ("windows", "curve")
 LEAD_PASSES = 3
-FLOOR_RATIO = 0.02  # of the mean rate: an hour of the curve that was seen empty
 TOKENS_MAX = 2**31 - 1
 
 
@@ -33,6 +34,7 @@ def resample(
     duration_s: float | None = None,
     rate_ratio: float = 1.0,
     shape: str = "windows",
+    continuous: bool = False,
 ) -> RequestTable:
     """Draw a workload.
 
@@ -41,6 +43,7 @@ def resample(
         rate_ratio: of the fitted rate; bursts keep their shape.
         shape: "windows" follows the rate and the burstiness of each fitted window, "curve" the
             hour of day and day of week with an hourly level drawn around them.
+        continuous: leave out the rounding to the ticks of the source's clock.
 
     Raises:
         ConfigError: a value outside its domain.
@@ -61,7 +64,7 @@ def resample(
     if faults:
         raise ConfigError("generated workload: " + "; ".join(faults))
     parts = [_draw(law, one, seed, duration_s, rate_ratio, shape) for one in law.streams]
-    return _merge(law, parts, seed)
+    return _merge(law, parts, seed, tick_s=0.0 if continuous else law.stamp_s)
 
 
 def _draw(
@@ -73,7 +76,11 @@ def _draw(
         edges, rates, alphas = _fitted_windows(law, one, duration_s)
     else:
         edges, rates, alphas = _curve_windows(law, one, seed, duration_s)
-    arrival_s = _arrivals(stream(seed, f"gaps/{name}"), edges, rates * rate_ratio, alphas)
+    rng = stream(seed, f"gaps/{name}")
+    if one.splits:
+        arrival_s = _bursts(rng, law, one, edges, rates, rate_ratio)
+    else:
+        arrival_s = _arrivals(rng, edges, rates * rate_ratio, alphas)
     rng = stream(seed, f"lengths/{name}")
     rows = len(arrival_s)
     prompt = np.interp(rng.random(rows), SHARES, one.prompt)
@@ -156,24 +163,28 @@ def _fitted_windows(
 def _curve_windows(
     law: WorkloadLaw, one: StreamLaw, seed: int, duration_s: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Edges at clock hours, rates by hour and day times a level, the stream's own shape."""
-    first = np.floor(law.start_hour)
-    num_hours = int(np.ceil(duration_s / HOUR_S)) + 1
-    hours = first + np.arange(num_hours)
-    starts_s = (hours - law.start_hour) * HOUR_S
-    keep = starts_s < duration_s
-    hours, starts_s = hours[keep].astype(np.int64), np.maximum(starts_s[keep], 0.0)
-    curve = _filled(one.hours)[hours % HOURS] * _filled(one.days)[hours // HOURS % DAYS]
-    normal = stream(seed, f"levels/{one.model}/{one.kind}").standard_normal(len(hours))
-    level = np.exp(one.level_sigma * normal - one.level_sigma**2 / 2)
-    rates = one.num_requests / law.duration_s * curve * level
+    """Edges, rates by hour and day times the hour's level, the stream's own shape."""
+    starts_s = np.arange(0.0, duration_s, law.window_s)
     edges = np.append(starts_s, duration_s)
+    hour = (law.start_hour + (edges[:-1] + edges[1:]) / 2 / HOUR_S).astype(np.int64)
+    hours = np.arange(hour[0], hour[-1] + 1)
+    curve = filled(one.hours)[hours % HOURS] * filled(one.days)[hours // HOURS % DAYS]
+    curve *= draw_levels(one.level, hours, stream(seed, f"levels/{one.model}/{one.kind}"))
+    rates = one.num_requests / law.duration_s * curve[hour - hours[0]]
     return edges, rates, np.full(len(rates), one.alpha)
 
 
-def _filled(curve: tuple[float | None, ...]) -> Floats:
-    """The curve as a factor; 1 where nothing was seen."""
-    return np.array([1.0 if value is None else max(value, FLOOR_RATIO) for value in curve])
+def _bursts(
+    rng: np.random.Generator, law: WorkloadLaw, one: StreamLaw, edges: Floats, rates: Floats,
+    rate_ratio: float,
+) -> Floats:  # fmt: skip
+    """Counts of whole windows by chance, shared out inside them; the end is cut off."""
+    counts = rng.poisson(rates * rate_ratio * law.window_s)
+    arrival_s = draw_splits(
+        rng, counts, edges[:-1], law.window_s, one.splits, rate_ratio=rate_ratio
+    )
+    inside: Floats = arrival_s[arrival_s < edges[-1]]
+    return inside
 
 
 def _arrivals(rng: np.random.Generator, edges: Floats, rates: Floats, alphas: Floats) -> Floats:
@@ -218,7 +229,11 @@ def fail_marks(after_ok: Floats, after_fail: Floats, uniform: Floats) -> Marks:
 
 
 def _merge(
-    law: WorkloadLaw, parts: list[tuple[Floats, Ints, Floats, Floats]], seed: int
+    law: WorkloadLaw,
+    parts: list[tuple[Floats, Ints, Floats, Floats]],
+    seed: int,
+    *,
+    tick_s: float,
 ) -> RequestTable:
     """One table; equal stamps keep the order of the streams."""
     arrival_s = np.concatenate([part[0] for part in parts])
@@ -240,8 +255,8 @@ def _merge(
     output = np.where(failed, 0.0, np.concatenate([part[3] for part in parts])[order])
     models = tuple(dict.fromkeys(one.model for one in law.streams))
     stamps_s = arrival_s[order]
-    if law.stamp_s:
-        stamps_s = np.floor(stamps_s / law.stamp_s) * law.stamp_s
+    if tick_s:
+        stamps_s = np.floor(stamps_s / tick_s) * tick_s
     return RequestTable(
         trace_id=f"{law.trace_id}-generated-{seed}",
         arrival_s=stamps_s,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from serving.errors import ConfigError
 from serving.workload import Kind, Origin, RequestTable, Status, generate
+from serving.workload.clock import stamp_s
 from serving.workload.fidelity import Verdict, compare
-from serving.workload.fit import fit, stamp_s, turns_of
-from serving.workload.laws import encode_law, parse_law
+from serving.workload.fit import fit, turns_of
+from serving.workload.law_file import encode_law, parse_law
 from serving.workload.measures import ks
 from serving.workload.resample import fail_marks, resample
 
@@ -207,3 +208,32 @@ def test_too_little_is_told() -> None:
         compare(SOURCE, few)
     with pytest.raises(ConfigError, match="shape is 'x'"):
         resample(LAW, seed=1, shape="x")
+
+
+def test_a_coarse_clock_hides_no_poisson_arrivals() -> None:
+    arrival_s = np.sort(np.random.default_rng(1).uniform(0, 2400, 7800))
+    # The ticks of a real clock miss by a millisecond now and then.
+    ticks_s = np.maximum(np.floor(arrival_s / 3) * 3 - 0.001 * (np.floor(arrival_s / 3) % 2), 0)
+    law = fit(requests(ticks_s))
+    assert law.stamp_s == 3.0
+    assert law.streams[0].alpha == pytest.approx(1.0, abs=0.1)
+    drawn = resample(law, seed=1)
+    assert stamp_s(drawn.arrival_s) == 3.0
+    aspects = {a.name: a for a in compare(requests(ticks_s), drawn)}
+    assert aspects["gaps"].figure < 0.05
+    assert aspects["Fano 10 s"].verdict == Verdict.ALIKE
+
+
+def test_continuous_arrivals_are_compared_on_the_same_clock() -> None:
+    arrival_s = np.floor(np.sort(np.random.default_rng(1).uniform(0, 2400, 7800)))
+    drawn = resample(fit(requests(arrival_s)), seed=1, continuous=True)
+    assert stamp_s(drawn.arrival_s) == 0.0
+    aspects = {a.name: a for a in compare(requests(arrival_s), drawn)}
+    assert aspects["gaps"].figure < 0.05
+
+
+def test_failures_keep_their_order_inside_a_tick() -> None:
+    rng = np.random.default_rng(2)
+    failed = fail_marks(np.full(9000, 0.03), np.full(9000, 0.5), rng.random(9000))
+    law = fit(requests(np.floor(np.sort(rng.uniform(0, 900, 9000))), failed=failed))
+    assert law.streams[0].fail_after_fail == pytest.approx(0.5, abs=0.06)
