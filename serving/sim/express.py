@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
 from serving.sim.express_blocks import num_used
-from serving.sim.express_chunked import ChunkedLane
 from serving.sim.express_lane import REFUSED, Lane
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
@@ -42,6 +41,7 @@ class ExpressFleet:
     def __init__(
         self,
         num_instances: int,
+        lane_type: type[Lane],
         *,
         config: InstanceConfig,
         times: StepTimes,
@@ -58,7 +58,7 @@ class ExpressFleet:
         self._log: list[float] = []
         row_blocks = peak_blocks(arrivals, config)
         self.lanes: list[Lane] = [
-            ChunkedLane(
+            lane_type(
                 config=config,
                 times=times,
                 token_budget=token_budget,

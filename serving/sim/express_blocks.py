@@ -52,10 +52,11 @@ def steps_with_blocks(lane: Lane, steps: int) -> int:
     return max(1, min(num, steps))
 
 
-def preempt(lane: Lane, now_s: float) -> None:
+def preempt(lane: Lane, last_s: float) -> None:
     """Drop the newest sequences until the other decodes find their next blocks.
 
     Their prompts and the tokens that they emitted are prefilled again from the head of the queue.
+    The last decode iteration ended at `last_s`.
     """
     step, block_tokens = lane.step, lane.block_tokens
     num_free = lane.num_blocks - num_used(lane)
@@ -72,7 +73,8 @@ def preempt(lane: Lane, now_s: float) -> None:
             lane.num_decoding -= 1
             lane.base_sum -= base
             lane.residues[base % block_tokens] -= 1
-            lane.carry[row] = (base + step - lane.num_prompt[row] + 1, now_s)
+            num_emitted = base + step - lane.num_prompt[row] + 1
+            lane.carry[row] = (num_emitted, lane.joined.pop(row, last_s))
         else:
             prompt = prompts[row]
             lane.prefilling.remove(prompt)

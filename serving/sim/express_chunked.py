@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from serving.sim.express_blocks import fits, preempt, steps_with_blocks
-from serving.sim.express_lane import NO_CHUNKS, Chunks, Lane
+from serving.sim.express_lane import Chunks, Lane
 
 
 class ChunkedLane(Lane):
@@ -19,30 +17,17 @@ class ChunkedLane(Lane):
         Without `admits` prompts wait, and decodes run for one iteration.
         """
         num = self.num_decoding
-        if self.peak_blocks > self.num_blocks and num and not fits(self, 0):
+        is_scarce = self.peak_blocks > self.num_blocks
+        if is_scarce and num and not fits(self, 0):
             return self._begin_short(now_s)
         if admits and (self.waiting or self.prefilling):
             chunks = self._plan_chunks()
             if chunks:
                 return self._start_mixed(now_s, chunks)
-        if not num:
-            self.end_s = math.inf
-            return 0.0
-        steps = self.ends[0][0] - self.step if admits else 1
-        if self.peak_blocks > self.num_blocks:
+        steps = self.ends[0][0] - self.step if num and admits else 1
+        if is_scarce and num:
             steps = steps_with_blocks(self, steps)
-        times = self.times
-        self.chunks = NO_CHUNKS
-        self.tail_s = 0.0
-        self.is_full = num >= self.sequences_max
-        self.steps = steps
-        self.start_s = now_s
-        self.num_running = num
-        context = self.base_sum + self.step * num
-        self.first_s = first_s = times.decode_s[num] + context * times.context_s
-        self.slope_s = slope_s = times.decode_slope_s[num]
-        self.end_s = end_s = now_s + steps * first_s + slope_s * (steps * (steps - 1) / 2)
-        return end_s
+        return self._start_decodes(now_s, steps)
 
     def _plan_chunks(self) -> Chunks:
         """Started prompts, then waiting ones in order until one does not fit."""

@@ -33,10 +33,11 @@ class Lane:
 
     __slots__ = (
         "ahead_s", "base_sum", "block_tokens", "budget", "carry", "chunks", "context_limit",
-        "end_column", "end_s", "ends", "first_column", "first_s", "is_full", "log", "num_blocks",
-        "num_decoding", "num_ended", "num_output", "num_preemptions", "num_prompt", "num_running",
-        "outcome_column", "peak_blocks", "prefilling", "queue_max", "residues", "row_blocks",
-        "sequences_max", "slope_s", "start_s", "step", "steps", "tail_s", "times", "waiting",
+        "end_column", "end_s", "ends", "first_column", "first_s", "is_full", "joined", "log",
+        "num_blocks", "num_decoding", "num_ended", "num_output", "num_preemptions", "num_prompt",
+        "num_running", "outcome_column", "pause_s", "paused_from_s", "peak_blocks", "prefilling",
+        "queue_max", "residues", "row_blocks", "sequences_max", "slope_s", "start_s", "step",
+        "steps", "tail_s", "times", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +79,9 @@ class Lane:
         self.base_sum = 0
         self.residues = [0] * config.block_tokens
         self.ends: list[Ending] = []
+        # Where prompts run alone: since when decodes pause, and who began to decode when meanwhile.
+        self.paused_from_s = math.inf
+        self.joined: dict[int, float] = {}
         # The segment in flight.
         self.end_s = math.inf
         self.chunks = NO_CHUNKS
@@ -87,10 +91,29 @@ class Lane:
         self.is_full = False  # a new prompt would not change the plan
         self.ahead_s = 0.0  # last decode iteration, where it was applied before its end
         self.tail_s = 0.0  # the prompt's last chunk follows at once and takes this; 0 = it does not
+        self.pause_s = 0.0  # how long decodes had paused when it started
 
     def begin(self, now_s: float) -> float:
         """Plan and start a segment: its end, or 0 when nothing can run."""
         raise NotImplementedError
+
+    def _start_decodes(self, now_s: float, steps: int) -> float:
+        """A segment of decodes only; the lane is idle when there are none."""
+        num, times = self.num_decoding, self.times
+        if not num:
+            self.end_s = math.inf
+            return 0.0
+        self.chunks = NO_CHUNKS
+        self.tail_s = 0.0
+        self.is_full = num >= self.sequences_max
+        self.steps = steps
+        self.start_s = now_s
+        self.num_running = num
+        context = self.base_sum + self.step * num
+        self.first_s = first_s = times.decode_s[num] + context * times.context_s
+        self.slope_s = slope_s = times.decode_slope_s[num]
+        self.end_s = end_s = now_s + steps * first_s + slope_s * (steps * (steps - 1) / 2)
+        return end_s
 
     def arrive(self, row: int, now_s: float) -> float:
         """Queue a request: the new end of the segment in flight if this changes it, else 0.
@@ -123,7 +146,10 @@ class Lane:
             # with them and blocks suffice, so that only another arrival can change what follows.
             # Until then `start_s` lies ahead.
             first_s, slope_s = self.first_s, self.slope_s
-            self.log += (first_s, slope_s, steps, self.num_decoding)
+            if self.pause_s:
+                self._log_after_pause(steps)
+            else:
+                self.log += (first_s, slope_s, steps, self.num_running)
             self.ahead_s = first_s + slope_s * (steps - 1)
             self.step += steps
             return self.begin(start_s + steps * first_s + slope_s * (steps * (steps - 1) / 2))
@@ -140,6 +166,8 @@ class Lane:
         if self.tail_s:
             self.log += (self.first_s, self.slope_s, steps, num, self.tail_s, 0.0, 1, num)
             steps += 1
+        elif self.pause_s:
+            self._log_after_pause(steps)
         else:
             self.log += (self.first_s, self.slope_s, steps, num)
         if num:
@@ -154,6 +182,20 @@ class Lane:
         if self.chunks is not NO_CHUNKS:
             self._end_chunks(now_s)
         return self.begin(now_s)
+
+    def _log_after_pause(self, steps: int) -> None:
+        """The first tokens after a pause come later than their iteration takes."""
+        first_s, slope_s, num = self.first_s, self.slope_s, self.num_running
+        self.log += (first_s, slope_s, 1, 0)
+        if steps > 1:
+            self.log += (first_s + slope_s, slope_s, steps - 1, num)
+        for began_s in self.joined.values():
+            self.log += (first_s + self.start_s - began_s, 0.0, 1, -1)
+        num -= len(self.joined)
+        if num:
+            self.log += (first_s + self.pause_s, 0.0, 1, -num)
+        self.joined.clear()
+        self.pause_s = 0.0
 
     def _leave(self, row: int, now_s: float) -> None:
         self.peak_blocks -= self.row_blocks[row]

@@ -6,7 +6,7 @@ from serving.sim.cost_model import CostModel
 
 
 class StepTimes:
-    """Times of the batches with at most `tokens_max` new tokens and `sequences_max` sequences.
+    """Times of batches with at most `sequences_max` sequences.
 
     Pure decode of b sequences: `decode_s[b]` + `context_s` x context, plus `decode_slope_s[b]` for
     each iteration before. With prefill chunks: `tokens_s[tokens]` + `sequences_s[sequences]` +
@@ -15,7 +15,7 @@ class StepTimes:
     promise.
 
     Sums for one prompt beside b decodes: `solo_s[b]` is its `sequences_s` + `mixed_s`. Where it
-    takes all that b decodes leave of `tokens_max` and has nothing cached yet, an iteration takes
+    takes all that b decodes leave of `token_budget` and has nothing cached yet, an iteration takes
     `full_s[b]` + `mixed_context_s[b]` x context, plus `full_slope_s[b]` for each one before.
     """
 
@@ -35,7 +35,7 @@ class StepTimes:
         "tokens_s",
     )
 
-    def __init__(self, cost_model: CostModel, *, tokens_max: int, sequences_max: int) -> None:
+    def __init__(self, cost_model: CostModel, *, token_budget: int, sequences_max: int) -> None:
         decodes = range(sequences_max + 1)
         lines = [cost_model.linear_decode(num, 0) for num in decodes]
         self.decode_s = [first_s for first_s, _ in lines]
@@ -50,12 +50,7 @@ class StepTimes:
             slope_s / max(num, 1) for num, slope_s in zip(decodes, self.mixed_slope_s, strict=True)
         ]
         ones = (1 + half) / 2 * self.chunk_s  # attention of a chunk of one token
-        most = max(tokens_max, sequences_max + 1)
-        self.tokens_s = [0.0] + [
-            cost_model.iteration_s(chunks=((num, 0),), num_decodes=0, context_sum=0)
-            - (num + half) * num / 2 * self.chunk_s
-            for num in range(1, most + 1)
-        ]
+        self.tokens_s = _TokenTimes(cost_model, half, self.chunk_s)
         self.sequences_s = [0.0] + [
             cost_model.iteration_s(chunks=((1, 0),) * num, num_decodes=0, context_sum=0)
             - self.tokens_s[num]
@@ -70,7 +65,7 @@ class StepTimes:
             for num in decodes
         ]
         self.solo_s = [self.sequences_s[num + 1] + self.mixed_s[num] for num in decodes]
-        chunks = [max(tokens_max - num, 0) for num in decodes]
+        chunks = [max(token_budget - num, 0) for num in decodes]
         self.full_s = [
             self.tokens_s[num + chunk]
             + self.solo_s[num]
@@ -81,3 +76,20 @@ class StepTimes:
             self.mixed_slope_s[num] + (chunk + half) * chunk * self.chunk_s
             for num, chunk in zip(decodes, chunks, strict=True)
         ]
+
+
+class _TokenTimes(dict[int, float]):
+    """Seconds by number of new tokens, worked out when first asked for; 0 for none."""
+
+    __slots__ = ("_chunk_s", "_cost_model", "_half_tokens")
+
+    def __init__(self, cost_model: CostModel, half_tokens: float, chunk_s: float) -> None:
+        super().__init__({0: 0.0})
+        self._cost_model = cost_model
+        self._half_tokens = half_tokens
+        self._chunk_s = chunk_s
+
+    def __missing__(self, num: int) -> float:
+        whole_s = self._cost_model.iteration_s(chunks=((num, 0),), num_decodes=0, context_sum=0)
+        seconds = self[num] = whole_s - (num + self._half_tokens) * num / 2 * self._chunk_s
+        return seconds

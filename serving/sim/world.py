@@ -14,9 +14,14 @@ from serving.policies import BATCH_POLICIES, batch_policy, dispatch_policy
 from serving.policies.chunked_prefill import ChunkedPrefill
 from serving.policies.dispatch import PrefixAware
 from serving.policies.dispatch_index import dispatch_index
+from serving.policies.fcfs import PrefillFirst
+from serving.policies.protocols import BatchPolicy
 from serving.sim.cluster import Cluster
 from serving.sim.cost_model import CostModel
 from serving.sim.express import ExpressFleet
+from serving.sim.express_chunked import ChunkedLane
+from serving.sim.express_lane import Lane
+from serving.sim.express_prefill_first import PrefillFirstLane
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
 from serving.sim.outcomes import Arrivals, Look, Outcomes, Totals
@@ -27,6 +32,10 @@ from serving.state import InstanceConfig, Prefix
 from serving.workload import RequestTable
 
 INSTANCES_MAX = 100_000
+LANES: dict[type[BatchPolicy], type[Lane]] = {
+    ChunkedPrefill: ChunkedLane,
+    PrefillFirst: PrefillFirstLane,
+}
 
 
 class Mode(StrEnum):
@@ -140,10 +149,8 @@ def make_world(
     """The fastest fleet that the policies allow."""
     cost_model = fleet.cost_model()
     config = fleet.instance_config(cost_model)
-    batch = batch_policy(
-        policies.batch,
-        token_budget=policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget,
-    )
+    token_budget = policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget
+    batch = batch_policy(policies.batch, token_budget=token_budget)
     dispatch = dispatch_policy(policies.dispatch)
     if isinstance(dispatch, PrefixAware):
         dispatch = PrefixAware(tokens_max=config.num_blocks * config.block_tokens)
@@ -155,15 +162,15 @@ def make_world(
     )
     index = dispatch_index(dispatch, fleet.num_instances)
     fits = mode is Mode.EXPRESS and not fleet.prefix_cache  # a fused loop knows no cache
-    if fits and type(batch) is ChunkedPrefill and index is not None:
-        times = StepTimes(
-            cost_model, tokens_max=batch.token_budget, sequences_max=config.sequences_max
-        )
+    lane_type = LANES.get(type(batch))
+    if fits and lane_type is not None and index is not None:
+        times = StepTimes(cost_model, token_budget=token_budget, sequences_max=config.sequences_max)
         return ExpressFleet(
             fleet.num_instances,
+            lane_type,
             config=config,
             times=times,
-            token_budget=batch.token_budget,
+            token_budget=token_budget,
             index=index,
             arrivals=arrivals,
             tbt=tbt,

@@ -16,6 +16,7 @@ from serving.sim.kernel import Kernel, stream
 from serving.sim.outcomes import Arrivals
 from serving.sim.run import TBT_BOUNDS_S
 from serving.sim.step_times import StepTimes
+from serving.sim.world import LANES
 from serving.state import InstanceConfig
 
 COST_MODEL = CostModel.of(gpu="A100", model="llama-2-7b")
@@ -31,15 +32,26 @@ def arrivals(seed: int, num: int, gap_s: float, tokens: int) -> Arrivals:
     return Arrivals(np.cumsum(gaps).tolist(), prompts.tolist(), outputs.tolist())
 
 
-def both(sent: Arrivals, *, num: int, budget: int, dispatch: str, segments: bool, **sizes: int):
+def both(
+    sent: Arrivals,
+    *,
+    num: int,
+    budget: int,
+    dispatch: str,
+    segments: bool,
+    batch: str = "chunked-prefill",
+    **sizes: int,
+):
     """The same requests through an express fleet and through the reference."""
     config = InstanceConfig(**{"num_blocks": 300, "sequences_max": 12, **sizes})
     policy = dispatch_policy(dispatch)
+    rules = batch_policy(batch, token_budget=budget)
     fast_tbt, tbt = Histogram(TBT_BOUNDS_S), Histogram(TBT_BOUNDS_S)
     fast = ExpressFleet(
         num,
+        LANES[type(rules)],
         config=config,
-        times=StepTimes(COST_MODEL, tokens_max=budget, sequences_max=config.sequences_max),
+        times=StepTimes(COST_MODEL, token_budget=budget, sequences_max=config.sequences_max),
         token_budget=budget,
         index=dispatch_index(policy, num),
         arrivals=sent,
@@ -51,7 +63,7 @@ def both(sent: Arrivals, *, num: int, budget: int, dispatch: str, segments: bool
             kernel,
             f"i{rank}",
             config=config,
-            policy=batch_policy("chunked-prefill", token_budget=budget),
+            policy=rules,
             cost_model=COST_MODEL,
             meters=EngineMeters(inter_token_latency=tbt),
             segments=segments,
@@ -84,10 +96,11 @@ def assert_same(fast, plain, fast_tbt, tbt) -> None:
     assert fast.look().kv_ratios == [0.0] * len(fast.lanes)
 
 
+@pytest.mark.parametrize("batch", ["chunked-prefill", "prefill-first"])
 @pytest.mark.parametrize("dispatch", ["least-loaded", "round-robin"])
-def test_an_express_fleet_gives_the_times_of_the_reference(dispatch) -> None:
+def test_an_express_fleet_gives_the_times_of_the_reference(dispatch, batch) -> None:
     sent = arrivals(1, 60, gap_s=0.02, tokens=400)
-    found = both(sent, num=2, budget=256, dispatch=dispatch, segments=False)
+    found = both(sent, num=2, budget=256, dispatch=dispatch, batch=batch, segments=False)
     assert_same(*found)
     assert found[0].totals().num_preemptions > 0
 
@@ -103,8 +116,9 @@ def test_a_short_queue_refuses_the_same_requests() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch", ["chunked-prefill", "prefill-first"])
 @pytest.mark.parametrize("seed", range(50))
-def test_random_fleets_agree_with_one_event_per_iteration(seed) -> None:
+def test_random_fleets_agree_with_one_event_per_iteration(seed, batch) -> None:
     rng = stream(seed, "sizes")
     tokens = int(rng.choice([60, 300, 900]))
     sent = arrivals(seed, 150, gap_s=float(rng.choice([0.01, 0.05, 0.3])), tokens=tokens)
@@ -113,6 +127,7 @@ def test_random_fleets_agree_with_one_event_per_iteration(seed) -> None:
         num=int(rng.integers(1, 4)),
         budget=int(rng.choice([4, 16, 64, 256, 512, 2048])),
         dispatch=str(rng.choice(["least-loaded", "round-robin"])),
+        batch=batch,
         segments=False,
         num_blocks=int(rng.choice([120, 300, 3000])),
         sequences_max=int(rng.choice([1, 4, 12, 64])),
@@ -123,7 +138,7 @@ def test_random_fleets_agree_with_one_event_per_iteration(seed) -> None:
 
 
 def test_step_times_are_those_of_the_cost_model() -> None:
-    times = StepTimes(COST_MODEL, tokens_max=300, sequences_max=40)
+    times = StepTimes(COST_MODEL, token_budget=300, sequences_max=40)
     half = times.half_tokens
     for num_decodes, context, chunks in (
         (0, 0, [(256, 512)]),
