@@ -33,9 +33,20 @@ Model = Annotated[str, _option(FLEET, "Model of all instances.")]
 Instances = Annotated[int, _option(FLEET, "Number of instances.")]
 Tp = Annotated[int, _option(FLEET, "GPUs per instance.")]
 Sequences = Annotated[int, _option(FLEET, "Most sequences in a batch.")]
+PrefixCache = Annotated[
+    bool,
+    _option(
+        FLEET,
+        "Instances keep the KV of prompts for later ones that begin alike; needs a trace with "
+        "prefix ids (mooncake, bailian) or generated traffic. Runs once more without.",
+        "--prefix-cache",
+    ),
+]
 Policy = Annotated[str, _option(POLICY, "Batch policy: chunked-prefill, fcfs.")]
 Chunk = Annotated[int, _option(POLICY, "Tokens per iteration; 0 = the policy's own.")]
-Dispatch = Annotated[str, _option(POLICY, "Dispatch policy: least-loaded, round-robin.")]
+Dispatch = Annotated[
+    str, _option(POLICY, "Dispatch policy: least-loaded, prefix-aware, round-robin.")
+]
 Compare = Annotated[
     str,
     _option(
@@ -68,6 +79,7 @@ def simulate(
     instances: Instances = 4,
     tp: Tp = 1,
     sequences: Sequences = 128,
+    prefix_cache: PrefixCache = False,
     policy: Policy = "chunked-prefill",
     chunk: Chunk = 0,
     dispatch: Dispatch = "least-loaded",
@@ -87,6 +99,9 @@ def simulate(
     --instances 16 --tokens-max 4096 --rate 48 --compare fcfs,chunked-prefill --out out/serving`
 
     Highest rate within limits: `midwatch serving simulate --capacity --slo-ttft 1 --slo-tpot .05`
+
+    What prefix caches are worth: `midwatch serving simulate --trace conversation_trace.jsonl
+    --gpu h100 --instances 16 --prefix-cache --compare round-robin,least-loaded,prefix-aware`
     """
     from ops.commands.serving_simulate_run import Asked, run_simulate
 
@@ -94,8 +109,9 @@ def simulate(
         Asked(
             trace=trace, trace_format=trace_format, rate_rps=rate, load=load, duration_s=duration,
             tokens_max=tokens_max, skip_bad_rows=skip_bad_rows, seed=seed, gpu=gpu, model=model,
-            instances=instances, tp=tp, sequences=sequences, policy=policy, chunk=chunk,
-            dispatch=dispatch, compare=compare, slo_ttft_s=slo_ttft, slo_tpot_s=slo_tpot,
-            slo_target=slo_target, capacity=capacity, as_json=as_json, out=out,
+            instances=instances, tp=tp, sequences=sequences, prefix_cache=prefix_cache,
+            policy=policy, chunk=chunk, dispatch=dispatch, compare=compare,
+            slo_ttft_s=slo_ttft, slo_tpot_s=slo_tpot, slo_target=slo_target,
+            capacity=capacity, as_json=as_json, out=out,
         )
     )  # fmt: skip

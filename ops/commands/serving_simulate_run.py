@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ops.clock import cpu_s
 from ops.commands.options import OURS
+from ops.commands.serving_runs import Done, Runner
 from ops.commands.serving_traffic import Traffic, read_traffic
-from ops.commands.serving_variants import labels_of, parse_policies, parse_variants
+from ops.commands.serving_variants import check_caches, parse_policies, parse_variants
 from ops.replay.provenance import commit, versions
+from ops.reports.serving_cache import cache_rows
 from ops.reports.serving_page import ServingRun, figure_rows, render_serving
 from serving.errors import ConfigError
-from serving.sim.capacity import Capacity, Trial, find_capacity
 from serving.sim.data_sheets import DATA_SHEETS
 from serving.sim.profile_files import shipped_profiles
 from serving.sim.profiles import GPUS
-from serving.sim.report import SimReport
-from serving.sim.run import simulate
-from serving.sim.world import FleetConfig, Policies
+from serving.sim.world import FleetConfig
 from serving.state import Slo
 
 
@@ -49,6 +42,7 @@ class Asked:
     instances: int
     tp: int
     sequences: int
+    prefix_cache: bool
     policy: str
     chunk: int
     dispatch: str
@@ -61,25 +55,6 @@ class Asked:
     out: Path | None
 
 
-@dataclass(slots=True, kw_only=True)
-class Done:
-    """What was simulated, in the order of the variants."""
-
-    reports: list[SimReport] = field(default_factory=list)
-    capacities: list[Capacity] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)  # per report
-    complete: bool = True
-
-    @property
-    def figures(self) -> list[dict[str, Any]]:
-        """Figures of each report, with its speed."""
-        rows = [report.figures() for report in self.reports]
-        for row, spent_s in zip(rows, self.cpu_s, strict=True):
-            row["cpu_s"] = spent_s
-            row["requests_per_cpu_s"] = row["requests"] / max(spent_s, 1e-9)
-        return rows
-
-
 def run_simulate(asked: Asked) -> None:
     """Run and print. Exit code 1 when no variant meets the SLO, 2 on wrong use, 130 interrupted."""
     console = Console(stderr=True)
@@ -88,6 +63,7 @@ def run_simulate(asked: Asked) -> None:
         fleet = _fleet(asked)
         base = parse_policies(batch=asked.policy, dispatch=asked.dispatch, token_budget=asked.chunk)
         variants = parse_variants(asked.compare, base)
+        check_caches(variants, prefix_cache=asked.prefix_cache)
         console.print(f"seed {asked.seed}: reading or generating the traffic")
         traffic = read_traffic(
             trace=asked.trace, trace_format=asked.trace_format, rate_rps=asked.rate_rps,
@@ -96,7 +72,10 @@ def run_simulate(asked: Asked) -> None:
         )  # fmt: skip
         for note in traffic.notes:
             console.print(f"note: {note}")
-        done = _simulate(console, traffic, fleet, variants, slo, asked)
+        runner = Runner(
+            console=console, requests=traffic.requests, fleet=fleet, slo=slo, seed=asked.seed
+        )
+        done = runner.run(variants, capacity=asked.capacity)
         if asked.out is not None and done.reports:
             _write(asked.out, asked, traffic, fleet, done)
     except OURS as error:
@@ -127,68 +106,12 @@ def _fleet(asked: Asked) -> FleetConfig:
         model=asked.model.lower(),
         tp_degree=asked.tp,
         sequences_max=asked.sequences,
+        prefix_cache=asked.prefix_cache,
     )
     fleet.instance_config(fleet.cost_model())
     if asked.seed < 0:
         raise ConfigError(f"--seed {asked.seed}: expected 0 or more")
     return fleet
-
-
-def _simulate(
-    console: Console,
-    traffic: Traffic,
-    fleet: FleetConfig,
-    variants: Sequence[Policies],
-    slo: Slo,
-    asked: Asked,
-) -> Done:
-    """Each variant on the same requests; with --capacity the search first, then its best rate."""
-    done = Done()
-    for policies, label in zip(variants, labels_of(variants), strict=True):
-        requests = traffic.requests
-        try:
-            if asked.capacity:
-                with _progress(console, f"searching {label}") as tell:
-                    found = find_capacity(
-                        requests, fleet, policies, asked.seed, slo=slo, progress=_trials(tell)
-                    )
-                done.capacities.append(replace(found, label=label))
-            with _progress(console, label) as tell:
-                start_s = cpu_s()
-                report = simulate(requests, fleet, policies, asked.seed, slo=slo, progress=tell)
-                spent_s = cpu_s() - start_s
-        except KeyboardInterrupt:
-            done.complete = False
-            break
-        done.reports.append(replace(report, label=label))
-        done.cpu_s.append(spent_s)
-        if not report.complete:
-            done.complete = False
-            break
-    if not done.reports:
-        raise KeyboardInterrupt
-    return done
-
-
-def _trials(tell: Callable[[float], None]) -> Callable[[Trial], None]:
-    """Progress of a search: about nine trials bracket and bisect to 2 %."""
-    tried: list[Trial] = []
-
-    def one_more(trial: Trial) -> None:
-        tried.append(trial)
-        tell(min(len(tried) / 9, 0.99))
-
-    return one_more
-
-
-@contextmanager
-def _progress(console: Console, name: str) -> Iterator[Callable[[float], None]]:
-    with Progress(
-        TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(), console=console, disable=not sys.stderr.isatty(), transient=True,
-    ) as bar:  # fmt: skip
-        shown = bar.add_task(name, total=1.0)
-        yield lambda share: bar.update(shown, completed=share)
 
 
 def _write(out: Path, asked: Asked, traffic: Traffic, fleet: FleetConfig, done: Done) -> None:
@@ -199,6 +122,8 @@ def _write(out: Path, asked: Asked, traffic: Traffic, fleet: FleetConfig, done: 
             fleet=_fleet_text(fleet),
             traffic=traffic.text,
             reports=done.reports,
+            uncached=done.uncached,
+            reuse_ratio=traffic.reuse_ratio,
             capacities=done.capacities,
             facts=[
                 ("Requests", traffic.text),
@@ -223,6 +148,7 @@ def _json(asked: Asked, traffic: Traffic, fleet: str, done: Done, made: dict[str
             "traffic": traffic.text,
             "notes": traffic.notes,
             "complete": done.complete,
+            "reuse_ratio": traffic.reuse_ratio,
             "runs": done.figures,
             "capacities": [asdict(item) for item in done.capacities],
         },
@@ -259,7 +185,11 @@ def _command(asked: Asked) -> str:
         ("--slo-target", asked.slo_target),
     ]
     words = [f"{name} {value}" for name, value in pairs if value is not None]
-    flags = [("--skip-bad-rows", asked.skip_bad_rows), ("--capacity", asked.capacity)]
+    flags = [
+        ("--prefix-cache", asked.prefix_cache),
+        ("--skip-bad-rows", asked.skip_bad_rows),
+        ("--capacity", asked.capacity),
+    ]
     words += [name for name, is_set in flags if is_set]
     return " ".join(["midwatch serving simulate", *words])
 
@@ -275,7 +205,7 @@ def _print(asked: Asked, traffic: Traffic, fleet: str, done: Done) -> None:
     table.add_column("simulated", no_wrap=True)
     for report in done.reports:
         table.add_column(report.label, justify="right")
-    rows = figure_rows(figures)
+    rows = figure_rows(figures) + cache_rows(figures)
     rows.append(("Requests per CPU s", [f"{f['requests_per_cpu_s']:,.0f}" for f in figures]))
     for name, cells in rows:
         table.add_row(name, *cells)

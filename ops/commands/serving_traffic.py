@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,15 @@ from serving.errors import ConfigError
 from serving.sim.capacity import saturated_rps
 from serving.sim.run import playable
 from serving.sim.world import FleetConfig, Policies
-from serving.workload import RequestTable, cut, generate, read_trace, to_rate
+from serving.workload import (
+    RequestTable,
+    cut,
+    generate,
+    read_trace,
+    replay_reuse,
+    to_rate,
+    with_session_prefixes,
+)
 from serving.workload.replay import mean_rate_rps
 
 GENERATED = "generated"
@@ -26,6 +35,7 @@ class Traffic:
     requests: RequestTable
     text: str
     notes: list[str]
+    reuse_ratio: float  # prompt tokens found if one cache kept all; NaN without prefix caches
 
 
 def read_traffic(
@@ -43,17 +53,22 @@ def read_traffic(
 ) -> Traffic:
     """Read or generate, leave out what cannot run, stretch to the rate, cut.
 
+    A load is measured without prefix caches, so that it means the same with and without.
+
     Raises:
         ConfigError: values outside their domains, or nothing is left to simulate.
         TraceFormatError: the file cannot be used.
     """
     _check(rate_rps, load, duration_s, tokens_max)
     notes: list[str] = []
+    plain = replace(fleet, prefix_cache=False)
     if trace == GENERATED:
         if rate_rps is None:
             sample = playable(_generate(seed, SAMPLE_REQUESTS, 1.0), tokens_max=tokens_max)
-            rate_rps = _load_rate(sample, load or LOAD, fleet, policies, seed, notes)
+            rate_rps = _load_rate(sample, load or LOAD, plain, policies, seed, notes)
         table = playable(_generate(seed, duration_s or DURATION_S, rate_rps), tokens_max=tokens_max)
+        if fleet.prefix_cache:
+            table = with_session_prefixes(table)
         name = f"generated chat, seed {seed}"
     else:
         table, report = read_trace(
@@ -66,7 +81,7 @@ def read_traffic(
         if len(table) < num_rows:
             notes.append(f"{num_rows - len(table)} of {num_rows} rows left out: no tokens, or more")
         if load is not None:
-            rate_rps = _load_rate(table, load, fleet, policies, seed, notes)
+            rate_rps = _load_rate(table, load, plain, policies, seed, notes)
         if rate_rps is not None:
             table = to_rate(table, rate_rps)
         table = replace(table, arrival_s=table.arrival_s - table.arrival_s[:1])
@@ -77,8 +92,22 @@ def read_traffic(
         raise ConfigError(
             f"{name}: {len(table)} requests are left; take a longer --duration or other limits"
         )
+    reuse_ratio = _reuse_ratio(table, name, notes) if fleet.prefix_cache else math.nan
     text = f"{name}: {len(table):,} requests at {mean_rate_rps(table):.3g}/s"
-    return Traffic(requests=table, text=text, notes=notes)
+    return Traffic(requests=table, text=text, notes=notes, reuse_ratio=reuse_ratio)
+
+
+def _reuse_ratio(table: RequestTable, name: str, notes: list[str]) -> float:
+    if not table.prefix_block_tokens:
+        raise ConfigError(
+            f"--prefix-cache: {name} has no prefix ids, so no prompt is known to begin like "
+            "another and nothing can be reused; take a mooncake or bailian trace or generated "
+            "traffic, or leave --prefix-cache out"
+        )
+    ratio = replay_reuse(table).token_hit_ratio
+    if ratio == 0.0:
+        notes.append("no prompt begins like an earlier one: prefix caches find nothing here")
+    return ratio
 
 
 def _generate(seed: int, duration_s: float, rate_rps: float) -> RequestTable:

@@ -56,11 +56,28 @@ def parse_variants(text: str, base: Policies) -> list[Policies]:
     return variants
 
 
+def check_caches(variants: Sequence[Policies], *, prefix_cache: bool) -> None:
+    """Refuse dispatch by prefix where no instance keeps any.
+
+    Raises:
+        ConfigError: such a variant.
+    """
+    if not prefix_cache and any(variant.dispatch == "prefix-aware" for variant in variants):
+        raise ConfigError(
+            "dispatch prefix-aware sends a prompt to where its beginning is cached, but without "
+            "--prefix-cache the instances keep nothing; add it, or take least-loaded"
+        )
+
+
 def labels_of(variants: Sequence[Policies]) -> list[str]:
     """How to call them: what they have in common is left out."""
-    if len({variant.dispatch for variant in variants}) > 1 or len(variants) == 1:
+    if len(variants) == 1:
         return [variant.label for variant in variants]
-    return [variant.label.removesuffix(f", {variant.dispatch}") for variant in variants]
+    if len({(variant.batch, variant.token_budget) for variant in variants}) == 1:
+        return [variant.dispatch for variant in variants]
+    if len({variant.dispatch for variant in variants}) == 1:
+        return [variant.label.removesuffix(f", {variant.dispatch}") for variant in variants]
+    return [variant.label for variant in variants]
 
 
 def _variant(item: str, base: Policies) -> Policies:

@@ -136,8 +136,13 @@ class SpanAxis:
         return svg.plot("Axis of durations", 24, *labels)
 
 
-def spreads(reports: Sequence[SimReport]) -> tuple[SpanAxis, list[Row]]:
-    """The axis of durations, and a row each with the distribution of TTFT, TPOT and TBT."""
+def spreads(
+    reports: Sequence[SimReport], others: Sequence[SimReport] = ()
+) -> tuple[SpanAxis, list[Row]]:
+    """The axis of durations, and a row each with the distribution of TTFT, TPOT and TBT.
+
+    The axis is wide enough for the TTFT of `others` too.
+    """
     slo = reports[0].slo
     found = [
         ("TTFT", "of requests", [cdf(r.ttft_s) for r in reports], slo.ttft_s),
@@ -145,8 +150,9 @@ def spreads(reports: Sequence[SimReport]) -> tuple[SpanAxis, list[Row]]:
         ("TBT", "of token gaps", [_gaps(r) for r in reports], math.nan),
     ]
     ends = [span for *_, lines, _ in found for spans, _ in lines for span in spans[[0, -1]]]
+    ends += [span for other in others for span in cdf(other.ttft_s)[0][[0, -1]]]
     axis = SpanAxis(min(ends, default=0.01), max(ends, default=1.0))
-    return axis, [_spread_row(*item, axis=axis) for item in found]
+    return axis, [spread_row(*item, axis=axis) for item in found]
 
 
 def cdf(values: Floats) -> tuple[Floats, Floats]:
@@ -168,7 +174,7 @@ def _gaps(report: SimReport) -> tuple[Floats, Floats]:
     return np.array(report.tbt.bounds)[chosen], np.cumsum(counts)[chosen] / total
 
 
-def _spread_row(
+def spread_row(
     name: str,
     what: str,
     lines: Sequence[tuple[Floats, Floats]],
@@ -176,6 +182,7 @@ def _spread_row(
     *,
     axis: SpanAxis,
 ) -> Row:
+    """Distributions (value, share at or under it), one line each; a limit unless it is NaN."""
     parts = [svg.line(axis.at(t), 0, axis.at(t), HEIGHT, "gl") for t in axis.ticks()]
     parts += [svg.line(0, y, 100, y, "gl") for y in (0, HEIGHT / 2)]
     parts.append(svg.line(0, HEIGHT, 100, HEIGHT, "ax"))

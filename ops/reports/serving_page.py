@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ops.reports import serving_figures, svg, words
+from ops.reports import serving_cache, serving_figures, svg, words
 from ops.reports.lanes import Row
 from ops.reports.page import environment, hashed, read_asset
 from ops.reports.parts import Command
@@ -27,22 +27,34 @@ class ServingRun:
     fleet: str
     traffic: str
     reports: Sequence[SimReport]
+    uncached: Sequence[SimReport]  # the same without prefix caches; empty if there are none
+    reuse_ratio: float  # prompt tokens found if one cache kept all; NaN without prefix caches
     capacities: Sequence[Capacity]
     facts: Sequence[tuple[str, str]]
     banners: Sequence[str]
     command: str
+
+    @property
+    def figures(self) -> list[dict[str, Any]]:
+        """Figures of each report, with those of its run without prefix caches."""
+        uncached: list[dict[str, Any] | None] = [report.figures() for report in self.uncached]
+        uncached += [None] * (len(self.reports) - len(uncached))
+        return [
+            {**report.figures(), "without_prefix_cache": other}
+            for report, other in zip(self.reports, uncached, strict=True)
+        ]
 
 
 def render_serving(run: ServingRun) -> str:
     """The whole page."""
     style = f"{read_asset('style.css')}\n{read_asset('serving.css')}"
     script = read_asset("script.js")
-    reports = run.reports
+    reports, figures = run.reports, run.figures
     time_axis: svg.TimeAxis | None = None
     over_time: list[Row] = []
     if all(report.duration_s > 0.0 for report in reports):
         time_axis, over_time = serving_figures.over_time(reports)
-    span_axis, spreads = serving_figures.spreads(reports)
+    span_axis, spreads = serving_figures.spreads(reports, run.uncached)
     page: str = (
         environment()
         .get_template("serving.html.j2")
@@ -53,7 +65,12 @@ def render_serving(run: ServingRun) -> str:
             seed=reports[0].seed,
             banners=run.banners,
             variants=[(_sign(index), report.label) for index, report in enumerate(reports)],
-            table=figure_rows([report.figures() for report in reports]),
+            table=figure_rows(figures),
+            cache_table=serving_cache.cache_rows(figures),
+            cache_lead=serving_cache.lead(run.reuse_ratio),
+            instance_axis=serving_cache.axis_of_instances(),
+            by_instance=serving_cache.instance_rows(reports),
+            ttft_spreads=serving_cache.ttft_rows(reports, run.uncached, span_axis),
             time_axis=svg.time_axis(time_axis, serving_figures.ELAPSED, []) if time_axis else "",
             over_time=over_time,
             span_axis=span_axis.drawn(),

@@ -20,10 +20,11 @@ class CachingPool(BlockPool):
     that compute the same block at the same time keep a copy each and one of them is cached.
     """
 
-    __slots__ = ("_block_of", "_idle", "_key_of")
+    __slots__ = ("_block_of", "_idle", "_key_of", "num_evicted")
 
     def __init__(self, num_blocks: int) -> None:
         super().__init__(num_blocks)
+        self.num_evicted = 0  # cached blocks that gave way to somebody's need, since the start
         self._block_of: dict[int, int] = {}  # key -> block
         self._key_of: dict[int, int] = {}  # its inverse
         self._idle: OrderedDict[int, None] = OrderedDict()  # least recently used first
@@ -135,6 +136,7 @@ class CachingPool(BlockPool):
         num_missing = num + self.num_owed + self.num_lost - len(self._free)
         while num_missing > 0 and self._idle:
             self._forget(self._idle.popitem(last=False)[0])
+            self.num_evicted += 1
             num_missing -= 1
 
     def _forget(self, block_id: int) -> None:

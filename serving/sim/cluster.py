@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from serving.kvcache import CachingPool
 from serving.policies.dispatch_index import NOBODY, dispatch_index
 from serving.policies.protocols import DispatchPolicy
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
-from serving.sim.outcomes import NO_RANK, Arrivals, Look, Outcome, Outcomes, Totals
+from serving.sim.outcomes import NO_RANK, Arrivals, CacheCounts, Look, Outcome, Outcomes, Totals
 from serving.state import FinishReason, Request
 
 _OUTCOMES = {
@@ -89,8 +90,7 @@ class Cluster:
             num_iterations=sum(m.iterations for m in meters),
             num_preemptions=sum(i.instance.num_preemptions for i in self.instances),
             num_events=self._kernel.num_events,
-            num_queried_tokens=sum(m.prefix_cache_queries for m in meters),
-            num_hit_tokens=sum(m.prefix_cache_hits for m in meters),
+            caches=tuple(filter(None, map(_cache_counts, self.instances))),
         )
 
     def abort(self, row: int) -> bool:
@@ -152,6 +152,17 @@ class Cluster:
         if not self._open:
             return NOBODY
         return self._ranks[self._dispatch.choose(self._open, request).instance_id]
+
+
+def _cache_counts(instance: SimInstance) -> CacheCounts | None:
+    pool, meters = instance.instance.pool, instance.meters
+    if not isinstance(pool, CachingPool):
+        return None
+    return CacheCounts(
+        num_queried_tokens=meters.prefix_cache_queries,
+        num_hit_tokens=meters.prefix_cache_hits,
+        num_evicted_tokens=pool.num_evicted * instance.instance.block_tokens,
+    )
 
 
 class _Live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -67,12 +67,36 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCounts:
+    """What one prefix cache did, or several together."""
+
+    num_queried_tokens: int  # prompt tokens of the requests that began to run
+    num_hit_tokens: int  # of these, found
+    num_evicted_tokens: int  # cached tokens that gave way to somebody's need
+
+    @property
+    def hit_ratio(self) -> float:
+        """Found over looked up; NaN when nothing was looked up."""
+        num = self.num_queried_tokens
+        return self.num_hit_tokens / num if num else math.nan
+
+    @classmethod
+    def together(cls, caches: Iterable[CacheCounts]) -> CacheCounts:
+        """The sums of several."""
+        caches = list(caches)
+        return cls(
+            num_queried_tokens=sum(c.num_queried_tokens for c in caches),
+            num_hit_tokens=sum(c.num_hit_tokens for c in caches),
+            num_evicted_tokens=sum(c.num_evicted_tokens for c in caches),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """Work done from the start to one moment, over all instances."""
 
     busy_s: float
     num_iterations: int
     num_preemptions: int
-    num_queried_tokens: int = 0  # prompt tokens looked up in prefix caches
-    num_hit_tokens: int = 0  # of these, found
     num_events: int
+    caches: tuple[CacheCounts, ...] = ()  # by instance; empty without prefix caches

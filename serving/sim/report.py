@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.metrics import Histogram
-from serving.sim.outcomes import Outcome
+from serving.sim.outcomes import CacheCounts, Outcome
 from serving.state import Slo
 
 Floats = NDArray[np.float64]
@@ -51,6 +51,7 @@ class SimReport:
     tbt: Histogram
     busy_ratio: float  # time in iterations up to the last arrival, mean over instances
     preemptions: int
+    caches: tuple[CacheCounts, ...]  # prefix cache of each instance; empty = they have none
     iterations: int
     events: int
     timeline: Timeline
@@ -81,6 +82,26 @@ class SimReport:
         if not self.complete:
             counted -= int(np.count_nonzero(self.outcome == Outcome.OPEN))
         return float(np.count_nonzero(self.good)) / counted if counted else math.nan
+
+    @property
+    def prefilled_tokens(self) -> NDArray[np.int64]:
+        """Prompt tokens that each instance was given and had to compute, [instances].
+
+        A recompute after a preemption is not counted again; prompts in queues are counted.
+        """
+        sent = self.rank >= 0
+        tokens = np.bincount(
+            self.rank[sent], weights=self.num_prompt_tokens[sent], minlength=self.num_instances
+        ).astype(np.int64)
+        if self.caches:
+            tokens -= np.array([cache.num_hit_tokens for cache in self.caches])
+        return tokens
+
+    @property
+    def prefill_imbalance_ratio(self) -> float:
+        """Prompt tokens that the busiest instance computes, over the mean; NaN without any."""
+        tokens = self.prefilled_tokens
+        return float(tokens.max() / tokens.mean()) if tokens.any() else math.nan
 
     def figures(self) -> dict[str, Any]:
         """The figures that are printed, by name; units are in the names."""
@@ -115,9 +136,24 @@ class SimReport:
             "kv_ratio_max": float(np.max(self.timeline.kv_ratio_max, initial=0.0)),
             "waiting_max": int(np.max(self.timeline.waiting, initial=0)),
             "preemptions": self.preemptions,
+            "prefill_imbalance_ratio": self.prefill_imbalance_ratio,
+            "prefix_cache": _cache_figures(self.caches) if self.caches else None,
             "iterations": self.iterations,
             "events": self.events,
         }
+
+
+def _cache_figures(caches: Sequence[CacheCounts]) -> dict[str, Any]:
+    def counts(cache: CacheCounts) -> dict[str, Any]:
+        return {
+            "hit_ratio": cache.hit_ratio,
+            "queried_tokens": cache.num_queried_tokens,
+            "hit_tokens": cache.num_hit_tokens,
+            "evicted_tokens": cache.num_evicted_tokens,
+        }
+
+    total = counts(CacheCounts.together(caches))
+    return {**total, "instances": [counts(cache) for cache in caches]}
 
 
 def percentiles(values: Floats) -> Mapping[str, float]:

@@ -166,6 +166,7 @@ class _Run:
             tbt=self.tbt,
             busy_ratio=busy_s / (fleet.num_instances * duration_s) if duration_s else 0.0,
             preemptions=totals.num_preemptions,
+            caches=totals.caches,
             iterations=totals.num_iterations,
             events=totals.num_events,
             timeline=Timeline(

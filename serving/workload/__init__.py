@@ -5,6 +5,7 @@ from __future__ import annotations
 from serving.workload.burstiness import generate
 from serving.workload.export import write_trace
 from serving.workload.formats import FORMATS, ReadReport, read_table, read_trace, write_csv
+from serving.workload.prefixes import with_session_prefixes
 from serving.workload.replay import cut, smear, to_rate
 from serving.workload.reuse import Reuse, replay_reuse
 from serving.workload.table import Kind, Origin, RequestTable, Status
@@ -24,6 +25,7 @@ __all__ = [
     "replay_reuse",
     "smear",
     "to_rate",
+    "with_session_prefixes",
     "write_csv",
     "write_trace",
 ]

@@ -95,6 +95,8 @@ def test_the_capacity_search_prints_rate_and_goodput(cli, trace, tmp_path) -> No
         (("--instances", "0"), "num_instances is 0"),
         (("--seed", "-1"), "--seed -1"),
         (("--tokens-max", "-5"), "--tokens-max is -5"),
+        (("--dispatch", "prefix-aware"), "without --prefix-cache the instances keep nothing"),
+        (("--compare", "fcfs,prefix-aware"), "without --prefix-cache the instances keep nothing"),
     ],
 )
 def test_wrong_use_is_told_in_one_sentence(cli, arguments, says) -> None:
@@ -103,3 +105,83 @@ def test_wrong_use_is_told_in_one_sentence(cli, arguments, says) -> None:
     plain = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", done.stderr))
     assert says in plain, done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.fixture(scope="module")
+def conversations(tmp_path_factory):
+    """A Mooncake file of sessions that grow: each turn begins with the one before."""
+    path = tmp_path_factory.mktemp("trace") / "sessions.jsonl"
+    rows = [
+        {
+            "timestamp": 250 * number,
+            "input_length": 512 * (1 + number // 10) + 100,
+            "output_length": 8,
+            "hash_ids": [
+                *(100 * (number % 10) + k for k in range(1 + number // 10)),
+                5000 + number,
+            ],
+        }
+        for number in range(60)
+    ]
+    path.write_text("".join(orjson.dumps(row).decode() + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+CACHED = ("--model", "llama-3.1-8b", "--instances", "2", "--prefix-cache")
+
+
+def test_prefix_caches_are_told_with_and_without(cli, conversations, tmp_path) -> None:
+    done = cli(
+        "serving", "simulate", "--trace", conversations, *CACHED, "--out", tmp_path,
+        "--compare", "round-robin,prefix-aware",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "Prefix hits, lowest" in done.stdout
+    assert "TTFT p99, no cache" in done.stdout
+    result = orjson.loads((tmp_path / "result.json").read_bytes())
+    turns, aware = (run["prefix_cache"] for run in result["runs"])
+    assert turns["queried_tokens"] == sum(i["queried_tokens"] for i in turns["instances"])
+    assert 0.0 < turns["hit_ratio"] <= aware["hit_ratio"] <= result["reuse_ratio"]
+    for run in result["runs"]:
+        without = run["without_prefix_cache"]
+        assert without["prefix_cache"] is None
+        assert without["requests"] == run["requests"]
+        assert run["ttft_s"]["mean"] < without["ttft_s"]["mean"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Prefix caches" in page
+    assert "--prefix-cache" in page
+
+
+def test_without_the_switch_nothing_is_said_of_caches(cli, conversations) -> None:
+    done = cli("serving", "simulate", "--trace", conversations, *CACHED[:4], "--json")
+    assert done.exit_code == 0, done.output
+    result = orjson.loads(done.stdout)
+    assert result["runs"][0]["prefix_cache"] is None
+    assert result["runs"][0]["without_prefix_cache"] is None
+    assert result["reuse_ratio"] is None
+
+
+def test_generated_conversations_share_their_beginning(cli) -> None:
+    done = cli("serving", "simulate", *CACHED, "--duration", 120, "--rate", 2, "--json")
+    assert done.exit_code == 0, done.output
+    assert orjson.loads(done.stdout)["runs"][0]["prefix_cache"]["hit_ratio"] > 0.01
+
+
+def test_prompts_that_never_begin_alike_are_noted(cli, tmp_path) -> None:
+    rows = '{"timestamp": %d, "input_length": 600, "output_length": 4, "hash_ids": [%d, %d]}\n'
+    path = tmp_path / "alone.jsonl"
+    path.write_text("".join(rows % (900 * k, 2 * k, 2 * k + 1) for k in range(9)))
+    done = cli("serving", "simulate", "--trace", path, *CACHED, "--json")
+    result = orjson.loads(done.stdout)
+    assert result["runs"][0]["prefix_cache"]["hit_ratio"] == 0.0
+    assert result["notes"] == [
+        "no prompt begins like an earlier one: prefix caches find nothing here"
+    ]
+
+
+def test_a_trace_without_prefix_ids_cannot_be_reused(cli, trace) -> None:
+    done = cli("serving", "simulate", "--trace", trace, "--prefix-cache")
+    assert done.exit_code == 2
+    plain = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", " ", done.stderr))
+    assert "trace.csv has no prefix ids" in plain
+    assert "nothing can be reused" in plain

@@ -11,7 +11,7 @@ from serving.sim.cluster import Cluster
 from serving.sim.cost_model import CostModel
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel, stream
-from serving.sim.outcomes import Arrivals, Outcome
+from serving.sim.outcomes import Arrivals, CacheCounts, Outcome
 from serving.state import InstanceConfig, Prefix
 
 COST_MODEL = CostModel.of(gpu="A100", model="llama-2-7b")
@@ -118,7 +118,7 @@ def assert_same_tokens(jumped: Cluster, plain: Cluster) -> None:
     one, other = jumped.totals(), plain.totals()
     assert one.num_preemptions == other.num_preemptions
     assert one.num_iterations == other.num_iterations
-    assert one.num_hit_tokens == other.num_hit_tokens
+    assert one.caches == other.caches
     assert one.num_events < other.num_events
 
 
@@ -130,7 +130,10 @@ def test_tokens_come_at_the_same_times_in_a_fleet_that_breaks() -> None:
 def test_tokens_come_at_the_same_times_in_a_fleet_that_caches_prompts() -> None:
     jumped, plain = (fleet(4, segments=s, num_requests=40, caching=True) for s in (True, False))
     assert_same_tokens(jumped, plain)
-    assert 0 < jumped.totals().num_hit_tokens < jumped.totals().num_queried_tokens
+    assert len(jumped.totals().caches) == len(jumped.instances)
+    together = CacheCounts.together(jumped.totals().caches)
+    assert 0 < together.num_hit_tokens < together.num_queried_tokens
+    assert together.num_evicted_tokens > 0
 
 
 @pytest.mark.slow

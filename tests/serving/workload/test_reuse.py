@@ -61,3 +61,18 @@ def test_a_trace_without_ids_or_a_cache_without_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 or None, got 0"):
         replay_reuse(table_of([[1]]), capacity_blocks=0)
     assert np.isnan(replay_reuse(table_of([])).hit_ratio)
+
+
+def test_as_an_engine_partial_blocks_and_the_last_token_are_never_found() -> None:
+    table = table_of([[1, 2], [1, 2], [1, 2, 3]])
+    table.num_prompt_tokens[2] = 11
+    assert replay_reuse(table).num_hits == 4
+    engine = replay_reuse(table, as_engine=True)
+    assert (engine.num_hits, engine.num_hit_tokens, engine.num_tokens) == (3, 12, 27)
+    assert engine.token_hit_ratio == pytest.approx(12 / 27)
+
+
+def test_as_an_engine_the_end_of_a_prompt_leaves_first() -> None:
+    table = table_of([[1, 2], [3], [1, 2], [4], [1, 2, 5]])
+    assert replay_reuse(table, capacity_blocks=2).num_hits == 0
+    assert replay_reuse(table, capacity_blocks=2, as_engine=True).num_hits == 2
