@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from serving.workload.burstiness import generate
 from serving.workload.export import write_trace
-from serving.workload.formats import FORMATS, ReadReport, read_table, read_trace, write_csv
+from serving.workload.formats import (
+    FORMATS,
+    ReadReport,
+    iter_trace,
+    read_table,
+    read_trace,
+    write_csv,
+)
 from serving.workload.prefixes import with_session_prefixes
 from serving.workload.replay import cut, smear, to_rate
 from serving.workload.reuse import Reuse, replay_reuse
@@ -20,6 +27,7 @@ __all__ = [
     "Status",
     "cut",
     "generate",
+    "iter_trace",
     "read_table",
     "read_trace",
     "replay_reuse",

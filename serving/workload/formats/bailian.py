@@ -9,6 +9,7 @@ Source: alibaba-edu/qwen-bailian-usagetraces-anon; arXiv 2506.02634 (ATC 2025).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class BailianReader:
             raise Unsure
         self._last_s = float(at_s[-1])
         columns = self._columns
-        columns.session.extend(map(self._session, chat.tolist(), parent.tolist()))
+        columns.session.extend(self._session_of(chat.tolist(), parent.tolist()))
         columns.arrival_s.grow(at_s)
         columns.prompt.grow(prompt)
         columns.output.grow(output)
@@ -96,7 +97,7 @@ class BailianReader:
         columns.output.append(output)
         columns.turn.append(turn)
         columns.kind.append(kind)
-        columns.session.append(self._session(chat, parent))
+        columns.session.extend(self._session_of((chat,), (parent,)))
         columns.prefix_ids.extend(ids)
         columns.prefix_counts.append(len(ids))
 
@@ -107,16 +108,20 @@ class BailianReader:
     def _kind_of(self, text: str) -> Kind:
         return Kind.IMAGE if parse_name(text, TYPE) == IMAGE_TYPE else self._kind
 
-    def _session(self, chat: int, parent: int) -> int:
-        sessions = self._sessions
-        session = sessions.get(parent, -1) if parent != ROOT else -1
-        if session < 0:
-            session = self._num_sessions
-            self._num_sessions += 1
-            if parent != ROOT:
-                sessions[parent] = session
-        sessions[chat] = session
-        return session
+    def _session_of(self, chats: Sequence[int], parents: Sequence[int]) -> list[int]:
+        """The session of each chat, in order; a loop, because a row may follow the one above."""
+        sessions, num_sessions, found = self._sessions, self._num_sessions, []
+        for chat, parent in zip(chats, parents, strict=True):
+            session = sessions.get(parent) if parent != ROOT else None
+            if session is None:
+                session = num_sessions
+                num_sessions += 1
+                if parent != ROOT:
+                    sessions[parent] = session
+            sessions[chat] = session
+            found.append(session)
+        self._num_sessions = num_sessions
+        return found
 
 
 def _text(row: dict[str, Any], name: str) -> str:

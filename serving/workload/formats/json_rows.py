@@ -38,9 +38,7 @@ class JsonTable:
         if (cells.last - first < num_fields).any():
             raise Unsure
         for k, (_, prefix) in enumerate(keys):
-            wanted = np.frombuffer(prefix, dtype=np.uint8)
-            places = cells.starts[first + k][:, None] + np.arange(len(prefix))
-            if (cells.text.bytes.take(places, mode="clip") != wanted).any():
+            if not cells.text.begins(cells.starts[first + k], prefix).all():
                 raise Unsure
         self._table = Table(cells, first)
         self._at = {name: k for k, (name, _) in enumerate(keys)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.errors import TraceFormatError
+from serving.errors import ConfigError, TraceFormatError
 from serving.workload.formats import (
     azure,
     bailian,
@@ -20,7 +20,7 @@ from serving.workload.formats import (
     requests_csv,
     servegen,
 )
-from serving.workload.formats.lines import count_lines, line_text, read_blocks
+from serving.workload.formats.lines import NEWLINE, count_lines, line_text, read_blocks
 from serving.workload.formats.numerals import Unsure
 from serving.workload.formats.rows import (
     BadRow,
@@ -76,77 +76,144 @@ def read_trace(
     Raises:
         TraceFormatError: whatever is wrong with the file; it names file, line, column, value.
     """
-    chosen, reader, blocks, first_row_no = _open(path, trace_format)
-    if chosen.rows_are != "requests":
-        raise TraceFormatError(
-            f"{path.name}: a file of the format {chosen.name!r} holds {chosen.rows_are}, not "
-            "requests; read it with read_table, or give a trace of requests"
-        )
-    report = _read(path, chosen, reader, blocks, first_row_no, skip_bad_rows)
-    table = reader.table(path.name.split(".")[0])
-    assert isinstance(table, RequestTable), chosen.name
-    return table, report
+    opened = _open(path, trace_format)
+    _refuse_other_rows(path.name, opened.format)
+    loop = _Loop(path.name, opened, skip_bad_rows)
+    for block in opened.blocks:
+        loop.take(block)
+    report = loop.report()
+    return _requests(path, opened.reader), report
+
+
+def iter_trace(
+    path: Path, *, rows: int = 100_000, trace_format: str = AUTO, skip_bad_rows: bool = False
+) -> Iterator[tuple[RequestTable, ReadReport]]:
+    """Read one public trace of requests in tables of `rows` rows, the last one of what is left.
+
+    For traces larger than memory: one table and one block are held, and what a reader must know
+    of earlier rows, which are the names of its sessions in formats that have any. Put together,
+    the tables are the one of `read_trace`: stamps count from the start of the trace, session
+    numbers and model codes go on from table to table.
+
+    Yields:
+        A table, and the report of all rows read until then.
+
+    Raises:
+        ConfigError: `rows` is below 1.
+        TraceFormatError: as `read_trace`, when the reading gets there.
+    """
+    if rows < 1:
+        raise ConfigError(f"rows must be at least 1, got {rows}; give the rows of one table")
+    opened = _open(path, trace_format)
+    _refuse_other_rows(path.name, opened.format)
+    loop = _Loop(path.name, opened, skip_bad_rows)
+    given = 0
+    for block in opened.blocks:
+        rest = block
+        while rest:
+            part, rest = _first_lines(rest, given + rows - loop.rows_kept)
+            loop.take(part)
+            if loop.rows_kept == given + rows:
+                given = loop.rows_kept
+                yield _requests(path, opened.reader), loop.report()
+    report = loop.report()
+    if loop.rows_kept > given:
+        yield _requests(path, opened.reader), report
 
 
 def read_table(
     path: Path, *, trace_format: str = AUTO, skip_bad_rows: bool = False
 ) -> tuple[TraceTable, ReadReport]:
     """Read any file of FORMATS into its own table; otherwise like `read_trace`."""
-    chosen, reader, blocks, first_row_no = _open(path, trace_format)
-    report = _read(path, chosen, reader, blocks, first_row_no, skip_bad_rows)
-    return reader.table(path.name.split(".")[0]), report
+    opened = _open(path, trace_format)
+    loop = _Loop(path.name, opened, skip_bad_rows)
+    for block in opened.blocks:
+        loop.take(block)
+    report = loop.report()
+    return opened.reader.table(_trace_id(path)), report
 
 
-def _open(path: Path, trace_format: str) -> tuple[TraceFormat, RowReader, Iterator[bytes], int]:
-    """The format, its reader, the blocks of rows, and the number of the first row's line."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A file whose format is known."""
+
+    format: TraceFormat
+    reader: RowReader
+    blocks: Iterator[bytes]  # of rows
+    first_row_no: int  # line of the first row
+
+
+def _open(path: Path, trace_format: str) -> _Opened:
     blocks = read_blocks(path)
     first = next(blocks).removeprefix(BYTE_ORDER_MARK)  # read_blocks refuses an empty file
     first_line, _, rest = first.partition(b"\n")
     line = line_text(first_line)
     chosen = _choose(path.name, line, trace_format)
-    reader = chosen.reader(path.name, line)
     rows = rest if chosen.has_header else first
-    return chosen, reader, chain((rows,) if rows else (), blocks), 2 if chosen.has_header else 1
-
-
-def _read(
-    path: Path,
-    chosen: TraceFormat,
-    reader: RowReader,
-    blocks: Iterator[bytes],
-    first_row_no: int,
-    skip: bool,
-) -> ReadReport:
-    # The allocator hands freed memory back to the system above a size that it learns from the
-    # largest piece freed so far; without a large one every array of a block faults in its pages.
-    np.empty(HEAP_KEEP_BYTES, dtype=np.uint8)
-    loop = _Loop(path.name, reader, first_row_no, skip)
-    for block in blocks:
-        loop.take(block)
-    rows_read = loop.line_no - first_row_no
-    report = ReadReport(
-        trace_format=chosen.name,
-        rows_read=rows_read,
-        rows_kept=rows_read - sum(loop.dropped.values()),
-        dropped=dict(sorted(loop.dropped.items())),
+    return _Opened(
+        format=chosen,
+        reader=chosen.reader(path.name, line),
+        blocks=chain((rows,) if rows else (), blocks),
+        first_row_no=2 if chosen.has_header else 1,
     )
-    if report.rows_kept == 0:
+
+
+def _refuse_other_rows(file_name: str, chosen: TraceFormat) -> None:
+    if chosen.rows_are != "requests":
         raise TraceFormatError(
-            f"{path.name}: none of its {rows_read} rows can be used "
-            f"(dropped: {report.dropped}); give a trace with rows in the format {chosen.name!r}"
+            f"{file_name}: a file of the format {chosen.name!r} holds {chosen.rows_are}, not "
+            "requests; read it with read_table, or give a trace of requests"
         )
-    return report
+
+
+def _trace_id(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _requests(path: Path, reader: RowReader) -> RequestTable:
+    table = reader.table(_trace_id(path))
+    assert isinstance(table, RequestTable), path
+    return table
 
 
 class _Loop:
     """Feeds blocks to a reader; goes down to single lines where a block is refused."""
 
-    def __init__(self, file_name: str, reader: RowReader, line_no: int, skip: bool) -> None:
+    def __init__(self, file_name: str, opened: _Opened, skip: bool) -> None:
+        # The allocator hands freed memory back to the system above a size that it learns from
+        # the largest piece freed so far; without a large one every array of a block faults in
+        # its pages.
+        np.empty(HEAP_KEEP_BYTES, dtype=np.uint8)
         self.file_name = file_name
-        self.reader = reader
-        self.line_no = line_no  # of the next line
+        self.format_name = opened.format.name
+        self.reader = opened.reader
+        self.first_row_no = opened.first_row_no
+        self.line_no = opened.first_row_no  # of the next line
         self.skip = skip
         self.dropped: Counter[str] = Counter()
+
+    @property
+    def rows_kept(self) -> int:
+        return self.line_no - self.first_row_no - self.dropped.total()
+
+    def report(self) -> ReadReport:
+        """What was read so far.
+
+        Raises:
+            TraceFormatError: none of it can be used.
+        """
+        report = ReadReport(
+            trace_format=self.format_name,
+            rows_read=self.line_no - self.first_row_no,
+            rows_kept=self.rows_kept,
+            dropped=dict(sorted(self.dropped.items())),
+        )
+        if report.rows_kept == 0:
+            raise TraceFormatError(
+                f"{self.file_name}: none of its {report.rows_read} rows can be used (dropped: "
+                f"{report.dropped}); give a trace with rows in the format {self.format_name!r}"
+            )
+        return report
 
     def take(self, block: bytes) -> None:
         num_lines = count_lines(block)
@@ -175,6 +242,15 @@ class _Loop:
                     ) from None
                 self.dropped[bad.reason] += 1
             self.line_no += 1
+
+
+def _first_lines(block: bytes, num_lines: int) -> tuple[bytes, bytes]:
+    """The block's first lines, and the rest."""
+    if len(block) <= num_lines or count_lines(block) <= num_lines:
+        return block, b""
+    ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == NEWLINE)
+    cut = int(ends[num_lines - 1]) + 1
+    return block[:cut], block[cut:]
 
 
 def _parts(block: bytes) -> Iterator[bytes]:
