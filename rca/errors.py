@@ -9,3 +9,7 @@ class RcaError(Exception):
 
 class FrameError(RcaError):
     """A metric frame whose parts do not fit together."""
+
+
+class DatasetError(RcaError):
+    """Incidents on disk that cannot be read: names the file, the value and the next step."""
