@@ -6,8 +6,9 @@ of them. Regular arrivals, less uneven than chance, are not its matter: see `res
 
 Source: the beta cascade of Riedi, Crouse, Ribeiro, Baraniuk, "A multifractal wavelet model with
 application to network traffic", 1999.
-Differs: counts instead of rates, hence beta-binomial shares; unevenness also by the count that is
-shared, since a handful of requests clusters otherwise than a thousand.
+Differs: counts instead of rates, hence beta-binomial shares; a law of two parts, since a silence
+leaves one half empty whatever the count; both by the count that is shared, since a handful of
+requests clusters otherwise than a thousand.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ RESOLUTION_S = 1e-3  # below it requests lie anywhere
 PAIRS_MIN = 400  # of requests under one roof, to measure a width
 PSEUDO_PARENTS = 10  # weight of all counts together in the law of a band
 BAND_PARENTS_MIN = 5
+SILENT_PSEUDO_PARENTS = 2
+SILENT_COUNT_MIN = 8  # from it on an empty half is told from chance
 RHO_MAX = 0.999
 RHO_MIN = 1e-6  # below it a share is a fair coin
 
 
 def fit_splits(arrival_s: Floats, duration_s: float, window_s: float) -> Splits:
-    """Unevenness of the shares, [levels][BANDS]; level k shares widths of window_s / 2^k.
+    """Law of the shares, [levels][2 * BANDS]; level k shares widths of window_s / 2^k.
 
-    0 = every request falls into a half by itself, 1 = all into the same. Levels end where too
-    few requests lie close; the last one then holds for all below.
+    First the unevenness by band: 0 = every request falls into a half by itself, 1 = all into
+    the same. Then the chance that one half stays empty beyond that. Levels end where too few
+    requests lie close; the last one then holds for all below.
 
     Args:
         arrival_s: sorted, within [0, duration_s); coarse stamps smeared before.
@@ -46,10 +50,10 @@ def fit_splits(arrival_s: Floats, duration_s: float, window_s: float) -> Splits:
         parent, at = np.unique(cells // 2, return_inverse=True)
         both = np.bincount(at, counts, minlength=len(parent))
         left = np.bincount(at, counts * (cells % 2 == 0), minlength=len(parent))
-        rho = _unevenness(both.astype(np.float64), left.astype(np.float64))
-        if rho is None:
+        if (both * (both - 1)).sum() < PAIRS_MIN:
             break
-        splits.append(tuple(np.round(rho, 4).tolist()))
+        law = _law(both.astype(np.float64), left.astype(np.float64))
+        splits.append(tuple(np.round(law, 4).tolist()))
         width_s /= 2
     return tuple(splits)
 
@@ -71,14 +75,18 @@ def draw_splits(
     """
     number, start_s, width_s = counts[counts > 0], starts_s[counts > 0], window_s
     found: list[Floats] = []
-    level, law = 0, np.asarray(splits, dtype=np.float64).reshape(-1, BANDS)
+    level, law = 0, np.asarray(splits, dtype=np.float64).reshape(-1, 2 * BANDS)
     while len(number):
         alone = (number == 1) | np.full(len(number), width_s < RESOLUTION_S)
         first = np.repeat(start_s[alone], number[alone])
         found.append(first + width_s * rng.random(len(first)))
         number, start_s = number[~alone], start_s[~alone]
-        rho = law[min(level, len(law) - 1)][_band(number / rate_ratio)] if len(law) else 0.0
-        left = rng.binomial(number, _share(rng, np.broadcast_to(rho, number.shape)))
+        left = rng.binomial(number, 0.5)
+        if len(law):
+            band, row = _band(number / rate_ratio), law[min(level, len(law) - 1)]
+            left = rng.binomial(number, _share(rng, row[band]))
+            silent = rng.random(len(number)) < row[BANDS + band]
+            left[silent] = number[silent] * rng.integers(0, 2, int(silent.sum()))
         width_s /= 2
         start_s = np.concatenate([start_s, start_s + width_s])
         number = np.concatenate([left, number - left])
@@ -87,26 +95,33 @@ def draw_splits(
     return np.sort(np.concatenate(found)) if found else np.zeros(0)
 
 
-def _unevenness(both: Floats, left: Floats) -> Floats | None:
-    """Intra-class correlation of the halves, by band, [BANDS]; None with too few pairs.
-
-    The variance of a share of n is n / 4 (1 + (n - 1) rho).
-    """
-    pairs = both * (both - 1)
-    if pairs.sum() < PAIRS_MIN:
-        return None
+def _law(both: Floats, left: Floats) -> Floats:
+    """Unevenness by band, then the chance of an empty half, [2 * BANDS]."""
     band = _band(both)
-    excess = 4 * (left - both / 2) ** 2 - both
-    whole = excess.sum() / pairs.sum()
-    parents = np.bincount(band, both > 1, minlength=BANDS)
-    pair_sums = np.bincount(band, pairs, minlength=BANDS)
-    prior = PSEUDO_PARENTS * pair_sums / np.maximum(parents, 1)
-    rho = (np.bincount(band, excess, minlength=BANDS) + prior * whole) / np.maximum(
-        pair_sums + prior, 1e-9
+    empty = (both >= SILENT_COUNT_MIN) & ((left == 0) | (left == both))
+    # Drawn towards 0: a count seldom seen must not inherit the silences of smaller ones.
+    silent = np.bincount(band, empty, minlength=BANDS) / (
+        np.bincount(band, minlength=BANDS) + SILENT_PSEUDO_PARENTS
     )
-    rho = np.where(parents >= BAND_PARENTS_MIN, rho, whole)
-    clipped: Floats = np.clip(rho, 0.0, RHO_MAX)
-    return clipped
+    # The variance of a share of n is n / 4 (1 + (n - 1) rho).
+    pairs = np.where(empty, 0.0, both * (both - 1))
+    excess = np.where(empty, 0.0, 4 * (left - both / 2) ** 2 - both)
+    # Fair coins would give an excess of 0 with variance 2 pairs: take out what may be that
+    # (positive-part James-Stein), or a law of few requests makes bursts of chance.
+    surplus = max(1.0 - 2.0 * pairs.sum() / max(float(excess.sum()), 1e-9) ** 2, 0.0)
+    rho = _by_band(excess, pairs, band) * surplus
+    return np.concatenate([np.clip(rho, 0.0, RHO_MAX), silent])
+
+
+def _by_band(part: Floats, whole: Floats, band: Ints) -> Floats:
+    """Ratio of the sums by band, drawn towards that of all bands, [BANDS]."""
+    parts, wholes = (np.bincount(band, v, minlength=BANDS) for v in (part, whole))
+    parents = np.bincount(band, whole > 0, minlength=BANDS)
+    every = part.sum() / max(whole.sum(), 1.0)
+    prior = PSEUDO_PARENTS * wholes / np.maximum(parents, 1)
+    ratio = (parts + prior * every) / np.maximum(wholes + prior, 1e-9)
+    found: Floats = np.where(parents >= BAND_PARENTS_MIN, ratio, every)
+    return found
 
 
 def _band(count: Floats) -> Ints:

@@ -68,7 +68,10 @@ def draw_levels(law: LevelLaw | None, index: Ints, rng: np.random.Generator) -> 
         held = law.hold * held + (1.0 - law.hold**2) ** 0.5 * shock if k else held
         fading[k] = held
     normal = law.day_share**0.5 * whole_day + (1.0 - law.day_share) ** 0.5 * fading
-    levels: Floats = np.interp(ndtr(normal), SHARES, law.quantiles)
+    active = np.asarray(law.active)[index % HOURS]
+    share = (ndtr(normal) - (1.0 - active)) / active
+    levels = np.interp(share, SHARES, law.quantiles) / active
+    levels[share < 0.0] = 0.0
     return levels
 
 
@@ -109,26 +112,35 @@ def _by_day(counts: Floats, index: Ints) -> tuple[float | None, ...]:
 
 
 def _level(counts: Floats, expected: Floats, index: Ints) -> LevelLaw | None:
+    hour = index % HOURS
     telling = expected >= LEVEL_COUNT_MIN
     if telling.sum() < LEVEL_HOURS_MIN:
         return None
-    level = counts[telling] / expected[telling]
-    level /= level.mean() or 1.0
+    # An hour of day that is quiet in the mean is idle on most days, not slow on all of them.
+    # Where few requests are expected, chance alone leaves hours empty.
+    seen = np.bincount(hour[telling], counts[telling] > 0, minlength=HOURS)
+    among = np.bincount(hour[telling], minlength=HOURS)
+    active = np.where(among > 0, (seen + 0.5) / (among + 0.5), 1.0)
+    expected_active = expected / active[hour]
+    known = telling & (counts > 0)
+    level = counts[known] / expected_active[known]
+    level /= level.mean()
     # What counting alone spreads will be drawn again with the counts: take it out.
-    variance, noise = float(level.var()), float(np.mean(1.0 / expected[telling]))
-    if variance <= noise:
+    variance, noise = float(level.var()), float(np.mean(1.0 / expected_active[known]))
+    if variance <= noise and (active > 0.9).all():
         return None
-    level = np.maximum(1.0 + (level - 1.0) * (1.0 - noise / variance) ** 0.5, 0.0)
+    level = np.maximum(1.0 + (level - 1.0) * max(1.0 - noise / variance, 0.0) ** 0.5, 0.0)
     normal = np.full(len(counts), np.nan)
-    normal[telling] = ndtri(rankdata(level) / (len(level) + 1.0))
+    normal[telling] = ndtri(rankdata(counts[telling] / expected[telling]) / (telling.sum() + 1.0))
     day = index // HOURS
     far = day[FAR_HOURS:] == day[:-FAR_HOURS]
-    day_share = _correlation(normal[:-FAR_HOURS][far], normal[FAR_HOURS:][far])
+    day_share = min(_correlation(normal[:-FAR_HOURS][far], normal[FAR_HOURS:][far]), 0.99)
     near = _correlation(normal[:-1], normal[1:])
     return LevelLaw(
+        active=tuple(np.round(active, 4).tolist()),
         quantiles=tuple(np.round(np.quantile(level, SHARES), 4).tolist()),
-        day_share=round(min(day_share, 0.99), 4),
-        hold=round(min(max((near - day_share) / (1.0 - min(day_share, 0.99)), 0.0), 0.99), 4),
+        day_share=round(day_share, 4),
+        hold=round(min(max((near - day_share) / (1.0 - day_share), 0.0), 0.99), 4),
     )
 
 

@@ -120,16 +120,21 @@ class _Reader:
         found = []
         for level, row in enumerate(rows):
             name = f"{at}splits."
-            values = self._gaps({str(level): row}, str(level), name, BANDS)
+            values = self._gaps({str(level): row}, str(level), name, 2 * BANDS)
             if any(v is None or v > 1.0 for v in values):
-                self.faults.append(f"'{name}{level}' is no list of {BANDS} numbers of 0 to 1")
+                self.faults.append(f"'{name}{level}' is no list of {2 * BANDS} numbers of 0 to 1")
                 values = ()
-            found.append(tuple(v for v in values if v is not None) or (0.0,) * BANDS)
+            found.append(tuple(v for v in values if v is not None) or (0.0,) * (2 * BANDS))
         return tuple(found)
 
     def _level(self, raw: Any, at: str) -> LevelLaw:
         raw = self._table(raw, at, {f.name for f in fields(LevelLaw)})
+        active = self._gaps(raw, "active", at, HOURS)
+        if any(v is None or not 0.0 < v <= 1.0 for v in active):
+            self.faults.append(f"'{at}active' is no list of {HOURS} shares above 0")
+            active = ()
         return LevelLaw(
+            active=tuple(v for v in active if v is not None) or (1.0,) * HOURS,
             quantiles=self._quantiles(raw, "quantiles", at),
             day_share=self._number(raw, "day_share", at, high=1.0),
             hold=self._number(raw, "hold", at, high=1.0),

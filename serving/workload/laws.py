@@ -52,9 +52,10 @@ class SessionLaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelLaw:
-    """How busy an hour is beyond what its hour of day and day of week tell; mean 1."""
+    """How busy an hour is beyond what its hour of day and day of week tell."""
 
-    quantiles: tuple[float, ...]  # at SHARES
+    active: tuple[float, ...]  # share of the hours with any request, by hour of day
+    quantiles: tuple[float, ...]  # of the active ones over their mean, at SHARES
     day_share: float  # of the variance of its normal score that a whole day has in common
     hold: float  # correlation of the rest from an hour to the next
 

@@ -28,7 +28,7 @@ def drawn(splits, *, seed: int = 1, mean: float = 1200.0, windows: int = 10, rat
 def test_chance_has_no_unevenness() -> None:
     rng = np.random.default_rng(3)
     splits = np.array(fit_splits(np.sort(rng.uniform(0, 12_000, 30_000)), 12_000.0, WINDOW_S))
-    assert splits.shape[1] == BANDS
+    assert splits.shape[1] == 2 * BANDS
     assert splits[:6].max() < 0.02
 
 
@@ -56,7 +56,7 @@ def test_at_a_higher_rate_bursts_grow_in_height() -> None:
 
 
 def test_every_request_stays_in_its_window() -> None:
-    splits = ((0.9,) * BANDS, (0.0,) * BANDS)
+    splits = ((0.9,) * 2 * BANDS, (0.0,) * 2 * BANDS)
     counts = np.array([0, 5, 1, 300])
     at = draw_splits(np.random.default_rng(1), counts, np.arange(4) * 7.0, 7.0, splits)
     assert np.array_equal(np.histogram(at, np.arange(5) * 7.0)[0], counts)
@@ -66,3 +66,14 @@ def test_every_request_stays_in_its_window() -> None:
 def test_no_law_is_chance() -> None:
     at = drawn((), mean=3000.0)
     assert fano(at, 10.0) == pytest.approx(1.0, abs=0.15)
+
+
+def test_silences_stay_silent() -> None:
+    rng = np.random.default_rng(4)
+    # Every window is idle in one half, dense in the other.
+    starts = np.arange(60) * WINDOW_S + rng.integers(0, 2, 60) * WINDOW_S / 2
+    source = np.sort((starts[:, None] + rng.uniform(0, WINDOW_S / 2, (60, 200))).ravel())
+    splits = fit_splits(source, 60 * WINDOW_S, WINDOW_S)
+    again = drawn(splits, mean=200.0, windows=60)
+    halves = np.histogram(again, np.arange(121) * WINDOW_S / 2)[0].reshape(60, 2)
+    assert (halves.min(axis=1) == 0).mean() > 0.9

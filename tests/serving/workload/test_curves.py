@@ -44,7 +44,10 @@ def test_one_burst_does_not_draw_the_curve() -> None:
 
 def test_levels_hang_together_as_fitted() -> None:
     law = LevelLaw(
-        quantiles=tuple(np.exp(np.linspace(-2, 2, len(SHARES)))), day_share=0.4, hold=0.7
+        active=(1.0,) * 24,
+        quantiles=tuple(np.exp(np.linspace(-2, 2, len(SHARES)))),
+        day_share=0.4,
+        hold=0.7,
     )
     levels = np.log(draw_levels(law, np.arange(24 * 400), np.random.default_rng(1)))
     near = np.corrcoef(levels[:-1], levels[1:])[0, 1]
