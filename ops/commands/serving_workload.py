@@ -45,12 +45,18 @@ def fit(
 
 @app.command()
 def generate(
-    model: Annotated[Path, typer.Argument(help="File of workload fit.")],
+    model: Annotated[
+        Path, typer.Argument(help="File of workload fit, or ServeGen's windows per client.")
+    ],
     out: Annotated[Path, typer.Option(help="Trace to write; .gz is packed.")],
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 7,
     duration: Annotated[
         float | None, typer.Option(help="Seconds.", show_default="as fitted")
     ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="ServeGen's token quantiles; windows need them.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Second of the windows to begin at.")] = 0.0,
     rate_ratio: Annotated[float, typer.Option(help="Times the fitted rate.")] = 1.0,
     shape: Annotated[
         str,
@@ -64,16 +70,19 @@ def generate(
     ] = "requests",
     as_json: AsJson = False,
 ) -> None:
-    """Draw a trace from a model file; same seed, same trace.
+    """Draw a trace from a model file, or from ServeGen's clients; same seed, same trace.
 
     Example: `midwatch serving workload generate burstgpt.workload.json --duration 3600
     --rate-ratio 2 --out busy.csv`
+
+    Example: `midwatch serving workload generate m-small_windows.csv.gz --tokens
+    m-small_token_quantiles.csv.gz --start 36000 --duration 600 --out small.csv`
     """
     from ops.commands.serving_workload_run import run_generate
 
     run_generate(
-        model, seed=seed, duration_s=duration, rate_ratio=rate_ratio, shape=shape,
-        continuous=continuous, trace_format=trace_format, out=out, as_json=as_json,
+        model, tokens=tokens, start_s=start, seed=seed, duration_s=duration,
+        rate_ratio=rate_ratio, shape=shape, continuous=continuous, trace_format=trace_format, out=out, as_json=as_json,
     )  # fmt: skip
 
 

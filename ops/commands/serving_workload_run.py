@@ -13,13 +13,15 @@ import typer
 from ops.commands.options import OURS
 from ops.reports.workload_page import render_workload
 from serving.errors import ConfigError
-from serving.workload import RequestTable, read_trace, write_csv, write_trace
+from serving.workload import RequestTable, read_table, read_trace, write_csv, write_trace
+from serving.workload.clients import draw_clients
 from serving.workload.fidelity import Aspect, Verdict, compare
 from serving.workload.fit import fit
 from serving.workload.law_file import encode_law, parse_law
 from serving.workload.laws import WorkloadLaw
 from serving.workload.replay import mean_rate_rps
 from serving.workload.resample import resample
+from serving.workload.windows import LoadWindows, TokenQuantiles
 
 OWN_FORMAT = "requests"
 
@@ -68,6 +70,8 @@ def run_fit(
 def run_generate(
     model: Path,
     *,
+    tokens: Path | None,
+    start_s: float,
     seed: int,
     duration_s: float | None,
     rate_ratio: float,
@@ -79,15 +83,18 @@ def run_generate(
 ) -> None:
     """Draw a trace and write it."""
     try:
-        law = parse_law(_bytes(model), source=model.name)
-        table = resample(
-            law,
-            seed=seed,
-            duration_s=duration_s,
-            rate_ratio=rate_ratio,
-            shape=shape,
-            continuous=continuous,
-        )
+        if tokens is not None:
+            table = _from_clients(
+                model, tokens, seed=seed, start_s=start_s, duration_s=duration_s,
+                rate_ratio=rate_ratio,
+            )  # fmt: skip
+        elif start_s:
+            raise ConfigError("--start belongs to ServeGen's windows; give --tokens, or leave it")
+        else:
+            table = resample(
+                _law(model), seed=seed, duration_s=duration_s, rate_ratio=rate_ratio, shape=shape,
+                continuous=continuous,
+            )  # fmt: skip
         out.parent.mkdir(parents=True, exist_ok=True)
         _write(table, out, trace_format)
     except OURS as error:
@@ -194,6 +201,48 @@ def _read(path: Path, trace_format: str, skip_bad_rows: bool) -> tuple[RequestTa
     table, report = read_trace(path, trace_format=trace_format, skip_bad_rows=skip_bad_rows)
     dropped = report.rows_read - report.rows_kept
     return table, [f"{path.name}: {dropped} bad rows dropped"] if dropped else []
+
+
+def _law(model: Path) -> WorkloadLaw:
+    raw = _bytes(model)
+    if raw[:1] not in (b"{", b"") and _is_windows(model):
+        raise ConfigError(
+            f"{model.name} holds load windows per client; pass their token quantiles with --tokens"
+        )
+    return parse_law(raw, source=model.name)
+
+
+def _is_windows(path: Path) -> bool:
+    try:
+        return isinstance(read_table(path)[0], LoadWindows)
+    except OURS:
+        return False
+
+
+def _from_clients(
+    windows: Path,
+    tokens: Path,
+    *,
+    seed: int,
+    start_s: float,
+    duration_s: float | None,
+    rate_ratio: float,
+) -> RequestTable:
+    found, lengths = read_table(windows)[0], read_table(tokens)[0]
+    for path, table, wanted in (
+        (windows, found, LoadWindows),
+        (tokens, lengths, TokenQuantiles),
+    ):
+        if not isinstance(table, wanted):
+            raise ConfigError(
+                f"{path.name} holds {type(table).__name__}, expected {wanted.__name__}; give "
+                "ServeGen's windows first and its token quantiles with --tokens"
+            )
+    assert isinstance(found, LoadWindows)
+    assert isinstance(lengths, TokenQuantiles)
+    return draw_clients(
+        found, lengths, seed=seed, start_s=start_s, duration_s=duration_s, rate_ratio=rate_ratio
+    )[0]
 
 
 def _bytes(path: Path) -> bytes:

@@ -60,6 +60,7 @@ def chain(
     think_s: Floats,
     opens: NDArray[np.bool_],
     lead_s: float = 0.0,
+    turns_by_row: bool = False,
 ) -> Sessions:
     """Give every arrival a session, with the draws of each row, [n].
 
@@ -67,6 +68,7 @@ def chain(
         turns: of the i-th session opened.
         think_s: before the next turn of the session.
         opens: rows that open a session although a turn is due.
+        turns_by_row: `turns` are of the session that the row opens, if it does.
         lead_s: a turn may come that much before its think time has passed.
     """
     rows = len(arrival_s)
@@ -82,7 +84,7 @@ def chain(
             turn[row] = turn[before] + 1
             previous[row] = before
         else:
-            session, left = num_sessions, turns_left[num_sessions]
+            session, left = num_sessions, turns_left[row if turns_by_row else num_sessions]
             num_sessions += 1
         index[row] = session
         if left > 1:

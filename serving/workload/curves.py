@@ -70,7 +70,7 @@ def draw_levels(law: LevelLaw | None, index: Ints, rng: np.random.Generator) -> 
     normal = law.day_share**0.5 * whole_day + (1.0 - law.day_share) ** 0.5 * fading
     active = np.asarray(law.active)[index % HOURS]
     share = (ndtr(normal) - (1.0 - active)) / active
-    levels = np.interp(share, SHARES, law.quantiles) / active
+    levels: Floats = np.interp(share, SHARES, law.quantiles) / active
     levels[share < 0.0] = 0.0
     return levels
 

@@ -29,6 +29,7 @@ from serving.workload.measures import (
     span_s,
     talks,
 )  # fmt: skip
+from serving.workload.reuse import replay_reuse
 from serving.workload.table import Kind, RequestTable, Status
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,7 @@ SLICES_MAX, SLICE_ROWS = 24, 100
 BANDS = 8
 Z_95 = 1.96
 KS_MAX, KS_95 = 0.10, 1.36
+CACHE_SHARE = 0.05
 
 
 class Verdict(StrEnum):
@@ -82,7 +84,7 @@ def compare(reference: RequestTable, candidate: RequestTable) -> list[Aspect]:
     reference, candidate = on_one_clock(reference, candidate)
     return [*_arrivals(reference, candidate), *_mix(reference, candidate),
             *_lengths(reference, candidate), *_talks(reference, candidate),
-            *_failures(reference, candidate)]  # fmt: skip
+            *_failures(reference, candidate), *_reuse(reference, candidate)]  # fmt: skip
 
 
 def ks_bound(*sizes: int) -> float:
@@ -238,6 +240,32 @@ def _failures(a: RequestTable, b: RequestTable) -> list[Aspect]:
             Aspect(name=name, meaning=meaning, reference=p, candidate=q, figure=figure, bound=1.0)
         )
     return found
+
+
+def _reuse(a: RequestTable, b: RequestTable) -> list[Aspect]:
+    """Blocks that a prefix cache would hold; only where one of the two has block ids."""
+    if not (a.prefix_block_tokens or b.prefix_block_tokens):
+        return []
+    found = []
+    for name, share in (("prefix hits", None), ("prefix hits, small cache", CACHE_SHARE)):
+        ratios = [_hit_ratio(t, share) for t in (a, b)]
+        of = "an endless cache" if share is None else f"a cache of {share:.0%} of the blocks"
+        found.append(
+            Aspect(
+                name=name, meaning=f"share of the blocks found in {of}, difference",
+                reference=ratios[0], candidate=ratios[1], figure=abs(ratios[0] - ratios[1]),
+                bound=0.05,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _hit_ratio(table: RequestTable, share: float | None) -> float:
+    if not table.prefix_block_tokens:
+        return math.nan
+    different = len(np.unique(table.prefix_ids))
+    capacity = None if share is None else max(1, round(share * different))
+    return replay_reuse(table, capacity_blocks=capacity).hit_ratio
 
 
 def _ratio(marked: NDArray[np.bool_], among: NDArray[np.bool_]) -> tuple[float, int]:

@@ -20,6 +20,7 @@ from serving.workload.cascade import fit_splits
 from serving.workload.clock import smeared, stamp_s
 from serving.workload.curves import Curves, curves
 from serving.workload.laws import HOURS, SHARES, Given, SessionLaw, StreamLaw, WorkloadLaw
+from serving.workload.prefix_law import fit_prefixes
 from serving.workload.table import NO_SESSION, Kind, RequestTable, Status
 
 Floats = NDArray[np.float64]
@@ -60,6 +61,10 @@ def fit(table: RequestTable, *, start_hour: float = 0.0) -> WorkloadLaw:
     tick_s = stamp_s(table.arrival_s)
     if tick_s:
         table = replace(table, arrival_s=smeared(table.arrival_s))
+    prefix = None
+    if table.prefix_block_tokens:
+        session, prefix = fit_prefixes(table)
+        table = replace(table, session_index=session)
     streams = []
     for model, name in enumerate(table.models):
         for kind in Kind:
@@ -75,6 +80,7 @@ def fit(table: RequestTable, *, start_hour: float = 0.0) -> WorkloadLaw:
         start_hour=start_hour,
         stamp_s=tick_s,
         streams=tuple(streams),
+        prefix=prefix,
     )
 
 
@@ -202,13 +208,20 @@ def _sessions(
         return None, opener
     before, row = pairs[:, 0], pairs[:, 1]
     opener[row] = False
+    members = np.flatnonzero(session_index != NO_SESSION)
+    first = members[np.unique(session_index[members], return_index=True)[1]]
+    # Those of the second half may go on after the end of the trace: they would shorten the law.
+    early = arrival_s[first] < arrival_s[-1] / 2
+    if (turns[early] > 1).sum() < ROWS_MIN:
+        early[:] = True
+    soon = np.isin(session_index[before], session_index[first[early]])
     good = ~failed[before] & ~failed[row]
     good = good if good.any() else np.ones(len(row), dtype=np.bool_)
     law = SessionLaw(
         ratio=float(np.mean(session_index != NO_SESSION)),
-        turns_mean=float(turns.mean()),
-        turns=quantiles(turns.astype(np.float64)),
-        think_s=quantiles(think_s),
+        turns_mean=float(turns[early].mean()),
+        turns=given(prompt[first[early]], turns[early].astype(np.float64)),
+        think_s=quantiles(think_s[soon]),
         prompt=given(prompt[before[good]] + output[before[good]], prompt[row[good]]),
     )
     return law, opener

@@ -21,6 +21,7 @@ from serving.workload.laws import (
     SHARES,
     Given,
     LevelLaw,
+    PrefixLaw,
     SessionLaw,
     StreamLaw,
     WorkloadLaw,
@@ -28,6 +29,7 @@ from serving.workload.laws import (
 from serving.workload.table import Kind
 
 FORMAT = "midwatch-workload-2"
+BLOCKS_MAX = 2**20
 LEVELS_MAX = 64  # of the law of bursts
 
 
@@ -82,6 +84,20 @@ class _Reader:
             start_hour=self._number(raw, "start_hour", ""),
             stamp_s=self._number(raw, "stamp_s", ""),
             streams=tuple(self.stream(s, f"streams[{i}].") for i, s in enumerate(streams)),
+            prefix=None if raw.get("prefix") is None else self._prefix(raw["prefix"]),
+        )
+
+    def _prefix(self, raw: Any) -> PrefixLaw:
+        raw = self._table(raw, "prefix.", {f.name for f in fields(PrefixLaw)})
+        shares = self._numbers(raw, "head_shares", "prefix.")
+        blocks = self._numbers(raw, "head_blocks", "prefix.")
+        if len(shares) != len(blocks) or sum(shares) > 1.001 or max(blocks, default=0) > BLOCKS_MAX:
+            self.faults.append("'prefix.head_shares' and 'head_blocks' are no shares with lengths")
+        return PrefixLaw(
+            block_tokens=int(self._number(raw, "block_tokens", "prefix.", low=1.0)),
+            head_shares=shares,
+            head_blocks=tuple(int(b) for b in blocks),
+            lost_blocks=self._quantiles(raw, "lost_blocks", "prefix.", may_lack=True),
         )
 
     def stream(self, raw: Any, at: str) -> StreamLaw:
@@ -145,7 +161,7 @@ class _Reader:
         return SessionLaw(
             ratio=self._number(raw, "ratio", at, high=1.0),
             turns_mean=self._number(raw, "turns_mean", at, low=1.0),
-            turns=self._quantiles(raw, "turns", at),
+            turns=self._given(raw, "turns", at),
             think_s=self._quantiles(raw, "think_s", at),
             prompt=self._given(raw, "prompt", at),
         )

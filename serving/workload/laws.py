@@ -45,7 +45,7 @@ class SessionLaw:
 
     ratio: float  # of the stream's requests
     turns_mean: float
-    turns: tuple[float, ...]  # at SHARES
+    turns: Given  # at the prompt of the first
     think_s: tuple[float, ...]  # from arrival to arrival, at SHARES
     prompt: Given  # of a later turn, at the prompt and output of the turn before it
 
@@ -89,6 +89,16 @@ class StreamLaw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixLaw:
+    """Which prompts begin alike, in blocks."""
+
+    block_tokens: int
+    head_shares: tuple[float, ...]  # of the requests, by common beginning; the rest has none
+    head_blocks: tuple[int, ...]  # length of each
+    lost_blocks: tuple[float, ...]  # of the turn before that a later turn lacks, at SHARES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadLaw:
     """A fitted workload."""
 
@@ -98,6 +108,7 @@ class WorkloadLaw:
     start_hour: float  # hour of day at trace start
     stamp_s: float  # arrivals are multiples of it; 0 = continuous
     streams: tuple[StreamLaw, ...]
+    prefix: PrefixLaw | None = None  # None = the source had no block ids
 
     @property
     def num_requests(self) -> int:

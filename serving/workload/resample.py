@@ -1,7 +1,6 @@
 """Requests drawn from the laws of a fitted workload, at any length and rate.
 
-Arrivals, sessions, lengths and failures each have a random stream of their own. Prefix ids are
-not drawn: a fitted workload knows lengths, not contents.
+Arrivals, sessions, lengths, failures and prefix ids each have a random stream of their own.
 """
 
 from __future__ import annotations
@@ -10,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ConfigError
-from serving.workload.burstiness import BURN_IN_GAPS, REQUESTS_MAX, stream
+from serving.workload.burstiness import REQUESTS_MAX, stream
 from serving.workload.cascade import draw_splits
 from serving.workload.conversations import Sessions, chain
 from serving.workload.curves import draw_levels, filled
 from serving.workload.fit import DAY_S, HOUR_S
 from serving.workload.laws import DAYS, HOURS, SHARES, SessionLaw, StreamLaw, WorkloadLaw
-from serving.workload.table import NO_SESSION, Kind, Origin, RequestTable, Status
+from serving.workload.prefix_law import draw_prefixes
+from serving.workload.renewal import renewal
+from serving.workload.table import NO_SESSION, Kind, Origin, RequestTable, Status, no_ids
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,7 +81,9 @@ def _draw(
     if one.splits:
         arrival_s = _bursts(rng, law, one, edges, rates, rate_ratio)
     else:
-        arrival_s = _arrivals(rng, edges, rates * rate_ratio, alphas)
+        arrival_s = renewal(
+            rng, edges, rates * rate_ratio, lambda w, n: rng.gamma(alphas[w], 1.0 / alphas[w], n)
+        )
     rng = stream(seed, f"lengths/{name}")
     rows = len(arrival_s)
     prompt = np.interp(rng.random(rows), SHARES, one.prompt)
@@ -92,7 +95,7 @@ def _draw(
         return arrival_s, session, prompt, output
     rng = stream(seed, f"sessions/{name}")
     members = np.flatnonzero(rng.random(rows) < one.session.ratio)
-    sessions = _chained(one.session, arrival_s[members], rng)
+    sessions = _chained(one.session, arrival_s[members], prompt[members], rng)
     session[members] = sessions.index
     alone = np.ones(rows, dtype=np.bool_)
     alone[members] = False
@@ -101,11 +104,13 @@ def _draw(
     return arrival_s, session, prompt, output
 
 
-def _chained(law: SessionLaw, arrival_s: Floats, rng: np.random.Generator) -> Sessions:
+def _chained(
+    law: SessionLaw, arrival_s: Floats, prompt: Floats, rng: np.random.Generator
+) -> Sessions:
     """Sessions over the arrivals. A turn waits for an arrival that is free, so a first pass
     measures the wait and the next ones let turns come earlier by it: late and early cancel."""
     rows = len(arrival_s)
-    turns = np.rint(np.interp(rng.random(rows), SHARES, law.turns)).astype(np.int64)
+    turns = np.rint(law.turns.draw(np.rint(prompt), rng.random(rows))).astype(np.int64)
     think_s = np.interp(rng.random(rows), SHARES, law.think_s)
     lead_s = 0.0
     for _ in range(LEAD_PASSES):
@@ -115,6 +120,7 @@ def _chained(law: SessionLaw, arrival_s: Floats, rng: np.random.Generator) -> Se
             think_s=think_s,
             opens=np.zeros(rows, dtype=np.bool_),
             lead_s=lead_s,
+            turns_by_row=True,
         )
         later = np.flatnonzero(sessions.previous >= 0)
         before = sessions.previous[later]
@@ -187,31 +193,6 @@ def _bursts(
     return inside
 
 
-def _arrivals(rng: np.random.Generator, edges: Floats, rates: Floats, alphas: Floats) -> Floats:
-    """Unit-mean gamma gaps, each with the shape of the window it starts in, stepped through
-    the cumulative rate. Restarting at each window would add requests where gaps are bursty."""
-    cumulative = np.concatenate(([0.0], np.cumsum(rates * np.diff(edges))))
-    reached = -BURN_IN_GAPS * float(rng.uniform(0.5, 1.0))
-    found = []
-    for alpha, end in zip(alphas.tolist(), cumulative[1:].tolist(), strict=True):
-        while reached < end:
-            num_gaps = int((end - reached) * 1.1) + 16
-            steps = reached + np.cumsum(rng.gamma(alpha, 1.0 / alpha, num_gaps))
-            # The gap that crosses the end belongs to this window, the next ones do not.
-            used = steps[: int(np.searchsorted(steps, end)) + 1]
-            found.append(used)
-            reached = float(used[-1])
-    steps = np.concatenate(found) if found else np.zeros(0)
-    steps = steps[(steps >= 0.0) & (steps < cumulative[-1])]
-    # Idle windows hold no arrival: a step on their border belongs to the window after them.
-    window = np.minimum(np.searchsorted(cumulative, steps, side="right") - 1, len(edges) - 2)
-    width = cumulative[window + 1] - cumulative[window]
-    part = (steps - cumulative[window]) / np.where(width > 0.0, width, 1.0)
-    arrival_s = edges[window] + part * (edges[window + 1] - edges[window])
-    inside: Floats = arrival_s[arrival_s < edges[-1]]
-    return inside
-
-
 def fail_marks(after_ok: Floats, after_fail: Floats, uniform: Floats) -> Marks:
     """Which rows fail, [n], when the chance of each depends on the row before it.
 
@@ -257,16 +238,26 @@ def _merge(
     stamps_s = arrival_s[order]
     if tick_s:
         stamps_s = np.floor(stamps_s / tick_s) * tick_s
+    session = np.concatenate(sessions)[order].astype(np.int64)
+    num_prompt_tokens = np.clip(np.rint(prompt), 0, TOKENS_MAX).astype(np.int32)
+    ids = offsets = no_ids()
+    if law.prefix is not None:
+        ids, offsets = draw_prefixes(
+            law.prefix, session, num_prompt_tokens, stream(seed, "prefixes")
+        )
     return RequestTable(
         trace_id=f"{law.trace_id}-generated-{seed}",
         arrival_s=stamps_s,
-        num_prompt_tokens=np.clip(np.rint(prompt), 0, TOKENS_MAX).astype(np.int32),
+        num_prompt_tokens=num_prompt_tokens,
         num_output_tokens=np.clip(np.rint(output), 0, TOKENS_MAX).astype(np.int32),
         kind=np.array([Kind[s.kind] for s in law.streams], dtype=np.uint8)[which],
         model=np.array([models.index(s.model) for s in law.streams], dtype=np.uint8)[which],
         models=models,
         status=np.where(failed, Status.FAILED, Status.OK).astype(np.uint8),
-        session_index=np.concatenate(sessions)[order].astype(np.int64),
+        session_index=session,
         e2e_s=np.full(len(order), np.nan, dtype=np.float32),
+        prefix_block_tokens=0 if law.prefix is None else law.prefix.block_tokens,
+        prefix_ids=ids,
+        prefix_offsets=offsets,
         origin=Origin.GENERATED,
     )

@@ -305,6 +305,8 @@ def figures(real: RequestTable, drawn: RequestTable, seed: int) -> dict[str, flo
         "Fano 1 s": "Fano 1 s, relative", "Fano 10 s": "Fano 10 s, relative",
         "Fano 60 s": "Fano 60 s, relative", "prompt": "prompt, KS", "output": "output, KS",
         "output given prompt": "output given prompt, KS",
+        "prefix hits": "prefix hits, endless cache",
+        "prefix hits, small cache": "prefix hits, cache of 5 % of the blocks",
     }  # fmt: skip
     found = {
         names[aspect.name]: aspect.figure for aspect in compare(real, drawn) if aspect.name in names

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from serving.workload import generate, read_trace, write_csv
+from serving.workload.samples import write_sample
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,37 @@ def test_other_formats_are_written(cli, folder) -> None:
         )
         table, _ = read_trace(out)
         assert len(table) == orjson.loads(done.stdout)["requests"]
+
+
+def test_servegen_windows_become_requests(cli, folder) -> None:
+    windows, tokens, out = folder / "windows.csv", folder / "tokens.csv", folder / "clients.csv"
+    write_sample(windows, "servegen", rows=100, seed=1)
+    write_sample(tokens, "servegen-tokens", rows=30, seed=1)
+    options = ("--tokens", tokens, "--duration", "300", "--out", out)
+    done = workload(cli, "generate", windows, *options, "--json")
+    assert done.exit_code == 0, done.stderr
+    table, _ = read_trace(out)
+    assert len(table) == orjson.loads(done.stdout)["requests"]
+    for arguments, told in (
+        (("generate", windows, "--out", out), "with --tokens"),
+        (("generate", tokens, "--tokens", windows, "--out", out), "expected LoadWindows"),
+        (("generate", folder / "model.json", "--start", "5", "--out", out), "belongs to ServeGen"),
+    ):
+        done = workload(cli, *arguments)
+        assert done.exit_code == 2
+        assert told in re.sub(r"[\s│]+", " ", done.stderr), done.stderr
+
+
+def test_a_fit_of_block_ids_generates_block_ids(cli, folder) -> None:
+    trace, model, out = folder / "moon.jsonl", folder / "moon.json", folder / "again.jsonl"
+    write_sample(trace, "mooncake", rows=500, seed=1)
+    assert workload(cli, "fit", trace, "--out", model).exit_code == 0
+    done = workload(cli, "generate", model, "--format", "mooncake", "--out", out)
+    assert done.exit_code == 0, done.stderr
+    table, _ = read_trace(out)
+    assert table.prefix_block_tokens == 512
+    done = workload(cli, "check", trace, out)
+    assert "prefix hits" in done.stdout
 
 
 def test_wrong_use_is_told(cli, folder) -> None:
