@@ -82,7 +82,8 @@ def generate(
 
     run_generate(
         model, tokens=tokens, start_s=start, seed=seed, duration_s=duration,
-        rate_ratio=rate_ratio, shape=shape, continuous=continuous, trace_format=trace_format, out=out, as_json=as_json,
+        rate_ratio=rate_ratio, shape=shape, continuous=continuous, trace_format=trace_format,
+        out=out, as_json=as_json,
     )  # fmt: skip
 
 
