@@ -7,13 +7,18 @@ minimum, median and maximum of nine runs after one to warm up; everything from c
 `loop_ns` is what a plain Python loop took a turn between the runs: shared machines vary.
 
 Where the time of a request goes (16 instances, 3 events and 18 iterations a request, by profile):
-planning and starting segments 40 % (a third of it the arithmetic of iterations that mix prefill and
-decode), ending them 23 %, the event loop with its heap 16 %, arrivals and cutting segments 13 %,
-dispatch 5 %, token gaps and samples 3 %. The same events through `SimInstance` (mode "segments")
-cost five to six times as much: objects for sequences, plans, segments and requests, eleven counters
-and histograms a segment, and 4.3 events a request, because there a prompt's last chunk and the
-iteration that an arrival waits for are events of their own. At 1,000 instances a request takes 45
-iterations, and a lane's state has left the processor's cache when its next event comes.
+planning and starting segments 33 % (half of it those that mix prefill and decode), ending them
+22 %, the event loop with its heap 19 %, arrivals and cutting segments 13 %, dispatch 6 %, token
+gaps, samples and tables 7 %. Block arithmetic runs only where the KV that all admitted requests
+hold at their ends would not fit; a segment is logged in a list, because an `array` converts each
+number when it is added; sums of iteration times that belong together stand in one table. Turning
+the garbage collector off changes nothing that can be measured. At 1,000 instances a request takes
+45 iterations, and a lane's state has left the processor's cache when its next event comes.
+
+The same events through `SimInstance` (mode "segments") cost six times as much: objects for
+sequences, plans, segments and requests, eleven counters and histograms a segment, and 4.3 events a
+request, because there a prompt's last chunk and the iteration that an arrival waits for are events
+of their own.
 """
 
 from __future__ import annotations
@@ -41,6 +46,7 @@ RPS_PER_INSTANCE = 3.0
 GROWTH_INSTANCES = (4, 16, 64, 250, 1000)
 GROWTH_REQUESTS = (4_000, 16_000, 64_000, 256_000)
 POLICIES = Policies(token_budget=512)
+FCFS = Policies(batch="prefill-first")
 SLO = Slo(ttft_s=1.0, tpot_s=0.05)
 REPO = Path(__file__).parents[2]
 DATA = Path(os.environ.get("MIDWATCH_DATA", REPO.parent / "shared" / "data")) / "traces"
@@ -63,11 +69,11 @@ def requests(num: int | None = None):
     return replace(table, arrival_s=table.arrival_s % 3600.0 + 3600.0 * laps)
 
 
-def run(table, num: int, *, mode: Mode = Mode.EXPRESS, model: str = "llama-2-7b"):
+def run(table, num, *, mode=Mode.EXPRESS, model="llama-2-7b", policies=POLICIES):
     """(report, requests per CPU second)."""
     fleet = FleetConfig(num_instances=num, gpu="A100", model=model)
     start = time.process_time()
-    report = simulate(table, fleet, POLICIES, SEED, slo=SLO, mode=mode)
+    report = simulate(table, fleet, policies, SEED, slo=SLO, mode=mode)
     return report, len(table) / (time.process_time() - start)
 
 
@@ -173,10 +179,15 @@ def main() -> None:
     figures: dict[str, object] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
         f"Python {platform.python_version()}",
+        "beside": os.environ.get("MIDWATCH_BENCH_BESIDE", "not stated"),  # what else ran
         "seed": SEED,
         "trace": table.trace_id,
         "express_16": speed(at_load(table, 16), 16),
         "express_1000": speed(at_load(table, 1000), 1000),
+        "express_16_fcfs": speed(at_load(table, 16), 16, policies=FCFS),
+        "segments_16_fcfs": speed(
+            at_load(table, 16), 16, mode=Mode.SEGMENTS, policies=FCFS, runs=1
+        ),
         "segments_16": speed(at_load(table, 16), 16, mode=Mode.SEGMENTS, runs=1),
         "iterations_16": speed(at_load(table, 16), 16, mode=Mode.ITERATIONS, runs=1),
         "memory": [memory(num) for num in (16_000, 256_000)],
