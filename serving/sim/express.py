@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
-from serving.sim.express_blocks import num_used
+from serving.sim.express_blocks import num_prefilling, num_used
 from serving.sim.express_lane import REFUSED, Lane
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
@@ -136,12 +136,20 @@ class ExpressFleet:
 
     def look(self) -> Look:
         """The fleet now; KV in use lags by the decode steps of the segments in flight."""
-        lanes = self.lanes
-        return Look(
-            num_running=sum(lane.num_decoding + len(lane.prefilling) for lane in lanes),
-            num_waiting=sum(len(lane.waiting) for lane in lanes),
-            kv_ratios=[num_used(lane) / lane.num_blocks for lane in lanes],
-        )
+        num_running = num_waiting = 0
+        kv_ratios = []
+        now_s = self._now_s
+        for lane in self.lanes:
+            num_blocks = num_used(lane)
+            num_running += lane.num_decoding
+            num_waiting += len(lane.waiting)
+            if now_s < lane.start_s:  # who was admitted ahead of time waits still
+                num_waiting += len(lane.prefilling)
+                num_blocks -= num_prefilling(lane)
+            else:
+                num_running += len(lane.prefilling)
+            kv_ratios.append(num_blocks / lane.num_blocks)
+        return Look(num_running=num_running, num_waiting=num_waiting, kv_ratios=kv_ratios)
 
     def totals(self) -> Totals:
         """Work of the iterations that have ended by now."""
