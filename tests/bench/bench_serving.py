@@ -15,7 +15,7 @@ number when it is added; sums of iteration times that belong together stand in o
 the garbage collector off changes nothing that can be measured. At 1,000 instances a request takes
 45 iterations, and a lane's state has left the processor's cache when its next event comes.
 
-The same events through `SimInstance` (mode "segments") cost six times as much: objects for
+The same events through `SimInstance` (mode "segments") cost about 5.5 times as much: objects for
 sequences, plans, segments and requests, eleven counters and histograms a segment, and 4.3 events a
 request, because there a prompt's last chunk and the iteration that an arrival waits for are events
 of their own.
