@@ -1,4 +1,4 @@
-"""`midwatch serving workload`: fit a trace, generate from the fit, compare two workloads."""
+"""`midwatch serving workload`: fit, generate, compare, prefix reuse, users in a closed loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Fit workloads, generate them anew, compare them.")
+app = typer.Typer(help="Fit workloads, generate them anew, compare them; reuse, retry storms.")
 
 Format = Annotated[
     str, typer.Option("--format", help="Of the trace; auto looks at its first line.")
@@ -108,3 +108,79 @@ def check(
         reference, candidate, trace_format=trace_format, skip_bad_rows=skip_bad_rows, out=out,
         as_json=as_json,
     )  # fmt: skip
+
+
+@app.command()
+def reuse(
+    trace: Annotated[Path, typer.Argument(help="A trace with prefix ids: mooncake, bailian.")],
+    blocks: Annotated[
+        str, typer.Option(help="Cache sizes in blocks; inf keeps all.")
+    ] = "1000,5000,20000,50000,inf",
+    as_engine: Annotated[
+        bool,
+        typer.Option("--as-engine", help="Only full blocks; the last token is always computed."),
+    ] = False,
+    trace_format: Format = "auto",
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many prompt blocks one cache would find, by its size; least recently used leave.
+
+    Example: `midwatch serving workload reuse conversation_trace.jsonl --blocks 10000,inf`
+    """
+    from ops.commands.serving_reuse_run import run_reuse
+
+    run_reuse(
+        trace, blocks=blocks, as_engine=as_engine, trace_format=trace_format,
+        skip_bad_rows=skip_bad_rows, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command("closed-loop")
+def closed_loop(
+    load: Annotated[float, typer.Option(help="Of the server's capacity.")] = 0.8,
+    think_s: Annotated[
+        float, typer.Option(help="Mean think time; 0 = a new user for each request.")
+    ] = 30.0,
+    timeout_s: Annotated[float, typer.Option(help="Patience with one try.")] = 20.0,
+    tries: Annotated[int, typer.Option(help="Tries before giving up.")] = 4,
+    backoff_s: Annotated[float, typer.Option(help="First pause; it doubles.")] = 5.0,
+    jitter: Annotated[float, typer.Option(help="Share of a pause that is drawn, 0..1.")] = 0.0,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Retries per request, shared by all.", show_default="no limit"),
+    ] = None,
+    slots: Annotated[int, typer.Option(help="Requests served at once.")] = 40,
+    service_s: Annotated[float, typer.Option(help="Mean time of service.")] = 4.0,
+    queue_max: Annotated[
+        int | None, typer.Option(help="Longest queue.", show_default="no limit")
+    ] = None,
+    drop_expired: Annotated[
+        bool, typer.Option("--drop-expired", help="Do not begin what nobody waits for.")
+    ] = False,
+    cut_ratio: Annotated[float, typer.Option(help="Slots left during the cut, 0..1.")] = 0.25,
+    cut_s: Annotated[float, typer.Option(help="Length of the cut.")] = 120.0,
+    duration_s: Annotated[float, typer.Option(help="Of a run; the cut is at 600.")] = 2100.0,
+    seeds: Annotated[int, typer.Option(help="Runs, seeds from 0 on.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play users who wait, retry and give up through a cut of capacity: is there a retry storm?
+
+    A replay of the same demand stands beside them. Exit code 1: a run does not recover.
+
+    Example: `midwatch serving workload closed-loop --think-s 0 --tries 4 --budget 0.1
+    --out storm.html`
+    """
+    from ops.commands.serving_storm_run import Users, run_closed_loop
+    from serving.workload.attempts import Server
+
+    server = Server(
+        slots=slots, service_s=service_s, queue_max=queue_max, drop_expired=drop_expired,
+        cut_ratio=cut_ratio, cut_s=cut_s,
+    )  # fmt: skip
+    users = Users(
+        load=load, think_s=think_s, timeout_s=timeout_s, tries_max=tries, backoff_s=backoff_s,
+        jitter_ratio=jitter, budget_ratio=budget,
+    )  # fmt: skip
+    run_closed_loop(users, server, duration_s=duration_s, num_seeds=seeds, out=out, as_json=as_json)

@@ -4,7 +4,8 @@ Three crowds share one server: arrivals of a clock that never ask twice (a repla
 retry, and a fixed number of users who read and think before they ask again. A timed-out try is
 not taken back: the server works on it though nobody waits, which is what feeds a retry storm.
 
-Source: retry storms and metastable failures, Bronson et al., HotOS 2021.
+Source: retry storms and metastable failures, Bronson et al., HotOS 2021; retry budgets as in
+Finagle and gRPC (proposal A6).
 Differs: service times are exponential and do not depend on the load; one server, no network.
 """
 
@@ -17,44 +18,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.errors import ConfigError
+from serving.workload.attempts import Attempts, Fate, Server
 from serving.workload.burstiness import stream
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 ATTEMPTS_MAX = 5_000_000
-WINDOW_S = 60.0  # goodput is held against the time before the cut in such windows
-RECOVERED_RATIO = 0.9
-
-
-class Fate(IntEnum):
-    """How one try ended for the user who made it."""
-
-    OPEN = 0  # the run ended first
-    ANSWERED = 1
-    TIMED_OUT = 2
-    REJECTED = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """First come, first served slots; during the cut only a share of them takes new work."""
-
-    slots: int = 40
-    service_s: float = 4.0  # mean
-    queue_max: int | None = None  # waiting tries beyond it are rejected
-    drop_expired: bool = False  # take no try whose user has stopped waiting
-    cut_from_s: float = 600.0
-    cut_s: float = 120.0
-    cut_ratio: float = 0.25
-
-    @property
-    def capacity_rps(self) -> float:
-        """Requests per second that whole capacity answers."""
-        return self.slots / self.service_s
+BUDGET_RETRIES = 10.0  # retries that a budget saves up, and begins with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +32,8 @@ class Crowd:
     """Who asks. `population` 0: a clock at `rate_rps`; otherwise users with a think time.
 
     A user whose try timed out or was rejected asks again after `backoff_s` times 1, 2, 4 and
-    so on; after `tries_max` tries he gives up, and with a population he thinks again.
+    so on; after `tries_max` tries, or without a retry left in the budget that all users share,
+    he gives up, and with a population he thinks again.
     """
 
     rate_rps: float = 0.0
@@ -70,48 +41,9 @@ class Crowd:
     think_s: float = 30.0  # mean, exponential
     timeout_s: float = 20.0
     tries_max: int = 1
-    backoff_s: float = 4.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
-    """Every try of a run in order of time, a column each, [n]."""
-
-    at_s: Floats
-    user: Ints
-    number: Ints  # 1 = first try of a request
-    fate: NDArray[np.uint8]  # codes of `Fate`
-    end_s: Floats  # when the user learned it; NaN = open
-    server: Server
-    duration_s: float
-
-    def __len__(self) -> int:
-        return len(self.at_s)
-
-    def goodput_rps(self, from_s: float, to_s: float) -> float:
-        """Answers within the users' patience per second, by the time of the answer."""
-        good = (self.fate == Fate.ANSWERED) & (self.end_s >= from_s) & (self.end_s < to_s)
-        return float(good.sum()) / (to_s - from_s)
-
-    def offered_ratio(self, from_s: float, to_s: float) -> float:
-        """Tries per second over the server's capacity."""
-        tries = float(((self.at_s >= from_s) & (self.at_s < to_s)).sum()) / (to_s - from_s)
-        return tries / self.server.capacity_rps
-
-    def recovery_s(self) -> float:
-        """From the end of the cut to the first 60 s with nine tenths of the goodput before it.
-
-        NaN when there is no such minute: the storm feeds itself.
-        """
-        wanted = RECOVERED_RATIO * self.goodput_rps(
-            self.server.cut_from_s / 2, self.server.cut_from_s
-        )
-        end_s = self.server.cut_from_s + self.server.cut_s
-        for index in range(int((self.duration_s - end_s) // WINDOW_S)):
-            begin_s = end_s + index * WINDOW_S
-            if self.goodput_rps(begin_s, begin_s + WINDOW_S) >= wanted:
-                return index * WINDOW_S
-        return math.nan
+    backoff_s: float = 5.0
+    jitter_ratio: float = 0.0  # share of each pause that is drawn: 1 = from 0 to the whole pause
+    budget_ratio: float | None = None  # retries that each first try pays for; None = no limit
 
 
 def population_for(rate_rps: float, server: Server, think_s: float) -> int:
@@ -148,6 +80,9 @@ def _check(crowd: Crowd, server: Server, duration_s: float) -> None:
             ("timeout_s", crowd.timeout_s, 0 < crowd.timeout_s < math.inf, "above 0"),
             ("tries_max", crowd.tries_max, crowd.tries_max >= 1, "1 or more"),
             ("backoff_s", crowd.backoff_s, 0 <= crowd.backoff_s < math.inf, "0 or more"),
+            ("jitter_ratio", crowd.jitter_ratio, 0 <= crowd.jitter_ratio <= 1, "0..1"),
+            ("budget_ratio", crowd.budget_ratio, 0 <= (crowd.budget_ratio or 0.0) < math.inf,
+             "0 or more, or none"),
         )
         if not good
     ]  # fmt: skip
@@ -178,6 +113,8 @@ class _Run:
         self.crowd, self.server, self.duration_s = crowd, server, duration_s
         self.asks = stream(seed, "closed_loop/asks")
         self.services = stream(seed, "closed_loop/service")
+        self.jitter = stream(seed, "closed_loop/jitter")
+        self.budget = BUDGET_RETRIES
         self.events: list[tuple[float, int, int, int, int]] = []
         self.made = 0
         self.waiting: deque[int] = deque()
@@ -235,6 +172,9 @@ class _Run:
         if number == 1 and not self.crowd.population:  # the clock's next arrival is a new user
             gap_s = self.asks.exponential(1.0 / self.crowd.rate_rps)
             self._push(now_s + gap_s, _What.ASK, user + 1, 1)
+        if number == 1:
+            earned = self.crowd.budget_ratio or 0.0
+            self.budget = min(self.budget + earned, BUDGET_RETRIES)
         attempt = len(self.at_s)
         self.at_s.append(now_s)
         self.user.append(user)
@@ -261,8 +201,18 @@ class _Run:
         """The user learns how the try ended, and asks again, thinks or leaves."""
         self.fate[attempt], self.end_s[attempt] = fate, now_s
         user, number = self.user[attempt], self.number[attempt]
-        if fate is not Fate.ANSWERED and number < self.crowd.tries_max:
+        if fate is not Fate.ANSWERED and number < self.crowd.tries_max and self._may_retry():
             wait_s = self.crowd.backoff_s * 2.0 ** (number - 1)
+            if self.crowd.jitter_ratio:
+                wait_s *= 1.0 - self.crowd.jitter_ratio * self.jitter.random()
             self._push(now_s + wait_s, _What.ASK, user, number + 1)
         elif self.crowd.population:
             self._think(now_s, user)
+
+    def _may_retry(self) -> bool:
+        if self.crowd.budget_ratio is None:
+            return True
+        if self.budget < 1.0:
+            return False
+        self.budget -= 1.0
+        return True
