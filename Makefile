@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SEED ?= 7
 
-.PHONY: help install install-dev demo test check bench test-slow test-integration sim clean
+.PHONY: help install install-dev demo test check bench readme-tables test-slow test-integration sim clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
@@ -45,8 +45,11 @@ check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 sim: $(VENV)/.base  ## one seeded simulation with invariants checked: make sim SEED=11
 	$(BIN)/midwatch replay --seed $(SEED) --out out/sim-$(SEED) --check
 
-bench: $(VENV)/.dev  ## speed, memory and accuracy figures into tests/bench/results
-	for b in tests/bench/bench_*.py; do $(BIN)/python $$b || exit 1; done
+bench: $(VENV)/.dev  ## speed, memory and accuracy figures into tests/bench/results; ONLY="readers serving"
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/run_all.py $(ONLY)
+
+readme-tables: $(VENV)/.dev  ## README's tables from tests/bench/results
+	$(BIN)/python tests/bench/tables.py --write
 
 clean:  ## remove what runs wrote
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache

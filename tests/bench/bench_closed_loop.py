@@ -136,7 +136,10 @@ def main() -> None:
         for name, (crowd, used) in crowds(load, server).items():
             goodput, recovery = WANTED[name][load]
             found = row(crowd, used, recovery)
-            wanted = {"goodput_after_rps": goodput, "recovery_s": range_text(recovery)}
+            wanted = {
+                "goodput_after_rps": goodput,
+                "recovery_s": range_text(recovery) if recovery else None,
+            }
             rows.append({"load": load, "model": name, **found, "wanted": wanted})
             told(f"load {load}, {name}", found, goodput, recovery)
     for load in LOADS:
@@ -150,7 +153,7 @@ def main() -> None:
             )
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "seed": "each of the first seeds from 0 on, as many as a row says",
+        "seeds": list(SEEDS),
         "cpu_s": round(time.process_time() - start, 1),
         "first_pause_s": Crowd(rate_rps=1.0).backoff_s,
         "rows": rows,

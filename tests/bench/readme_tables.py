@@ -1,0 +1,145 @@
+"""The tables that README shows of bench results: one declarative list.
+
+To add a figure, add a `Row`: its words and where it stands in the bench's JSON. To add a table, add
+a `Table` and a pair of markers `<!-- bench:NAME -->`, `<!-- /bench:NAME -->` in README. Then run
+`make readme-tables`. `tables.py` does the rest; nothing here holds a figure.
+
+A path leads through the JSON by keys between slashes. `*` stands for every key or list item: one
+row for each, whose words may name the key as `{key}` and fields of the item by their names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+THREE = "min / median / max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure, or one for each match of `*`."""
+
+    words: str
+    figure: str  # path, or several between blanks that are shown with slashes
+    target: str = ""  # path, its `*` as in the figure; none = no target
+    bound: str = ""  # how the target is meant: "at least", "at most"
+    null: str = "-"  # what a null figure means
+    targets_only: bool = False  # leave out what has no target
+    where: str = ""  # of the matches of `*` only those with this field, as "model=replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of one bench's result."""
+
+    name: str  # of the markers, of results/NAME.json and of bench_NAME.py
+    spread: str = THREE
+    rows: tuple[Row, ...]
+
+
+TABLES = (
+    Table(
+        name="simulator",
+        rows=(
+            Row(
+                words="simulated requests per CPU second, whole graph", figure="requests_per_cpu_s"
+            ),
+            Row(
+                words="the same with telemetry and the loop",
+                figure="requests_per_cpu_s_with_telemetry_and_loop",
+            ),
+            Row(words="one diagnosis, CPU seconds", figure="diagnosis_cpu_s"),
+            Row(words="of so many series × rows", figure="series rows"),
+            Row(words="memory, MiB", figure="memory_mib_max"),
+        ),
+    ),
+    Table(
+        name="serving",
+        rows=(
+            Row(
+                words="requests per CPU second, 16 instances",
+                figure="express_16/requests_per_cpu_s",
+            ),
+            Row(words="1,000 instances", figure="express_1000/requests_per_cpu_s"),
+            Row(words="16 instances, `fcfs`", figure="express_16_fcfs/requests_per_cpu_s"),
+            Row(
+                words="16, one event per change of batch (`SimInstance`: any policy, faults)",
+                figure="segments_16/requests_per_cpu_s",
+            ),
+            Row(words="the same, `fcfs`", figure="segments_16_fcfs/requests_per_cpu_s"),
+            Row(
+                words="16, one event per iteration (the reference)",
+                figure="iterations_16/requests_per_cpu_s",
+            ),
+            Row(
+                words="16 × A100, Llama-3.1-8B, Mooncake's conversation trace",
+                figure="mooncake_16/requests_per_cpu_s",
+            ),
+            Row(
+                words="memory of {requests:,} requests, MB",
+                figure="memory/*/peak_mb",
+                target="memory/*/limit_mb",
+                bound="at most",
+            ),
+            Row(
+                words="a turn of a plain Python loop beside the first row, ns",
+                figure="express_16/loop_ns",
+            ),
+        ),
+    ),
+    Table(
+        name="readers",
+        rows=(
+            Row(
+                words="{key}, rows per CPU second",
+                figure="readers/*/rows_per_cpu_s",
+                target="wanted/rows_per_cpu_s",
+                bound="at least",
+            ),
+            Row(
+                words="{key} in tables of 20,000 rows, MB at {rows:,} rows",
+                figure="chunked/*/*/memory_mb_peak",
+                target="wanted/memory_mb_max",
+                bound="at most",
+            ),
+        ),
+    ),
+    Table(
+        name="closed_loop",
+        rows=(
+            Row(
+                words="load {load}, {model}: goodput 60 to 420 s after the cut, 1/s",
+                figure="rows/*/goodput_after_rps",
+                target="rows/*/wanted/goodput_after_rps",
+                targets_only=True,
+            ),
+            Row(
+                words="load {load}, {model}: recovery (a minute at 90 %), s",
+                figure="rows/*/recovery_s_one_minute_at_90",
+                target="rows/*/wanted/recovery_s",
+                null="never",
+                targets_only=True,
+            ),
+            Row(
+                words="load {load}, {model}: recovery (two minutes at 95 %), s",
+                figure="rows/*/recovery_s_two_minutes_at_95",
+                target="rows/*/wanted/recovery_s",
+                null="never",
+                where="model=closed-loop users",
+            ),
+        ),
+    ),
+    Table(
+        name="workload",
+        spread="mean / worst seed",
+        rows=(
+            Row(
+                words="{data}: {figure}",
+                figure="rows/*/ours_mean rows/*/ours_worst",
+                target="rows/*/wanted_max",
+                bound="at most",
+                targets_only=True,
+            ),
+        ),
+    ),
+)
