@@ -44,6 +44,7 @@ class CachingInstance(Instance):
         super().__init__(config, policy)
         self.pool = self._caching_pool = CachingPool(config.num_blocks)
         self._meters = meters
+        meters.has_prefix_cache = True
         self._keys: dict[
             int, list[int]
         ] = {}  # by seq_id, from the first look to the end of prefill

@@ -89,6 +89,7 @@ class EngineMeters:
     prompt_tokens: int = 0
     generation_tokens: int = 0
     preemptions: int = 0
+    has_prefix_cache: bool = False  # set by the engine that counts here
     prefix_cache_queries: int = 0  # prompt tokens looked up in the prefix cache
     prefix_cache_hits: int = 0  # of these, tokens found
     iterations: int = 0

@@ -20,6 +20,7 @@ from ops.replay.probes import (
     FRONTEND_TPOT,
     FRONTEND_TTFT,
     POOL,
+    PREFIX_CACHE,
     SOURCE_EDGE,
     Labels,
     Probe,
@@ -104,6 +105,8 @@ def _engine_readings(pod: PodView, model: str) -> Iterator[Reading]:
     if meter is not None:
         other = (model, meter.cache_config.num_gpu_blocks)
         yield ENGINE, pod.name, other, meter, pod
+        if meter.has_prefix_cache:
+            yield PREFIX_CACHE, pod.name, other, meter, pod
         for attribute, probe in ENGINE_HISTOGRAMS.items():
             yield probe, pod.name, other, getattr(meter, attribute), pod
 

@@ -197,6 +197,7 @@ class Fleet:
             config=InstanceConfig(
                 num_blocks=num_blocks, block_tokens=engine.block_tokens,
                 sequences_max=engine.sequences_max, queue_max=engine.queue_max,
+                prefix_cache=engine.prefix_cache,
             ),
             policy=batch_policy(engine.batch_policy, token_budget=engine.token_budget),
             cost_model=self._cost_model,

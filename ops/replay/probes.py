@@ -226,5 +226,17 @@ def _read_engine(meter: EngineMeters) -> list[float]:
 
 
 ENGINE = Probe(name="engine", labels=pod_labels, names=_engine_names, read=_read_engine)
+
+
+def _cache_names(_pod: PodView, other: tuple[str, int], _meter: EngineMeters) -> Named:
+    own = _engine_labels(other[0])
+    return [("vllm:prefix_cache_queries_total", own), ("vllm:prefix_cache_hits_total", own)]
+
+
+def _read_cache(meter: EngineMeters) -> list[float]:
+    return [meter.prefix_cache_queries, meter.prefix_cache_hits]
+
+
+PREFIX_CACHE = Probe(name="prefix-cache", labels=pod_labels, names=_cache_names, read=_read_cache)
 # Attribute of the engine's meters -> its probe.
 ENGINE_HISTOGRAMS = {attribute: _engine_histogram(name) for name, attribute in _ENGINE_HISTOGRAMS}

@@ -61,6 +61,7 @@ class EngineSpec:
     sequences_max: int = 128
     block_tokens: int = 16
     kv_memory_ratio: float = 0.9  # share of GPU memory used by weights and KV
+    prefix_cache: bool = False  # keep the KV of prompts for later ones that begin alike
     dispatch: str = "least-loaded"  # or "round-robin"
     queue_max: int = 512  # waiting requests per instance; beyond it 503
     image_mib: float = 9000.0

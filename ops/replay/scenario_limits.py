@@ -88,7 +88,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 # "Type.field" -> the values allowed.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "EngineSpec.batch_policy": tuple(BATCH_POLICIES),
-    "EngineSpec.dispatch": ("least-loaded", "round-robin"),  # prompts of scenarios have no ids
+    "EngineSpec.dispatch": ("least-loaded", "round-robin"),  # no router of prefixes yet
     "ChangeSpec.kind": ("deploy", "config", "flag", "scale", "reschedule"),
 }
 

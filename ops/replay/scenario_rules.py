@@ -137,6 +137,10 @@ def _check_engine(scenario: Scenario, problems: Problems) -> None:
             )
     if scenario.regions and total == 0:
         problems.add("engine.instances", "no region has an instance; give at least one")
+    spec = scenario.traffic
+    if engine.prefix_cache and spec.trace == "generated" and spec.conversation_ratio == 0.0:
+        text = "nothing to reuse in API calls alone; raise traffic.conversation_ratio above 0"
+        problems.add("engine.prefix_cache", text)
 
 
 def _check_model(scenario: Scenario, problems: Problems) -> None:

@@ -194,15 +194,13 @@ class ServiceGraph:
 
     def _call_engine(self, call: Call) -> None:
         attempt, kernel = call.attempt, self._kernel
-        source = call.source
+        source, asked = call.source, attempt.request
         assert source is not None
         request = Request(
-            request_id=_engine_id(attempt),
-            arrival_s=kernel.now_s,
-            num_prompt_tokens=attempt.request.num_prompt_tokens,
-            num_output_tokens=attempt.request.num_output_tokens,
-            priority=attempt.request.priority,
-        )
+            request_id=_engine_id(attempt), arrival_s=kernel.now_s, priority=asked.priority,
+            num_prompt_tokens=asked.num_prompt_tokens, prefix=asked.prefix,
+            num_output_tokens=asked.num_output_tokens,
+        )  # fmt: skip
         pod = self._cluster.engine_pod(attempt.region)
         call.pod, call.arrived_at_s = pod, kernel.now_s
         if pod is None or pod.instance is None or (not pod.up and self._cluster.node_up(pod)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,22 @@ import numpy as np
 from ops.replay.draws import mix
 from ops.replay.scenario import Scenario
 from ops.replay.users import Arrivals
-from serving.workload import ReadReport, RequestTable, cut, generate, read_trace, to_rate
+from serving.errors import ConfigError
+from serving.state import Prefix
+from serving.workload import (
+    ReadReport,
+    RequestTable,
+    cut,
+    generate,
+    read_trace,
+    to_rate,
+    with_session_prefixes,
+)
 from serving.workload.replay import mean_rate_rps
 
 START_HOUR = 13.0  # hour of day, UTC, at which a replay of the generator begins
+SPACE_IDS = 1 << 32  # more than one generated part has prefix ids; parts share none
+REGIONS_MAX = 64
 BURST_SEED = 5_000_011  # a burst is another stretch of the same kind of traffic
 
 
@@ -32,6 +45,7 @@ class Traffic:
 
         Raises:
             TraceFormatError: a row or the file is not what its format says.
+            ConfigError: the engine caches prefixes and the trace has no ids of them.
         """
         spec = scenario.traffic
         if spec.trace == "generated":
@@ -39,6 +53,12 @@ class Traffic:
         table, report = read_trace(
             Path(spec.trace), trace_format=spec.trace_format, skip_bad_rows=skip_bad_rows
         )
+        if scenario.engine.prefix_cache and not table.prefix_block_tokens:
+            raise ConfigError(
+                f"engine.prefix_cache is true, but {Path(spec.trace).name} has no prefix ids, so "
+                "nothing can be reused; take a mooncake or bailian trace or generated traffic, or "
+                "leave the key out"
+            )
         return cls(scenario, seed, table, report)
 
     def arrivals(self, rate_rps: float, *, duration_s: float) -> Arrivals:
@@ -74,6 +94,7 @@ class Traffic:
             [arrivals.num_prompt_tokens[k] for k in keep],
             [arrivals.num_output_tokens[k] for k in keep],
             [arrivals.region[k] for k in keep],
+            [arrivals.prefix[k] for k in keep] if arrivals.prefix else [],
         )
 
     def more(self, region: str, at_s: float, length_s: float, rate_rps: float) -> Arrivals:
@@ -87,7 +108,10 @@ class Traffic:
         else:
             offset_s = {r.name: r.utc_offset_s for r in self.scenario.regions}[region]
             table = self._generate(self.seed + BURST_SEED, rate_rps, length_s, offset_s, at_s)
-        arrivals = _merge([(region, table)])
+        # Ids of a trace are the same wherever they occur; a generated burst has ids of its own.
+        rank = [r.name for r in self.scenario.regions].index(region)
+        space = 0 if self.table is not None else (1 + int(at_s)) * REGIONS_MAX + rank
+        arrivals = _merge([(region, table)], first_space=space)
         arrivals.at_s = [t + at_s for t in arrivals.at_s]
         return arrivals
 
@@ -103,7 +127,7 @@ class Traffic:
         self, seed: int, rate_rps: float, duration_s: float, offset_s: float, at_s: float
     ) -> RequestTable:
         spec = self.scenario.traffic
-        return generate(
+        table = generate(
             seed=seed,
             duration_s=duration_s,
             rate_rps=max(rate_rps, 1e-3),
@@ -111,6 +135,7 @@ class Traffic:
             diurnal=spec.diurnal,
             conversation_ratio=spec.conversation_ratio,
         )
+        return with_session_prefixes(table) if self.scenario.engine.prefix_cache else table
 
     def _assign(self, table: RequestTable, *, offset: int) -> Arrivals:
         """Split a trace over the regions: a session, or a request without one, stays in one."""
@@ -127,16 +152,29 @@ class Traffic:
             table.num_prompt_tokens.tolist(),
             table.num_output_tokens.tolist(),
             regions,
+            _prefixes(table, 0) if self.scenario.engine.prefix_cache else [],
         )
 
 
-def _merge(parts: list[tuple[str, RequestTable]]) -> Arrivals:
+def _merge(parts: list[tuple[str, RequestTable]], *, first_space: int = 0) -> Arrivals:
     at_s = np.concatenate([t.arrival_s for _, t in parts])
     order = np.argsort(at_s, kind="stable")
     prompt = np.concatenate([t.num_prompt_tokens for _, t in parts])[order]
     output = np.concatenate([t.num_output_tokens for _, t in parts])[order]
     index = np.concatenate([np.full(len(t), k) for k, (_, t) in enumerate(parts)])[order]
     names = [name for name, _ in parts]
+    prefixes = [p for k, (_, t) in enumerate(parts) for p in _prefixes(t, first_space + k)]
     return Arrivals(
-        at_s[order].tolist(), prompt.tolist(), output.tolist(), [names[k] for k in index.tolist()]
-    )
+        at_s[order].tolist(), prompt.tolist(), output.tolist(), [names[k] for k in index.tolist()],
+        [prefixes[k] for k in order.tolist()] if prefixes else [],
+    )  # fmt: skip
+
+
+def _prefixes(table: RequestTable, space: int) -> list[Prefix]:
+    """What each prompt begins with; equal ids of two spaces differ."""
+    if not table.prefix_block_tokens:
+        return []
+    ids, offsets = (table.prefix_ids + space * SPACE_IDS).tolist(), table.prefix_offsets.tolist()
+    return [
+        Prefix(table.prefix_block_tokens, tuple(ids[first:end])) for first, end in pairwise(offsets)
+    ]

@@ -12,7 +12,7 @@ from ops.replay.scenario import Scenario
 from ops.replay.services import ServiceGraph
 from ops.state import SloTarget
 from serving.sim.kernel import EventHandle, Kernel
-from serving.state import Request
+from serving.state import Prefix, Request
 
 INJECTED_FIRST_ID = 1 << 26  # ids of requests that a burst adds
 READ_S = 8.0  # mean time after which a cancelling user stops reading
@@ -26,6 +26,7 @@ class Arrivals:
     num_prompt_tokens: list[int] = field(default_factory=list)
     num_output_tokens: list[int] = field(default_factory=list)
     region: list[str] = field(default_factory=list)
+    prefix: list[Prefix] = field(default_factory=list)  # what prompts begin with; empty = unknown
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -141,6 +142,7 @@ class Users:
             arrival_s=now,
             num_prompt_tokens=max(1, arrivals.num_prompt_tokens[k]),
             num_output_tokens=max(1, arrivals.num_output_tokens[k]),
+            prefix=arrivals.prefix[k] if arrivals.prefix else None,
         )
         user = _Open(
             request=request, region=arrivals.region[k], slo=self._slos[self.class_of(request_id)]

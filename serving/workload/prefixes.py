@@ -20,17 +20,12 @@ def with_session_prefixes(table: RequestTable, *, block_tokens: int = BLOCK_TOKE
     where it began, so nothing is shared. Rows without a session share nothing.
 
     Raises:
-        ConfigError: the table has prefix ids already, no session at all, or no block size.
+        ConfigError: the table has prefix ids already, or no block size.
     """
     if table.prefix_block_tokens:
         raise ConfigError(f"{table.trace_id}: the rows have prefix ids already; keep those")
     if block_tokens < 1:
         raise ConfigError(f"block_tokens is {block_tokens}, expected at least 1")
-    if (table.session_index == NO_SESSION).all():
-        raise ConfigError(
-            f"{table.trace_id}: no row belongs to a session, so nothing is shared; "
-            "take generated conversations, or a trace with prefix ids"
-        )
     ids: list[int] = []
     offsets = [0]
     before: dict[int, tuple[int, int, list[int]]] = {}  # session -> tokens so far, prompt, ids

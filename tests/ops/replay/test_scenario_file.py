@@ -259,6 +259,13 @@ BAD: list[tuple[str, bytes | str, str]] = [
     ("long ramp", after(FAULT, "ramp_s = 201"), "fault[0].ramp_s: 201 s is above"),
     ("late change", swap("at_s = 350", "at_s = 5000"), "change[0].at_s: 5000 s is not before"),
     ("late step", after("[traffic]", "step_at_s = 1000"), "traffic.step_at_s: 1000 s is not"),
+    (
+        "cache of API calls",
+        after("[engine]", "prefix_cache = true").replace(
+            "[traffic]", "[traffic]\nconversation_ratio = 0.0", 1
+        ),
+        "engine.prefix_cache: nothing to reuse in API calls alone",
+    ),
     ("wild jitter", after("[telemetry]", "jitter_s = 5.0"), "telemetry.jitter_s: 5 s is not"),
 ]  # fmt: skip
 

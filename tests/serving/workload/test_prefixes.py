@@ -61,5 +61,3 @@ def test_tables_that_cannot_or_need_not_be_given_ids_are_refused() -> None:
         with_session_prefixes(with_session_prefixes(table))
     with pytest.raises(ConfigError, match="block_tokens is 0"):
         with_session_prefixes(table, block_tokens=0)
-    with pytest.raises(ConfigError, match="no row belongs to a session"):
-        with_session_prefixes(rows_of([(NO_SESSION, 40, 5)]))
