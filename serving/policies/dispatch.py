@@ -54,24 +54,27 @@ class LeastLoaded:
 
 
 class PrefixAware:
-    """Takes the instance that was sent most of the prompt's beginning, unless it is too loaded.
+    """Takes the instance that saves the most prefill for the load that it has.
 
-    Only instances that the request leaves with at most `load_ratio` times the mean number of
-    outstanding requests (rounded up) are considered: no beginning, however popular, makes a hot
-    spot. Among them the one with the longest match wins; ties, and prompts that nobody knows, go
-    to the least loaded, then to the smaller id.
+    An instance is worth the prompt tokens it was sent before, in mean prompts, less its load above
+    the mean, in means: one mean prompt found makes up for twice the mean load. Ties go to the less
+    loaded, then to the smaller id. Only instances that the request leaves with at most `load_ratio`
+    times the mean number of outstanding requests (rounded up) are considered: no beginning,
+    however popular, makes a hot spot. A beginning that all prompts share is worth next to nothing.
 
     What an instance holds is guessed from what it was sent: the ids of its last `tokens_max`
     prompt tokens, least recently used out. Nothing is asked of the engines.
 
-    Source: the limit is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam,
-    SODA 2018); the index of what was sent is that of SGLang's cache-aware router.
-    Differs: no hashing and no tree: the longest match takes the place of the ring's next in line.
+    Source: the score is that of load-aware routing in the vLLM production stack, the limit that of
+    consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, SODA 2018), the index
+    of what was sent that of SGLang's cache-aware router.
+    Differs: found tokens count in mean prompts, not as a share of their own prompt, so that a long
+    beginning is worth more than a short one; no hashing, no tree.
     """
 
-    __slots__ = ("_load_ratio", "_sent", "_tokens_max")
+    __slots__ = ("_load_ratio", "_num_prompts", "_num_tokens", "_sent", "_tokens_max")
 
-    def __init__(self, *, tokens_max: int = 1_000_000, load_ratio: float = 1.25) -> None:
+    def __init__(self, *, tokens_max: int = 1_000_000, load_ratio: float = 2.0) -> None:
         if tokens_max < 1 or not load_ratio >= 1.0:
             raise ConfigError(
                 f"tokens_max is {tokens_max} and load_ratio {load_ratio}, expected at least 1 each"
@@ -79,20 +82,33 @@ class PrefixAware:
         self._tokens_max = tokens_max
         self._load_ratio = load_ratio
         self._sent: dict[str, OrderedDict[int, None]] = {}  # by instance: keys, oldest first
+        self._num_prompts = 0  # seen so far, and their tokens
+        self._num_tokens = 0
 
     def choose(self, instances: Sequence[LoadView], prompt: PromptView | None = None) -> LoadView:
-        """The instance with the longest match among those that are not too loaded."""
+        """The instance with the best score among those that are not too loaded."""
         loads = [instance.load for instance in instances]
         load_max = -(-(sum(loads) + 1) * self._load_ratio // len(loads))
         allowed = [i for i, load in zip(instances, loads, strict=True) if load + 1 <= load_max]
         prefix = prompt.prefix if prompt is not None else None
-        if prefix is None or not prefix.ids:
+        if prompt is None or prefix is None or not prefix.ids:
             return min(allowed, key=lambda i: (i.load, i.instance_id))
         if len(self._sent) > len(instances):  # somebody left: forget what it had
             known = {instance.instance_id for instance in instances}
             self._sent = {name: sent for name, sent in self._sent.items() if name in known}
+        self._num_prompts += 1
+        self._num_tokens += prompt.num_prompt_tokens
         keys = chain_keys(prefix.ids, start=prefix.block_tokens)
-        chosen = min(allowed, key=lambda i: (-self._num_sent(i, keys), i.load, i.instance_id))
+        block_worth = prefix.block_tokens * self._num_prompts / self._num_tokens
+        load_cost = 1.0 / max(1.0, sum(loads) / len(loads))
+        chosen = min(
+            allowed,
+            key=lambda i: (
+                i.load * load_cost - self._num_sent(i, keys) * block_worth,
+                i.load,
+                i.instance_id,
+            ),
+        )
         self._note(chosen.instance_id, keys, self._tokens_max // prefix.block_tokens)
         return chosen
 

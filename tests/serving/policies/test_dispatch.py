@@ -60,7 +60,28 @@ def test_a_popular_beginning_makes_no_hot_spot() -> None:
     fleet = [Stub(name) for name in "abcdefgh"]
     for num in range(1, 200):
         policy.choose(fleet, Prompt(Prefix(16, (1, 2, 3)))).load += 1
-        assert max(i.load for i in fleet) <= math.ceil(1.25 * num / 8)
+        assert max(i.load for i in fleet) <= math.ceil(2.0 * num / 8)
+    assert min(i.load for i in fleet) > 0
+
+
+def test_a_beginning_that_all_share_does_not_draw_prompts_together() -> None:
+    policy = PrefixAware()
+    fleet = [Stub(name) for name in "abcd"]
+    for num in range(40):
+        prompt = Prompt(Prefix(16, (1, *range(100 * num, 100 * num + 19))), num_prompt_tokens=320)
+        policy.choose(fleet, prompt).load += 1
+    assert [i.load for i in fleet] == [10] * 4
+
+
+def test_what_is_saved_is_weighed_against_the_load() -> None:
+    policy = PrefixAware(load_ratio=9.0)
+    a, b = Stub("a"), Stub("b")
+    long, short = tuple(range(40)), (900, 901)
+    for ids in (long, short):
+        policy.choose([a], Prompt(Prefix(16, ids), num_prompt_tokens=16 * len(ids)))
+    a.load, b.load = 8, 4
+    assert policy.choose([a, b], Prompt(Prefix(16, long), num_prompt_tokens=640)) is a
+    assert policy.choose([a, b], Prompt(Prefix(16, short), num_prompt_tokens=32)) is b
 
 
 def test_prompts_without_ids_go_to_the_least_loaded() -> None:
