@@ -64,6 +64,17 @@ def test_a_popular_beginning_makes_no_hot_spot() -> None:
     assert min(i.load for i in fleet) > 0
 
 
+def test_not_even_a_beginning_of_many_prompts_worth_passes_the_limit() -> None:
+    policy = PrefixAware()
+    fleet = [Stub(name) for name in "abcdefgh"]
+    for number in range(200):  # short prompts of their own make the long one worth a lot
+        policy.choose(fleet, Prompt(Prefix(16, (1000 + number,)), num_prompt_tokens=16))
+    long = Prompt(Prefix(16, tuple(range(400))), num_prompt_tokens=6400)
+    for num in range(1, 100):
+        policy.choose(fleet, long).load += 1
+        assert max(i.load for i in fleet) <= math.ceil(2.0 * num / 8)
+
+
 def test_a_beginning_that_all_share_does_not_draw_prompts_together() -> None:
     policy = PrefixAware()
     fleet = [Stub(name) for name in "abcd"]
