@@ -48,7 +48,7 @@ def generate(
     model: Annotated[
         Path, typer.Argument(help="File of workload fit, or ServeGen's windows per client.")
     ],
-    out: Annotated[Path, typer.Option(help="Trace to write; .gz is packed.")],
+    out: Annotated[Path, typer.Option(help="Trace to write; .gz is packed, .parquet is Parquet.")],
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 7,
     duration: Annotated[
         float | None, typer.Option(help="Seconds.", show_default="as fitted")

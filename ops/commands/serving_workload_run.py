@@ -17,6 +17,7 @@ from serving.workload import RequestTable, read_table, read_trace, write_csv, wr
 from serving.workload.clients import draw_clients
 from serving.workload.fidelity import Aspect, Verdict, compare
 from serving.workload.fit import fit
+from serving.workload.formats.parquet import SUFFIX, write_parquet
 from serving.workload.law_file import encode_law, parse_law
 from serving.workload.laws import WorkloadLaw
 from serving.workload.replay import mean_rate_rps
@@ -253,6 +254,11 @@ def _bytes(path: Path) -> bytes:
 
 
 def _write(table: RequestTable, out: Path, trace_format: str) -> None:
+    if out.suffix == SUFFIX:
+        if trace_format != OWN_FORMAT:
+            raise ConfigError(f"--out {out}: Parquet holds the format {OWN_FORMAT} only")
+        write_parquet(table, out)
+        return
     if trace_format != OWN_FORMAT:
         write_trace(table, out, trace_format)
         return
