@@ -12,6 +12,7 @@ import typer
 
 from ops.commands.options import OURS
 from ops.reports.workload_page import render_workload
+from ops.reports.workload_words import differences
 from serving.errors import ConfigError
 from serving.workload import RequestTable, read_table, read_trace, write_csv, write_trace
 from serving.workload.clients import draw_clients
@@ -147,13 +148,19 @@ def run_check(
     alike = all(aspect.verdict != Verdict.DIFFERENT for aspect in aspects)
     notes = [note for _, found in tables for note in found]
     if as_json:
-        rows = [{**_finite(aspect), "verdict": aspect.verdict.value} for aspect in aspects]
+        told = dict(differences(aspects))
+        rows = [
+            {**_finite(a), "verdict": a.verdict.value, "difference": told.get(a.name)}
+            for a in aspects
+        ]
         typer.echo(_json({"reference": str(reference), "candidate": str(candidate),
                           "alike": alike, "notes": notes, "aspects": rows}))  # fmt: skip
     else:
         for note in notes:
             typer.echo(note)
         _print(aspects, names=(reference.name, candidate.name))
+        for _, text in differences(aspects):
+            typer.echo(text)
         if out is not None:
             typer.echo(f"Report {out}")
     if not alike:

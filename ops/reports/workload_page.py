@@ -14,6 +14,7 @@ from ops.reports.lanes import Row
 from ops.reports.page import environment, hashed, read_asset
 from ops.reports.parts import Command
 from ops.reports.serving_figures import CDF_POINTS, HEIGHT, round_up
+from ops.reports.workload_words import differences, unknown
 from serving.workload import RequestTable
 from serving.workload.fidelity import Aspect, Verdict
 from serving.workload.fit import HOUR_S
@@ -24,6 +25,7 @@ Line = tuple[Floats, Floats]
 
 SLICES = 60  # of the time in a rate figure
 BANDS = 12  # of the prompt in the figure of outputs
+DECADES_MAX = 7  # labels on an axis
 FOOT = 18  # pixels below a plot for the labels of its axis
 
 
@@ -44,8 +46,13 @@ def render_workload(
         .get_template("workload.html.j2")
         .render(
             title=summary(aspects),
-            names=[(_sign(index), name) for index, name in enumerate(names)],
-            table=[_cells(aspect) for aspect in aspects],
+            names=[
+                (letter, _sign(index), name)
+                for index, (letter, name) in enumerate(zip("AB", names, strict=True))
+            ],
+            differences=differences(aspects),
+            unknown=unknown(aspects),
+            table=[_cells(a) for a in aspects if a.verdict != Verdict.UNKNOWN],
             figures=_figures(tables),
             facts=[
                 (name, f"{len(t):,} requests, {t.origin.value}, first to last "
@@ -73,7 +80,7 @@ def summary(aspects: Sequence[Aspect]) -> str:
 
 def _cells(aspect: Aspect) -> tuple[str, str, list[str], str]:
     numbers = (aspect.reference, aspect.candidate, aspect.figure, aspect.bound)
-    cells = [words.NO_DATA if math.isnan(n) else f"{n:.3g}" for n in numbers]
+    cells = [words.number(n) for n in numbers]
     return aspect.name, aspect.meaning, cells, aspect.verdict.value
 
 
@@ -107,8 +114,9 @@ def _rate(tables: Sequence[RequestTable]) -> Row:
     hours = span_s >= 2 * HOUR_S
     scale, unit = (HOUR_S, "h") if hours else (1.0, "s")
     readings = [f"{words.number(len(t) / float(t.arrival_s[-1]))} /s" for t in tables]
+    end = f"{words.number(span_s / scale)} {unit}"
     return _plot("Rate", "requests/s over time", lines, readings,
-                 (0.0, span_s), [(0.0, "0"), (span_s, f"{span_s / scale:.3g} {unit}")])  # fmt: skip
+                 (0.0, span_s), [(0.0, "0"), (span_s, end)])  # fmt: skip
 
 
 def _spread(name: str, detail: str, samples: Sequence[Floats]) -> Row:
@@ -125,8 +133,18 @@ def _spread(name: str, detail: str, samples: Sequence[Floats]) -> Row:
         for s in samples
     ]  # fmt: skip
     readings = [f"median {words.number(float(np.median(s)))}" if len(s) else "" for s in samples]
-    ticks = [(float(p), f"{10.0**p:,g}") for p in range(low, high + 1)]
+    ticks = _decades(low, high)
     return _plot(name, f"{detail}, share at or under", lines, readings, (low, high), ticks, 1.0)
+
+
+def _decades(low: int, high: int) -> list[tuple[float, str]]:
+    """Powers of ten from low to high, as many as have room for their labels."""
+    step = -(-(high - low) // DECADES_MAX)
+    return [
+        (float(p), f"{10**p:,}" if 0 <= p <= 5 else words.number(10.0**p) if -3 <= p < 0
+         else f"1e{p}")
+        for p in range(low, high + 1, step)
+    ]  # fmt: skip
 
 
 def _outputs(prompts: Sequence[Floats], outputs: Sequence[Floats]) -> Row:
@@ -143,7 +161,7 @@ def _outputs(prompts: Sequence[Floats], outputs: Sequence[Floats]) -> Row:
         lines.append((at, np.array([np.median(output[band == i]) for i in used])))
     ends = np.concatenate([at for at, _ in lines])
     low, high = math.floor(ends.min(initial=0.0)), math.ceil(ends.max(initial=1.0))
-    ticks = [(float(p), f"{10.0**p:,g}") for p in range(low, high + 1)]
+    ticks = _decades(low, high)
     readings = ["", ""]
     return _plot("Output given prompt", "median tokens at a prompt of", lines, readings,
                  (low, high), ticks)  # fmt: skip

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from serving.workload.clock import smeared
 from serving.workload.fit import HOUR_S, turns_of
-from serving.workload.table import RequestTable, Status
+from serving.workload.prefix_law import fit_prefixes
+from serving.workload.table import NO_SESSION, RequestTable, Status
 
 Floats = NDArray[np.float64]
 
@@ -111,6 +112,12 @@ def _ranks(values: Floats) -> Floats:
 
 
 def talks(table: RequestTable) -> tuple[Floats, Floats]:
-    """Turns of each session, and the times from a turn to the next."""
-    turns, think_s, _ = turns_of(table.session_index, table.arrival_s)
+    """Turns of each session, and the times from a turn to the next.
+
+    Block ids tell the sessions of a table that names none.
+    """
+    session = table.session_index
+    if table.prefix_block_tokens and (session == NO_SESSION).all():
+        session = fit_prefixes(table)[0]
+    turns, think_s, _ = turns_of(session, table.arrival_s)
     return turns.astype(np.float64), think_s

@@ -131,11 +131,11 @@ TABLES = (
     ),
     Table(
         name="workload",
-        spread="mean / worst seed",
+        spread="ours, mean / worst seed / Poisson + Zipf / training part itself",
         rows=(
             Row(
                 words="{data}: {figure}",
-                figure="rows/*/ours_mean rows/*/ours_worst",
+                figure="rows/*/ours_mean rows/*/ours_worst rows/*/baseline_mean rows/*/training",
                 target="rows/*/wanted_max",
                 bound="at most",
                 targets_only=True,
