@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 ELAPSED = ClockBase(epoch_s=0.0)
 WINDOWS = 80  # stretches of arrival time with one percentile each
 WINDOW_REQUESTS_MIN = 30  # fewer in a stretch would make noise of a percentile
-CDF_POINTS = 160
+CDF_POINTS = 161  # odd, so that the median is one of them
 HEIGHT = 84
 _ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 

@@ -130,6 +130,22 @@ TABLES = (
         ),
     ),
     Table(
+        name="prefix_cache",
+        spread="worst of five seeds, medians in the JSON",
+        rows=(
+            Row(
+                words="{trace}, load {load}, {dispatch}, {caches} caches: TTFT p50 / p90 / p99, s",
+                figure="rows/*/ttft_s_p50/worst rows/*/ttft_s_p90/worst rows/*/ttft_s_p99/worst",
+            ),
+            Row(
+                words="{trace}, load {load}, {dispatch}: prompt tokens found / busiest instance's "
+                "prefill over the mean",
+                figure="rows/*/hit_ratio/worst rows/*/prefill_imbalance_ratio/worst",
+                where="caches=with",
+            ),
+        ),
+    ),
+    Table(
         name="workload",
         spread="ours, mean / worst seed / Poisson + Zipf / training part itself",
         rows=(
