@@ -25,7 +25,7 @@ import numpy as np
 from rca.errors import DatasetError
 from rca.incident import Incident, Labels, Logs, Spans
 from rca.state import FloatArray
-from rca.tables import codes, floats, integers, read_columns, read_text, read_wide
+from rca.tables import codes, floats, identifiers, read_columns, read_text, read_wide
 
 FAULT_FREE = "_fault_free"
 _SPAN_FIELDS = ("t_ms", "trace", "span", "parent", "service", "op", "dur_us")
@@ -194,9 +194,9 @@ def _spans(path: Path, origin_s: float) -> Spans:
     operation, operations = codes(fields["op"])
     return Spans(
         start_s=origin_s + floats(path, "t_ms", fields) / 1e3,
-        trace=codes(fields["trace"])[0],
-        span=integers(path, "span", fields),
-        parent=integers(path, "parent", fields),
+        trace=identifiers(fields["trace"]),
+        span=identifiers(fields["span"]),
+        parent=identifiers(fields["parent"]),
         service=service,
         operation=operation,
         duration_s=floats(path, "dur_us", fields) / 1e6,
@@ -208,11 +208,10 @@ def _spans(path: Path, origin_s: float) -> Spans:
 def _logs(path: Path, origin_s: float) -> Logs:
     fields = read_columns(path, _LOG_FIELDS)
     service, services = codes(fields["service"])
-    trace = np.where(np.array([bool(t) for t in fields["trace"]]), codes(fields["trace"])[0], -1)
     return Logs(
         at_s=origin_s + floats(path, "t_ms", fields) / 1e3,
         service=service,
-        trace=np.asarray(trace, dtype=np.int64),
+        trace=identifiers(fields["trace"]),
         messages=tuple(fields["message"]),
         services=services,
     )

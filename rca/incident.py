@@ -48,7 +48,7 @@ class Spans:
 
     Attributes:
         start_s: on the incident's clock, shape [S].
-        trace, span: identifiers, unique within one block, shape [S].
+        trace, span: identifiers; logs of the same time use the same, shape [S].
         parent: span identifier of the caller, -1 for a root, shape [S].
         service, operation: places in `services` and `operations`, shape [S].
         duration_s: shape [S].

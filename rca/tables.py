@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ import numpy.typing as npt
 from rca.errors import DatasetError
 from rca.incident import Column, IntArray
 from rca.state import FloatArray
+
+NO_IDENTIFIER = -1
 
 
 def read_wide(path: Path) -> tuple[FloatArray, tuple[Column, ...], FloatArray]:
@@ -152,17 +155,14 @@ def floats(path: Path, name: str, fields: Mapping[str, list[str]]) -> FloatArray
         raise DatasetError(f"{path}: {name} is {bad!r}, expected a number") from error
 
 
-def integers(path: Path, name: str, fields: Mapping[str, list[str]]) -> IntArray:
-    """One column as whole numbers.
-
-    Raises:
-        DatasetError: a cell is no whole number of at most 18 digits.
-    """
-    try:
-        return np.array([int(cell) for cell in fields[name]], dtype=np.int64)
-    except (ValueError, OverflowError) as error:
-        bad = next(c for c in fields[name] if not c.lstrip("-").isdigit() or len(c) > 18)
-        raise DatasetError(f"{path}: {name} is {bad!r}, expected a whole number") from error
+def identifiers(texts: list[str]) -> IntArray:
+    """A number per identifier, the same in every file that spells it so; -1 for none."""
+    known: dict[str, int] = {"": NO_IDENTIFIER, "-1": NO_IDENTIFIER}
+    for text in texts:
+        if text not in known:
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            known[text] = int.from_bytes(digest, "big") >> 1
+    return np.array([known[text] for text in texts], dtype=np.int64)
 
 
 def codes(texts: list[str]) -> tuple[IntArray, tuple[str, ...]]:
