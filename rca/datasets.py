@@ -3,7 +3,7 @@
 Layout of a set (`<set>/<case>/...`; every extra may be absent):
 
     metrics.csv[.gz] | metrics.parquet   `time` in seconds + one column per `<service>_<metric>`
-    case.json                            times, instances, entry, labels
+    case.json                            times, instances, runs_on, entry, changes, labels
     spans.csv[.gz]                       t_ms, trace, span, parent (-1 root), service, op, dur_us
     logs.csv[.gz]                        t_ms, service, trace, message
     ../_fault_free/<day>.{spans,logs}.csv[.gz]
@@ -24,7 +24,7 @@ import numpy as np
 
 from rca.errors import DatasetError
 from rca.incident import Incident, Labels, Logs, Spans
-from rca.state import FloatArray
+from rca.state import ChangeEvent, ChangeKind, FloatArray
 from rca.tables import codes, floats, identifiers, read_columns, read_text, read_wide
 
 FAULT_FREE = "_fault_free"
@@ -103,11 +103,12 @@ def read_case(case: Case) -> tuple[Incident, Labels]:
         step_s=step_s,
         fault_at_s=fault_at_s,
         instances={str(k): str(v) for k, v in _mapping(meta, "instances", meta_path).items()},
-        nodes=nodes,
+        nodes=nodes | {str(k): str(v) for k, v in _mapping(meta, "runs_on", meta_path).items()},
         calls=calls,
         entry=str(meta.get("entry") or ""),
         spans=_optional(case.folder, "spans", origin_s, _spans),
         logs=_optional(case.folder, "logs", origin_s, _logs),
+        changes=_changes(meta, meta_path),
         normal_spans=tuple(_fault_free(case.folder.parent, "spans", _spans)),
         normal_logs=tuple(_fault_free(case.folder.parent, "logs", _logs)),
     )
@@ -121,6 +122,7 @@ def _labels(case: Case, meta: Mapping[str, Any], injected_at_s: float | None) ->
         dataset=case.dataset,
         system=str(meta.get("system") or case.dataset),
         service=str(meta.get("root_cause_service") or ""),
+        also=tuple(str(s) for s in (meta.get("root_cause_services") or ())[1:]),
         instance=str(meta.get("root_cause_instance") or ""),
         metrics=tuple(str(m) for m in metrics) if metrics else None,
         fault_type=str(meta.get("fault_type") or "unknown"),
@@ -157,6 +159,29 @@ def _mapping(meta: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]
 
 def _step(times_s: FloatArray) -> float:
     return float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+
+
+def _changes(meta: Mapping[str, Any], path: Path) -> tuple[ChangeEvent, ...]:
+    found = []
+    for one in meta.get("changes") or ():
+        try:
+            found.append(
+                ChangeEvent(
+                    at_s=float(one["at_s"]),
+                    kind=ChangeKind(one["kind"]),
+                    region=str(one.get("region", "")),
+                    service=str(one["service"]),
+                    revision_from=str(one.get("revision_from", "")),
+                    revision_to=str(one.get("revision_to", "")),
+                    summary=str(one.get("summary", "")),
+                )
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{path}: change {one!r} needs at_s (seconds), kind ({', '.join(ChangeKind)}) "
+                "and service"
+            ) from error
+    return tuple(sorted(found))
 
 
 def _graph(folder: Path) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:

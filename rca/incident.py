@@ -155,7 +155,8 @@ class Labels:
     """What an incident really was. For scoring only: no method gets to see it.
 
     Attributes:
-        service: at fault.
+        service: at fault; empty in a quiet stretch.
+        also: further services at fault at the same time.
         instance: pod or node at fault, empty if unknown.
         metrics: columns of which any is a hit, None where the source labels none.
         fault_type: the source's word.
@@ -167,6 +168,7 @@ class Labels:
     dataset: str
     system: str
     service: str
+    also: tuple[str, ...] = ()
     instance: str = ""
     metrics: tuple[str, ...] | None = None
     fault_type: str = ""

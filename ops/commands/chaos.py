@@ -12,11 +12,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `run` a subcommand although it is the only one."""
-
-
 @app.command()
 def run(
     scenario: Annotated[str, typer.Argument(help="Embedded name or a TOML file.")] = "chat",
@@ -52,4 +47,38 @@ def run(
         scenario=scenario, kinds=kinds, seeds=seeds, load=load, healthy_days=healthy_days,
         jobs=jobs, resume=resume, worlds=worlds, out=out,
         write_calibration=write_calibration, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def record(
+    scenario: Annotated[str, typer.Argument(help="Embedded name or a TOML file.")] = "chat",
+    kinds: Annotated[str, typer.Option(help="Fault kinds, comma separated, or all.")] = "all",
+    seeds: Annotated[str, typer.Option(help="FIRST:LAST, the last one excluded.")] = "0:6",
+    load: Annotated[str, typer.Option(help="LOW:HIGH, shares of the measured capacity.")] = (
+        ".5:.85"
+    ),
+    pairs: Annotated[int, typer.Option(help="Cases with two faults at once, per seed.")] = 2,
+    quiet: Annotated[int, typer.Option(help="Stretches without a fault, per seed.")] = 2,
+    after_s: Annotated[
+        float, typer.Option(help="Seconds recorded after the start of the fault.")
+    ] = 180.0,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep cases that are there.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the sets.")] = Path("out/incidents"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was written as JSON.")
+    ] = False,
+) -> None:
+    """Write incidents of the simulated fleet as cases that `midwatch rca evaluate` reads.
+
+    One seed in three goes to a set of its own (`<scenario>-unseen`): tune on the other.
+
+    Example: `midwatch chaos record --seeds 0:6 --out out/incidents`
+    """
+    from ops.commands.chaos_record import run_record
+
+    run_record(
+        scenario=scenario, kinds=kinds, seeds=seeds, load=load, pairs=pairs, quiet=quiet,
+        after_s=after_s, jobs=jobs, resume=resume, out=out, as_json=as_json,
     )  # fmt: skip

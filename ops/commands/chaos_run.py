@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ops.commands.chaos_options import parse_kinds, parse_load, parse_seeds
 from ops.commands.options import find_scenario
-from ops.replay.faults import CATALOGUE
 from ops.replay.summary import calibration, summarise
 from ops.replay.sweep import HEALTHY_HOURS, Row, Task, sweep
 
@@ -34,16 +34,9 @@ def run_chaos(
 ) -> None:
     """Run and print. Exit code 2 on wrong use."""
     base = find_scenario(scenario)
-    names = (
-        list(CATALOGUE) if kinds == "all" else [k.strip() for k in kinds.split(",") if k.strip()]
-    )
-    unknown = [k for k in names if k not in CATALOGUE]
-    if unknown:
-        raise typer.BadParameter(f"unknown kinds {unknown}; choose from {', '.join(CATALOGUE)}")
-    first, last = _range(seeds, int, "--seeds", "1000:1010")
-    low, high = _range(load, float, "--load", ".5:.85")
-    if not 0.0 < low <= high <= 2.0:
-        raise typer.BadParameter(f"--load {load!r}: expected 0 < LOW <= HIGH <= 2")
+    names = parse_kinds(kinds)
+    first, last = parse_seeds(seeds)
+    low, high = parse_load(load)
     tasks = [
         Task(kind, seed, (low, high), worlds=worlds)
         for seed in range(first, last)
@@ -88,15 +81,6 @@ def run_chaos(
         typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(Console(), figures)
-
-
-def _range(text: str, kind: Any, option: str, example: str) -> tuple[Any, Any]:
-    parts = text.split(":")
-    try:
-        first, last = (kind(p) for p in parts)
-    except ValueError:
-        raise typer.BadParameter(f"{option} {text!r}: expected two numbers, as {example}") from None
-    return first, last
 
 
 def _print(console: Console, figures: dict[str, Any]) -> None:
