@@ -16,7 +16,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,prometheus]'
 	@touch $@
 
 install: $(VENV)/.base  ## make .venv with the base installation
@@ -32,7 +32,7 @@ test: $(VENV)/.dev  ## default tests, under a minute on two cores
 test-slow: $(VENV)/.dev  ## the tests marked slow
 	$(PYTEST) -n 2 -m 'slow and not integration' -q
 
-test-integration: $(VENV)/.dev  ## tests against promtool and headless Chromium
+test-integration: $(VENV)/.dev  ## tests against Prometheus, promtool and headless Chromium
 	$(PYTEST) -m integration -q
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 
 def wall_s() -> float:
@@ -18,3 +19,19 @@ def monotonic_s() -> float:
 def cpu_s() -> float:
     """CPU seconds of this process, for figures of speed."""
     return time.process_time()
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock after which nobody waits any longer."""
+
+    at_s: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """The moment that many seconds from now."""
+        return cls(monotonic_s() + seconds)
+
+    def left_s(self) -> float:
+        """Seconds until then, never negative."""
+        return max(0.0, self.at_s - monotonic_s())

@@ -37,3 +37,11 @@ class CatalogueError(OpsError):
 
 class MetricsTextError(OpsError):
     """An OpenMetrics text that cannot be read."""
+
+
+class PrometheusError(OpsError):
+    """A Prometheus that does not answer, or not with samples; names URL, query and next step."""
+
+
+class TooMuchError(PrometheusError):
+    """One answer would be too large or take too long; a smaller question may succeed."""

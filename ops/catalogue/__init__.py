@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ops.catalogue.matcher import Catalogue, RoleInfo
+from ops.catalogue.matcher import Catalogue, RoleInfo, plain_name
 
-__all__ = ["Catalogue", "RoleInfo"]
+__all__ = ["Catalogue", "RoleInfo", "plain_name"]

@@ -101,12 +101,24 @@ class Catalogue:
         found = self._match(series)
         return found[0] if found else None
 
+    def entries(self, name: str) -> tuple[tuple[RoleInfo, str], ...]:
+        """Return the entries that a stored name may belong to, each with its part of a histogram.
+
+        Which of them holds, if any, the labels decide: see `resolve`.
+        """
+        return tuple(self._by_name.get(plain_name(name), ()))
+
+    @property
+    def region_labels(self) -> tuple[str, ...]:
+        """Labels that give the region, in order of trust; without one a series has no meaning."""
+        return self._region
+
     def role_names(self) -> frozenset[str]:
         """Return every role that the catalogue knows."""
         return frozenset(info.role for info in self.roles)
 
     def _match(self, series: Series) -> tuple[RoleInfo, str, dict[str, str]] | None:
-        candidates = self._by_name.get(_normal(series.name))
+        candidates = self._by_name.get(plain_name(series.name))
         if not candidates:
             return None
         labels = dict(series.labels)
@@ -186,14 +198,14 @@ def _role(entry: Mapping[str, Any]) -> RoleInfo:
     )
 
 
-def _normal(name: str) -> str:
-    """Spell a name as the least expressive scrape path stores it."""
+def plain_name(name: str) -> str:
+    """Spell a name as the least expressive scrape path stores it: equal for all its spellings."""
     return name.replace(":", "_").replace(".", "_")
 
 
 def _spellings(name: str, metric_type: str) -> list[tuple[str, str]]:
     """Return (sample name, part of a histogram) for each form in which the metric is stored."""
-    normal = _normal(name)
+    normal = plain_name(name)
     if metric_type == "histogram":
         return [(f"{normal}_{part}", part) for part in _PARTS]
     if metric_type == "counter" and not normal.endswith("_total"):

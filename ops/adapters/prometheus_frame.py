@@ -1,0 +1,275 @@
+"""A window of a Prometheus as one metric frame on the scrape grid: what a diagnosis reads.
+
+Counters stay cumulative; `rca.align` makes rates of them. Missing is NaN, never zero.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_grid import Grid, fill, interval_ms
+from ops.adapters.prometheus_plan import RawSamples, ask, count_series, make_parts
+from ops.adapters.prometheus_selectors import BUCKET_ROLES, Matcher, known_names
+from ops.catalogue import Catalogue, plain_name
+from ops.clock import Deadline
+from ops.errors import PrometheusError
+from rca.state import MetricFrame, MetricRole, Series
+
+logger = logging.getLogger(__name__)
+
+DEADLINE_S = 120.0
+STEP_MS_GUESSED = 5_000  # for the plan, until the samples tell
+LOOKBACK_MS = 60_000  # before the first row where the step is not known
+CELLS_MAX = 2**24  # rows times series: 128 MB
+_SHOWN_MAX = 3  # names or warnings in a message
+
+_Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A frame and what a person should know of how it came about.
+
+    Attributes:
+        names: stored names that were read; they tell which spelling is live.
+        notes: one sentence each, e.g. that samples come more rarely than the step.
+    """
+
+    frame: MetricFrame
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_frame(
+    reader: RawSamples,
+    catalogue: Catalogue,
+    start_s: float,
+    end_s: float,
+    step_s: float | None = None,
+    *,
+    matchers: Sequence[Matcher] = (),
+    add_labels: Mapping[str, str] | None = None,
+    deadline_s: float = DEADLINE_S,
+) -> MetricFrame:
+    """`read_window` whose notes go to the log.
+
+    Raises:
+        PrometheusError: as `read_window`.
+    """
+    reading = read_window(
+        reader,
+        catalogue,
+        start_s,
+        end_s,
+        step_s,
+        matchers=matchers,
+        add_labels=add_labels,
+        deadline_s=deadline_s,
+    )
+    for note in reading.notes:
+        logger.warning("%s: %s", reader.url, note)
+    return reading.frame
+
+
+def read_window(
+    reader: RawSamples,
+    catalogue: Catalogue,
+    start_s: float,
+    end_s: float,
+    step_s: float | None = None,
+    *,
+    matchers: Sequence[Matcher] = (),
+    add_labels: Mapping[str, str] | None = None,
+    bucket_roles: frozenset[str] = BUCKET_ROLES,
+    deadline_s: float = DEADLINE_S,
+) -> Reading:
+    """Read every series that has a role between two moments.
+
+    A row holds what was scraped in the step that it ends. The values are float64: in float32 a
+    start time is wrong by a minute, and a counter of bytes beyond 100 GB moves in steps of 8 kB.
+
+    Args:
+        start_s, end_s: first and last row in unix seconds, exact to the millisecond.
+        step_s: between rows, best the scrape interval; None = the median distance of samples.
+        matchers: further conditions, e.g. on the namespace.
+        add_labels: for series that lack them. Often the region, which a Prometheus adds only to
+            what it sends elsewhere.
+        bucket_roles: roles whose histogram buckets are read, too.
+        deadline_s: for all of it.
+
+    Raises:
+        PrometheusError: no usable answer, no known series, or more cells than fit.
+    """
+    grid = _grid(start_s, end_s, step_s)
+    added = dict(add_labels or {})
+    deadline = Deadline.after(deadline_s)
+    step_ms = grid.step_ms or STEP_MS_GUESSED
+    after_ms = grid.start_ms - (grid.step_ms or LOOKBACK_MS)
+    stored = reader.names(
+        after_ms=after_ms, until_ms=grid.end_ms, matchers=matchers, deadline=deadline
+    )
+    known = {
+        name: (*demanded, *matchers)
+        for name, demanded in known_names(
+            stored, catalogue, added=added, bucket_roles=bucket_roles
+        ).items()
+    }
+    if not known:
+        raise PrometheusError(_nothing_known(reader.url, stored, matchers))
+    counts = count_series(reader, known, at_ms=(grid.start_ms, grid.end_ms), deadline=deadline)
+    if grid.step_ms:
+        _check_cells(reader.url, grid, sum(counts.values()))
+    parts = make_parts(known, counts, after_ms=after_ms, until_ms=grid.end_ms, step_ms=step_ms)
+    answers = ask(reader, parts, deadline=deadline)
+    columns = _Columns(catalogue, added)
+    places = [columns.places(answer) for answer in answers]
+    if not columns.series:
+        raise PrometheusError(_nothing_read(reader.url, known, columns))
+    seen_ms = interval_ms(answers)
+    if not grid.step_ms:
+        grid = Grid(grid.start_ms, grid.end_ms, min(seen_ms, grid.end_ms - grid.start_ms) or 1_000)
+    _check_cells(reader.url, grid, len(columns.series))
+    rank = columns.sort()
+    frame = MetricFrame(
+        times_s=grid.times_s(),
+        values=fill(grid, answers, [rank[place] for place in places], len(columns.series)),
+        series=tuple(columns.series),
+        roles=tuple(columns.roles),
+        step_s=grid.step_ms / 1000.0,
+    )
+    return Reading(
+        frame=frame,
+        names=tuple(sorted(name for names in columns.spellings.values() for name in names)),
+        notes=tuple(_notes(answers, columns, grid, seen_ms)),
+    )
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Series met so far. A series stored under two spellings, in turn or at once, is one column."""
+
+    catalogue: Catalogue
+    added: Mapping[str, str]
+    series: list[Series] = field(default_factory=list)
+    roles: list[MetricRole] = field(default_factory=list)
+    spellings: dict[str, set[str]] = field(default_factory=dict)  # plain name -> stored names
+    num_without_region: int = 0
+    num_without_role: int = 0
+    _column: dict[tuple[str, _Labels], int] = field(default_factory=dict)
+
+    def places(self, answer: Answer) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """Column of each series of an answer, -1 where it has no role."""
+        return np.array([self._place(labels) for labels in answer.labels], dtype=np.intp)
+
+    def sort(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+        """Order columns by name and labels; returns the new place of each, -1 for -1."""
+        order = sorted(
+            range(len(self.series)), key=lambda c: (self.series[c].name, self.series[c].labels)
+        )
+        rank = np.full(len(order) + 1, -1, dtype=np.intp)
+        rank[order] = np.arange(len(order))
+        self.series = [self.series[c] for c in order]
+        self.roles = [self.roles[c] for c in order]
+        return rank
+
+    def _place(self, stored: Mapping[str, str]) -> int:
+        labels = {**self.added, **stored}
+        name = labels.pop("__name__", "")
+        plain, pairs = plain_name(name), tuple(sorted(labels.items()))
+        column = self._column.get((plain, pairs))
+        if column is None:
+            column = self._column[plain, pairs] = self._new(Series(name, pairs))
+        if column >= 0:
+            self.spellings.setdefault(plain, set()).add(name)
+        return column
+
+    def _new(self, one: Series) -> int:
+        role = self.catalogue.resolve(one)
+        if role is None:
+            if any(one.label(key) for key in self.catalogue.region_labels):
+                self.num_without_role += 1
+            else:
+                self.num_without_region += 1
+            return -1
+        self.series.append(one)
+        self.roles.append(role)
+        return len(self.series) - 1
+
+
+def _grid(start_s: float, end_s: float, step_s: float | None) -> Grid:
+    """Rows as asked for; step 0 where the samples shall tell."""
+    if not end_s > start_s:
+        raise PrometheusError(f"end {end_s} is not after start {start_s}; exchange them")
+    if step_s is not None and not 0.001 <= step_s <= end_s - start_s:
+        raise PrometheusError(
+            f"step is {step_s:g} s for a window of {end_s - start_s:g} s; give the scrape interval"
+        )
+    return Grid(round(start_s * 1000), round(end_s * 1000), round((step_s or 0.0) * 1000))
+
+
+def _check_cells(url: str, grid: Grid, num_series: int) -> None:
+    if grid.num_rows * num_series > CELLS_MAX:
+        raise PrometheusError(
+            f"{url}: {num_series} series and {grid.num_rows} rows make more than {CELLS_MAX} "
+            "cells; shorten the window, widen the step or add a matcher such as namespace=prod"
+        )
+
+
+def _nothing_known(url: str, stored: Sequence[str], matchers: Sequence[Matcher]) -> str:
+    under = f" that match {_some(map(str, matchers))}" if matchers else ""
+    if not stored:
+        return (
+            f"{url}: no metrics are stored about that time{under}; check start, end and the "
+            "server's retention"
+        )
+    return (
+        f"{url}: of {len(stored)} metric names{under} the catalogue knows none, e.g. "
+        f"{_some(stored)}; is this the Prometheus that scrapes the fleet?"
+    )
+
+
+def _nothing_read(url: str, known: Mapping[str, object], columns: _Columns) -> str:
+    if columns.num_without_region:
+        labels = ", ".join(columns.catalogue.region_labels)
+        return (
+            f"{url}: none of {columns.num_without_region} series has a label that gives the "
+            f"region ({labels}); add one, e.g. region=eu-west-1"
+        )
+    return (
+        f"{url}: {len(known)} known metrics, {columns.num_without_role} series without a usable "
+        f"label and none with a role in that time, e.g. of {_some(sorted(known))}; "
+        "check start, end and matchers"
+    )
+
+
+def _notes(answers: Sequence[Answer], columns: _Columns, grid: Grid, seen_ms: int) -> Iterable[str]:
+    seen_s, step_s = seen_ms / 1000.0, grid.step_ms / 1000.0
+    if seen_s > 1.25 * step_s:
+        yield (
+            f"samples come every {seen_s:g} s and rows every {step_s:g} s: most cells are "
+            f"missing; a step of {seen_s:g} s fits"
+        )
+    elif 0.0 < seen_s < 0.8 * step_s:
+        yield f"samples come every {seen_s:g} s: only the last of each {step_s:g} s is kept"
+    for names in columns.spellings.values():
+        if len(names) > 1:
+            yield f"one metric is stored as {_some(sorted(names))}; equal labels are one series"
+    if columns.num_without_region:
+        yield f"{columns.num_without_region} series have no label that gives a region: left out"
+    num_histograms = sum(answer.num_histograms for answer in answers)
+    if num_histograms:
+        yield f"{num_histograms} native histograms cannot be read: left out"
+    told = list(dict.fromkeys(text for answer in answers for text in answer.warnings))
+    if told:
+        yield f"the server warns: {_some(told)}"
+
+
+def _some(texts: Iterable[str]) -> str:
+    all_texts = list(texts)
+    shown = ", ".join(all_texts[:_SHOWN_MAX])
+    return shown if len(all_texts) <= _SHOWN_MAX else f"{shown}, ..."

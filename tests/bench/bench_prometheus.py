@@ -1,0 +1,133 @@
+"""Speed of reading Prometheus' answers. Run: make bench, or this file alone.
+
+Writes tests/bench/results/prometheus.json. Made-up answers to range selectors, half gauges of
+whole numbers, half counters with fractions; samples per CPU second of one process, minimum, median
+and maximum of seven runs after one to warm up. Beside ours, on the same bodies in the same run: the
+standard library's JSON, as prometheus-api-client reads them, and orjson, both with one `float()` a
+sample and without a grid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from ops.adapters.prometheus_answers import read_matrix
+from ops.adapters.prometheus_grid import Grid, fill
+
+RUNS, SEED = 7, 7
+START_S, STEP_S = 1_700_000_000, 5
+SHAPES = {
+    "300 series x 1,200 rows": (300, 1200),
+    "2,000 x 180": (2000, 180),
+    "10,000 x 30": (10_000, 30),
+}
+WANTED_SAMPLES_PER_CPU_S = 3_000_000
+RESULT = Path(__file__).parent / "results" / "prometheus.json"
+
+
+def make_body(num_series: int, num_rows: int) -> bytes:
+    """An answer as Prometheus writes it, every target with an offset of its own."""
+    rng = np.random.default_rng(SEED)
+    result = []
+    for k in range(num_series):
+        times_s = START_S + STEP_S * np.arange(num_rows) + (k % 50) / 50 * STEP_S
+        steps = rng.exponential(3.7, num_rows)
+        values = np.cumsum(steps) if k % 2 else np.floor(steps * 8)
+        labels = {
+            "__name__": "vllm:generation_tokens_total",
+            "instance": f"10.0.{k % 250}.17:8000",
+            "job": "vllm",
+            "namespace": "prod",
+            "pod": f"llm-7d9f-{k:05d}",
+            "region": "north",
+        }
+        texts = [repr(v) if k % 2 else f"{v:.0f}" for v in values.tolist()]
+        stamps = [int(t) if t == int(t) else round(t, 3) for t in times_s.tolist()]
+        pairs = list(zip(stamps, texts, strict=True))
+        result.append({"metric": labels, "values": pairs})
+    return orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+
+def ours(body: bytes, grid: Grid) -> int:
+    answer = read_matrix(body)
+    num_series = len(answer.labels)
+    fill(grid, [answer], [np.arange(num_series)], num_series)
+    return len(answer.values)
+
+
+def decode(body: bytes, grid: Grid) -> int:
+    return len(read_matrix(body).values)
+
+
+def plain(loads: Callable[[bytes], dict]) -> Callable[[bytes, Grid], int]:
+    def read(body: bytes, grid: Grid) -> int:
+        columns = [
+            np.array([(at_s, float(text)) for at_s, text in one["values"]])
+            for one in loads(body)["data"]["result"]
+        ]
+        return sum(map(len, columns))
+
+    return read
+
+
+WAYS = {
+    "ours, decoded and on the grid": ours,
+    "ours, decoded": decode,
+    "json": plain(json.loads),
+    "orjson": plain(orjson.loads),
+}
+
+
+def speed(way: Callable[[bytes, Grid], int], body: bytes, grid: Grid) -> dict[str, int]:
+    """Samples per CPU second."""
+    speeds = []
+    for _ in range(RUNS + 1):
+        began = time.process_time()
+        num = way(body, grid)
+        speeds.append(num / (time.process_time() - began))
+    speeds = speeds[1:]
+    return {
+        "min": round(min(speeds)),
+        "median": round(statistics.median(speeds)),
+        "max": round(max(speeds)),
+    }
+
+
+def main() -> None:
+    shapes = {}
+    for name, (num_series, num_rows) in SHAPES.items():
+        body = make_body(num_series, num_rows)
+        grid = Grid(START_S * 1000, (START_S + STEP_S * num_rows) * 1000, STEP_S * 1000)
+        shapes[name] = {
+            "bytes_per_sample": round(len(body) / num_series / num_rows, 1),
+            "samples_per_cpu_s": {way: speed(read, body, grid) for way, read in WAYS.items()},
+        }
+        print(f"{name}, {shapes[name]['bytes_per_sample']} B a sample")
+        for way, told in shapes[name]["samples_per_cpu_s"].items():
+            print(f"  {way:30s} {told['median']:>10,} ({told['min']:,} to {told['max']:,}) a CPU s")
+    figures = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
+        "seed": SEED,
+        "runs": RUNS,
+        "wanted_samples_per_cpu_s": WANTED_SAMPLES_PER_CPU_S,
+        "memory_mb_peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "shapes": shapes,
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_bytes(
+        orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+
+
+if __name__ == "__main__":
+    main()

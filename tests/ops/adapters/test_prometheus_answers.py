@@ -1,0 +1,85 @@
+"""Answers of Prometheus: the fast way gives what the plain way gives, whatever the labels say."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.adapters import prometheus_answers
+from ops.adapters.prometheus_answers import read_counts, read_error, read_matrix, read_names
+from ops.errors import PrometheusError
+
+texts = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(['"values":[[', '"]]', "]]", '\\"', 'x"]]},{"metric":{', '"values":0']),
+)
+numbers = st.one_of(
+    st.sampled_from(["NaN", "+Inf", "-Inf", "-0", "1e-7", "0.1", "18446744073709551616"]),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(2**60), 2**60).map(str),
+)
+samples = st.tuples(st.integers(0, 2**42).map(lambda ms: ms / 1000), numbers)
+series = st.tuples(st.dictionaries(texts, texts, max_size=3), st.lists(samples, max_size=4))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    all_series=st.lists(series, max_size=4),
+    warnings=st.lists(texts, max_size=2),
+    wide=st.booleans(),
+)
+def test_the_fast_way_equals_the_plain_way(all_series, warnings, wide):
+    result = [{"metric": labels, "values": values} for labels, values in all_series]
+    body = json.dumps(
+        {"status": "success", "data": {"resultType": "matrix", "result": result},
+         "warnings": warnings},
+        separators=None if wide else (",", ":"),
+    ).encode()  # fmt: skip
+    answer = read_matrix(body)
+    shown = [(labels, values) for labels, values in all_series if values]
+    assert list(answer.labels) == [labels for labels, _ in shown]
+    assert answer.counts.tolist() == [len(values) for _, values in shown]
+    assert answer.times_s.tolist() == [at_s for _, values in shown for at_s, _ in values]
+    expected = np.array([float(text) for _, values in shown for _, text in values])
+    np.testing.assert_array_equal(answer.values, expected)
+    assert answer.warnings == tuple(warnings)
+
+
+def test_many_samples_are_read_in_blocks_without_a_seam(monkeypatch):
+    result = [
+        {"metric": {"k": str(k)}, "values": [[i, str(k * 100 + i)] for i in range(k + 1)]}
+        for k in range(40)
+    ]
+    data = {"resultType": "matrix", "result": result}
+    body = json.dumps({"status": "success", "data": data}, separators=(",", ":")).encode()
+    whole = read_matrix(body)
+    monkeypatch.setattr(prometheus_answers, "_BLOCK_BYTES", 50)
+    parts = read_matrix(body)
+    np.testing.assert_array_equal(parts.values, whole.values)
+    assert whole.values[-1] == 3939.0
+
+
+def test_an_empty_list_of_names_may_be_null():
+    assert read_names(b'{"status":"success","data":null}') == ()
+    assert read_names(b'{"status":"success","data":["b","a"]}') == ("a", "b")
+    with pytest.raises(PrometheusError, match="list of texts"):
+        read_names(b'{"status":"success","data":[1]}')
+
+
+def test_counts_need_a_name():
+    with pytest.raises(PrometheusError, match="counts cannot be read"):
+        read_counts(
+            b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},'
+            b'"value":[1,"2"]}]}}'
+        )
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b"{}", b"x" * 10_000])
+def test_any_refusal_gives_a_short_text(body):
+    kind, text = read_error(body)
+    assert kind == ""
+    assert len(text) <= 160

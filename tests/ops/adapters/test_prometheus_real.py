@@ -1,0 +1,199 @@
+"""A simulated incident in a real Prometheus: read back over HTTP, it gets the same diagnosis."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from ops.adapters.prometheus import PrometheusReader
+from ops.adapters.prometheus_frame import read_window
+from ops.adapters.prometheus_selectors import Matcher
+from ops.bundle import read_bundle
+from ops.catalogue import Catalogue
+from ops.clock import Deadline
+from ops.errors import TooMuchError
+from ops.replay import recorded
+from ops.replay.openmetrics import metrics_text, parse_metrics
+from rca.pipeline import diagnose
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None or shutil.which("promtool") is None,
+        reason="prometheus and promtool are not installed (Debian package 'prometheus')",
+    ),
+]
+CATALOGUE = Catalogue.load()
+SHIFT_S = 1_700_000_000.0  # from the world's clock to one that Prometheus may have lived at
+READY_S = 30.0
+
+
+@dataclass
+class Stored:
+    """A window as a file gives it, the server that holds it, and what the loop asked then."""
+
+    frame: object
+    url: str
+    asked: dict
+    told: object
+
+
+def shifted(moment):
+    """The same events, symptom or frame on the later clock."""
+    if isinstance(moment, tuple | list):
+        return tuple(shifted(one) for one in moment)
+    names = [name for name in ("at_s", "began_at_s", "detected_at_s") if hasattr(moment, name)]
+    return replace(moment, **{name: getattr(moment, name) + SHIFT_S for name in names})
+
+
+def incident(folder, monkeypatch):
+    """Simulate the embedded scenario: frame of its bundle, the last question asked."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ops", "replay", "chat", "--only", "with", "--out", str(folder)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    bundle = folder / "bundle" / "inc-0001"
+    assert bundle.is_dir(), done.stderr
+    asked = []
+
+    def remember(frame, **more):
+        asked.append(more)
+        return diagnose(frame, **more)
+
+    monkeypatch.setattr(recorded, "diagnose", remember)
+    recorded.replay_recorded(bundle)
+    content = read_bundle(bundle)
+    frame = parse_metrics(
+        content.metrics_text, step_s=content.manifest.scrape_s, catalogue=CATALOGUE
+    )
+    return frame, asked[-1]
+
+
+def serve(text, folder):
+    """Backfill a text and start a Prometheus on it; returns process, URL and log."""
+    (folder / "metrics.om").write_text(text, encoding="utf-8")
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "metrics.om", "data"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    log = folder / "prometheus.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+             "--storage.tsdb.retention.time=50y", f"--web.listen-address={address}",
+             "--query.max-samples=300000"],
+            cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    until = time.monotonic() + READY_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{address}/-/ready", timeout=1.0):
+                return process, f"http://{address}", log
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    process.wait()
+    raise AssertionError(f"Prometheus did not become ready:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prometheus")
+    with pytest.MonkeyPatch.context() as patch:
+        frame, asked = incident(folder / "run", patch)
+    text = metrics_text(replace(frame, times_s=frame.times_s + SHIFT_S))
+    again = parse_metrics(text, step_s=frame.step_s, catalogue=CATALOGUE)
+    asked = {
+        **asked,
+        **{key: shifted(asked[key]) for key in ("symptom", "changes", "events")},
+        "now_s": asked["now_s"] + SHIFT_S,
+    }
+    process, url, log = serve(text, folder)
+    try:
+        yield Stored(again, url, asked, diagnose(again, **asked))
+    except BaseException:
+        print(log.read_text())
+        raise
+    finally:
+        process.terminate()
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def window(stored, **more):
+    times_s = stored.frame.times_s
+    with PrometheusReader(stored.url) as reader:
+        return read_window(
+            reader, CATALOGUE, float(times_s[0]), float(times_s[-1]), stored.frame.step_s, **more
+        )
+
+
+def test_every_sample_comes_back_and_no_other(stored):
+    reading = window(stored)
+    read, file = reading.frame, stored.frame
+    assert reading.notes == ()
+    np.testing.assert_array_equal(read.times_s, file.times_s)
+    place = {series: c for c, series in enumerate(file.series)}
+    columns = [place[series] for series in read.series]
+    np.testing.assert_array_equal(read.values, np.asarray(file.values)[:, columns])
+    assert [file.roles[c] for c in columns] == list(read.roles)
+    # What is not there has no role, or is a bucket that nobody reads.
+    left_out = {file.roles[c] for c in set(range(len(file.series))) - set(columns)}
+    assert all(role is None or role.part == "bucket" for role in left_out)
+    assert np.isnan(read.values).any()  # gaps, of which a range query would have filled some
+
+
+def test_the_diagnosis_is_that_of_the_file_to_the_last_bit(stored):
+    told = diagnose(window(stored).frame, **stored.asked)
+    assert told.causes
+    assert [(c.rank, c.entity, c.resource_class, c.score, c.confidence) for c in told.causes] == [
+        (c.rank, c.entity, c.resource_class, c.score, c.confidence) for c in stored.told.causes
+    ]
+    assert told == stored.told
+
+
+def test_the_step_is_found_from_the_samples(stored):
+    times_s = stored.frame.times_s
+    with PrometheusReader(stored.url) as reader:
+        reading = read_window(reader, CATALOGUE, float(times_s[0]), float(times_s[-1]))
+    assert reading.frame.step_s == stored.frame.step_s
+    np.testing.assert_array_equal(reading.frame.times_s, times_s)
+
+
+def test_a_real_limit_of_samples_is_met_in_halves(stored):
+    times_s = stored.frame.times_s
+    after_ms, until_ms = round(times_s[0] * 1000) - 1, round(times_s[-1] * 1000)
+    with PrometheusReader(stored.url) as reader, pytest.raises(TooMuchError, match="422"):
+        reader.samples(
+            [series.name for series in stored.frame.series],
+            after_ms=after_ms,
+            until_ms=until_ms,
+            matchers=(),
+            deadline=Deadline.after(20.0),
+        )
+    assert stored.frame.values.size > 300_000
+
+
+def test_a_real_server_accepts_odd_label_values(stored):
+    names = [series.name for series in stored.frame.series[:1]]
+    odd = Matcher("pod", "=", "a\"b\\c\nd{}'e")
+    with PrometheusReader(stored.url) as reader:
+        answer = reader.samples(
+            names, after_ms=0, until_ms=60_000, matchers=[odd], deadline=Deadline.after(5.0)
+        )
+    assert answer.labels == ()
