@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_columns import Columns
 from ops.adapters.prometheus_grid import Grid, fill, interval_ms
 from ops.adapters.prometheus_plan import RawSamples, ask, count_series, make_parts
 from ops.adapters.prometheus_selectors import BUCKET_ROLES, Matcher, known_names
-from ops.catalogue import Catalogue, plain_name
+from ops.catalogue import Catalogue
 from ops.clock import Deadline
 from ops.errors import PrometheusError
-from rca.state import MetricFrame, MetricRole, Series
+from rca.state import MetricFrame
+
+if TYPE_CHECKING:
+    from ops.adapters.prometheus import PrometheusReader
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +31,6 @@ STEP_MS_GUESSED = 5_000  # for the plan, until the samples tell
 LOOKBACK_MS = 60_000  # before the first row where the step is not known
 CELLS_MAX = 2**24  # rows times series: 128 MB
 _SHOWN_MAX = 3  # names or warnings in a message
-
-_Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,32 @@ class Reading:
     frame: MetricFrame
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+
+def open_reader(
+    url: str,
+    *,
+    timeout_s: float = 30.0,
+    headers: Mapping[str, str] | None = None,
+    token_file: Path | None = None,
+    ca_file: Path | None = None,
+) -> PrometheusReader:
+    """A reader of the Prometheus at `url`; close it, or use it in a `with`.
+
+    Raises:
+        PrometheusError: no URL, or the extra `prometheus` is not installed.
+    """
+    try:
+        # The client belongs to an extra: commands that read files must run without it.
+        from ops.adapters.prometheus import PrometheusReader  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise PrometheusError(
+            f"reading a Prometheus needs the package {error.name}; "
+            "run pip install 'midwatch[prometheus]'"
+        ) from error
+    return PrometheusReader(
+        url, timeout_s=timeout_s, headers=headers, token_file=token_file, ca_file=ca_file
+    )
 
 
 def read_frame(
@@ -110,23 +138,13 @@ def read_window(
     deadline = Deadline.after(deadline_s)
     step_ms = grid.step_ms or STEP_MS_GUESSED
     after_ms = grid.start_ms - (grid.step_ms or LOOKBACK_MS)
-    stored = reader.names(
-        after_ms=after_ms, until_ms=grid.end_ms, matchers=matchers, deadline=deadline
-    )
-    known = {
-        name: (*demanded, *matchers)
-        for name, demanded in known_names(
-            stored, catalogue, added=added, bucket_roles=bucket_roles
-        ).items()
-    }
-    if not known:
-        raise PrometheusError(_nothing_known(reader.url, stored, matchers))
+    known = _known(reader, catalogue, grid, matchers, added, bucket_roles, after_ms, deadline)
     counts = count_series(reader, known, at_ms=(grid.start_ms, grid.end_ms), deadline=deadline)
     if grid.step_ms:
         _check_cells(reader.url, grid, sum(counts.values()))
     parts = make_parts(known, counts, after_ms=after_ms, until_ms=grid.end_ms, step_ms=step_ms)
     answers = ask(reader, parts, deadline=deadline)
-    columns = _Columns(catalogue, added)
+    columns = Columns(catalogue, added)
     places = [columns.places(answer) for answer in answers]
     if not columns.series:
         raise PrometheusError(_nothing_read(reader.url, known, columns))
@@ -149,58 +167,6 @@ def read_window(
     )
 
 
-@dataclass(slots=True)
-class _Columns:
-    """Series met so far. A series stored under two spellings, in turn or at once, is one column."""
-
-    catalogue: Catalogue
-    added: Mapping[str, str]
-    series: list[Series] = field(default_factory=list)
-    roles: list[MetricRole] = field(default_factory=list)
-    spellings: dict[str, set[str]] = field(default_factory=dict)  # plain name -> stored names
-    num_without_region: int = 0
-    num_without_role: int = 0
-    _column: dict[tuple[str, _Labels], int] = field(default_factory=dict)
-
-    def places(self, answer: Answer) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        """Column of each series of an answer, -1 where it has no role."""
-        return np.array([self._place(labels) for labels in answer.labels], dtype=np.intp)
-
-    def sort(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        """Order columns by name and labels; returns the new place of each, -1 for -1."""
-        order = sorted(
-            range(len(self.series)), key=lambda c: (self.series[c].name, self.series[c].labels)
-        )
-        rank = np.full(len(order) + 1, -1, dtype=np.intp)
-        rank[order] = np.arange(len(order))
-        self.series = [self.series[c] for c in order]
-        self.roles = [self.roles[c] for c in order]
-        return rank
-
-    def _place(self, stored: Mapping[str, str]) -> int:
-        labels = {**self.added, **stored}
-        name = labels.pop("__name__", "")
-        plain, pairs = plain_name(name), tuple(sorted(labels.items()))
-        column = self._column.get((plain, pairs))
-        if column is None:
-            column = self._column[plain, pairs] = self._new(Series(name, pairs))
-        if column >= 0:
-            self.spellings.setdefault(plain, set()).add(name)
-        return column
-
-    def _new(self, one: Series) -> int:
-        role = self.catalogue.resolve(one)
-        if role is None:
-            if any(one.label(key) for key in self.catalogue.region_labels):
-                self.num_without_role += 1
-            else:
-                self.num_without_region += 1
-            return -1
-        self.series.append(one)
-        self.roles.append(role)
-        return len(self.series) - 1
-
-
 def _grid(start_s: float, end_s: float, step_s: float | None) -> Grid:
     """Rows as asked for; step 0 where the samples shall tell."""
     if not end_s > start_s:
@@ -210,6 +176,26 @@ def _grid(start_s: float, end_s: float, step_s: float | None) -> Grid:
             f"step is {step_s:g} s for a window of {end_s - start_s:g} s; give the scrape interval"
         )
     return Grid(round(start_s * 1000), round(end_s * 1000), round((step_s or 0.0) * 1000))
+
+
+def _known(
+    reader: RawSamples,
+    catalogue: Catalogue,
+    grid: Grid,
+    matchers: Sequence[Matcher],
+    added: Mapping[str, str],
+    bucket_roles: frozenset[str],
+    after_ms: int,
+    deadline: Deadline,
+) -> dict[str, tuple[Matcher, ...]]:
+    """Which spellings are live: stored names with a role, each with all of its matchers."""
+    stored = reader.names(
+        after_ms=after_ms, until_ms=grid.end_ms, matchers=matchers, deadline=deadline
+    )
+    known = known_names(stored, catalogue, added=added, bucket_roles=bucket_roles)
+    if not known:
+        raise PrometheusError(_nothing_known(reader.url, stored, matchers))
+    return {name: (*demanded, *matchers) for name, demanded in known.items()}
 
 
 def _check_cells(url: str, grid: Grid, num_series: int) -> None:
@@ -233,7 +219,7 @@ def _nothing_known(url: str, stored: Sequence[str], matchers: Sequence[Matcher])
     )
 
 
-def _nothing_read(url: str, known: Mapping[str, object], columns: _Columns) -> str:
+def _nothing_read(url: str, known: Mapping[str, object], columns: Columns) -> str:
     if columns.num_without_region:
         labels = ", ".join(columns.catalogue.region_labels)
         return (
@@ -247,7 +233,7 @@ def _nothing_read(url: str, known: Mapping[str, object], columns: _Columns) -> s
     )
 
 
-def _notes(answers: Sequence[Answer], columns: _Columns, grid: Grid, seen_ms: int) -> Iterable[str]:
+def _notes(answers: Sequence[Answer], columns: Columns, grid: Grid, seen_ms: int) -> Iterable[str]:
     seen_s, step_s = seen_ms / 1000.0, grid.step_ms / 1000.0
     if seen_s > 1.25 * step_s:
         yield (

@@ -167,7 +167,5 @@ def _over_time(whole: Part, size: float) -> list[Part]:
     length_ms = whole.until_ms - whole.after_ms
     cuts = [whole.after_ms + length_ms * k // pieces for k in range(pieces + 1)]
     return [
-        Part(whole.names, whole.matchers, low, high)
-        for low, high in pairwise(cuts)
-        if low < high
+        Part(whole.names, whole.matchers, low, high) for low, high in pairwise(cuts) if low < high
     ]

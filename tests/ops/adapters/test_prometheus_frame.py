@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from ops.adapters import prometheus_plan
 from ops.adapters.prometheus import PrometheusReader
 from ops.adapters.prometheus_answers import Answer
-from ops.adapters.prometheus_frame import CELLS_MAX, read_frame, read_window
+from ops.adapters.prometheus_frame import CELLS_MAX, open_reader, read_frame, read_window
 from ops.adapters.prometheus_grid import Grid, fill, interval_ms
 from ops.adapters.prometheus_selectors import Matcher
 from ops.catalogue import Catalogue
@@ -212,6 +213,24 @@ def test_a_deadline_holds_for_all_questions_together(fake_prometheus, reader):
     fake_prometheus.add("node_load1", [(T0, "1")], **POD, node="n")
     with pytest.raises(PrometheusError, match="time"):
         read_frame(reader, CATALOGUE, T0_S, T0_S + 5, 5.0, deadline_s=0.0)
+
+
+def test_a_missing_extra_is_told_with_its_command(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ops.adapters.prometheus")
+    monkeypatch.setitem(sys.modules, "prometheus_api_client", None)
+    with pytest.raises(PrometheusError, match=r"prometheus_api_client; run pip install"):
+        open_reader("http://prometheus:9090")
+
+
+def test_a_reader_is_opened_with_its_options(fake_prometheus, tmp_path):
+    fake_prometheus.add("node_load1", every(5_000, ["1", "2"]), **POD, node="n")
+    (tmp_path / "token").write_text("t")
+    with open_reader(
+        fake_prometheus.url, token_file=tmp_path / "token", headers={"X-Scope-OrgID": "team"}
+    ) as reader:
+        read_frame(reader, CATALOGUE, T0_S, T0_S + 5, 5.0)
+    assert fake_prometheus.asked[-1].headers["Authorization"] == "Bearer t"
+    assert {one.headers["X-Scope-OrgID"] for one in fake_prometheus.asked} == {"team"}
 
 
 def answer_of(*series):

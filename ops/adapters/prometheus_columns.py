@@ -1,0 +1,68 @@
+"""Label sets of a Prometheus -> columns of a frame: what has a role, each series once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ops.adapters.prometheus_answers import Answer
+from ops.catalogue import Catalogue, plain_name
+from rca.state import MetricRole, Series
+
+Labels = tuple[tuple[str, str], ...]
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class Columns:
+    """Series met so far. A series stored under two spellings, in turn or at once, is one column."""
+
+    catalogue: Catalogue
+    added: Mapping[str, str]
+    series: list[Series] = field(default_factory=list)
+    roles: list[MetricRole] = field(default_factory=list)
+    spellings: dict[str, set[str]] = field(default_factory=dict)  # plain name -> stored names
+    num_without_region: int = 0
+    num_without_role: int = 0
+    _column: dict[tuple[str, Labels], int] = field(default_factory=dict)
+
+    def places(self, answer: Answer) -> Places:
+        """Column of each series of an answer, -1 where it has no role."""
+        return np.array([self._place(labels) for labels in answer.labels], dtype=np.intp)
+
+    def sort(self) -> Places:
+        """Order columns by name and labels; returns the new place of each, -1 for -1."""
+        order = sorted(
+            range(len(self.series)), key=lambda c: (self.series[c].name, self.series[c].labels)
+        )
+        rank = np.full(len(order) + 1, -1, dtype=np.intp)
+        rank[order] = np.arange(len(order))
+        self.series = [self.series[c] for c in order]
+        self.roles = [self.roles[c] for c in order]
+        return rank
+
+    def _place(self, stored: Mapping[str, str]) -> int:
+        labels = {**self.added, **stored}
+        name = labels.pop("__name__", "")
+        plain, pairs = plain_name(name), tuple(sorted(labels.items()))
+        column = self._column.get((plain, pairs))
+        if column is None:
+            column = self._column[plain, pairs] = self._new(Series(name, pairs))
+        if column >= 0:
+            self.spellings.setdefault(plain, set()).add(name)
+        return column
+
+    def _new(self, one: Series) -> int:
+        role = self.catalogue.resolve(one)
+        if role is None:
+            if any(one.label(key) for key in self.catalogue.region_labels):
+                self.num_without_role += 1
+            else:
+                self.num_without_region += 1
+            return -1
+        self.series.append(one)
+        self.roles.append(role)
+        return len(self.series) - 1
