@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass, replace
 
@@ -121,11 +123,9 @@ def stored(tmp_path_factory):
         "now_s": asked["now_s"] + SHIFT_S,
     }
     process, url, log = serve(text, folder)
+    print(f"Prometheus writes to {log}")  # pytest shows it with a failure and keeps the file
     try:
         yield Stored(again, url, asked, diagnose(again, **asked))
-    except BaseException:
-        print(log.read_text())
-        raise
     finally:
         process.terminate()
         try:
@@ -165,6 +165,25 @@ def test_the_diagnosis_is_that_of_the_file_to_the_last_bit(stored):
         (c.rank, c.entity, c.resource_class, c.score, c.confidence) for c in stored.told.causes
     ]
     assert told == stored.told
+
+
+def test_float32_would_change_the_scores(stored):
+    frame = window(stored).frame
+    narrow = diagnose(replace(frame, values=frame.values.astype(np.float32)), **stored.asked)
+    assert [c.score for c in narrow.causes] != [c.score for c in stored.told.causes]
+
+
+def test_a_range_query_would_have_filled_a_gap_of_one_scrape(stored):
+    frame = window(stored).frame
+    finite = np.isfinite(frame.values)
+    row, column = np.argwhere(finite[:-2] & ~finite[1:-1] & finite[2:])[0] + (1, 0)
+    series, at_s = frame.series[column], f"{frame.times_s[row]:.3f}"
+    labels = [str(Matcher(label, "=", value)) for label, value in series.labels]
+    asked = {"query": f"{series.name}{{{','.join(labels)}}}", "start": at_s, "end": at_s}
+    query = urllib.parse.urlencode({**asked, "step": "5"})
+    with urllib.request.urlopen(f"{stored.url}/api/v1/query_range?{query}", timeout=5.0) as answer:
+        (told,) = json.load(answer)["data"]["result"]
+    assert float(told["values"][0][1]) == frame.values[row - 1, column]
 
 
 def test_the_step_is_found_from_the_samples(stored):
