@@ -12,6 +12,7 @@ import csv
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from ops import __version__
 from serving.policies.chunked_prefill import ChunkedPrefill
 from serving.sim.cost_model import CostModel
 from serving.sim.data_sheets import DATA_SHEETS
-from serving.sim.fit_profile import fit_profile
+from serving.sim.fit_profile import FitError, fit_profile, predicted_s
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
 from serving.sim.profile_files import find_gpu, fit_base, shipped_profiles
-from serving.sim.profile_tables import read_tables
+from serving.sim.profile_tables import Rows, read_tables
 from serving.sim.profiles import MODELS
 from serving.state import InstanceConfig, Request
 
@@ -47,6 +48,7 @@ LIMITS = {  # what the shipped files must reach, ratios
     ("A100@vllm-0.14.0", "prefill"): 0.13,
     ("H100@vllm-0.24.0", "prefill"): 0.13,
 }
+SHIPPED_SLACK = 0.002  # a shipped file may be worse than a fresh fit by so much
 RUN_LIMITS = {"ttft_mean": 0.05, "ttft_p90": 0.05, "tpot_mean": 0.03, "tpot_p90": 0.05}
 OUTCOMES = {  # LLMServingSim, bench/examples/*/validation/summary.txt, column vLLM, in seconds
     "e2e_workload_rtx4090_llama31_8b_tp1.csv": {
@@ -178,13 +180,13 @@ def summary(times: list[Times]) -> dict[str, float]:
 
 
 def fits() -> dict[str, list[dict[str, object]]]:
-    """Errors of a fresh fit per GPU; the shipped files must be what it gives."""
+    """Errors of a fresh fit per GPU; the shipped files must be as good on every kernel class."""
     results = {}
     for key, pattern in TABLES.items():
         name, engine = key.split("@")
         tables = read_tables(sorted(PROFILES.glob(pattern)))
         profile, errors = fit_profile(tables, fit_base(DATA_SHEETS[name], engine=engine))
-        assert profile == shipped_profiles()[key], f"{key}: the shipped file is not this fit"
+        check_shipped(key, tables, errors)
         results[key] = [dict(error.as_row()) for error in errors]
         print(f"\n{key}; assumed: {', '.join(profile.assumed)}")
         for e in errors:
@@ -197,6 +199,23 @@ def fits() -> dict[str, list[dict[str, object]]]:
                 f"{100 * e.half_mape:5.1f}  held out {100 * e.held_out_mape:5.1f}{verdict}"
             )
     return results
+
+
+def check_shipped(key: str, tables: dict[str, Rows], errors: Sequence[FitError]) -> None:
+    """The shipped file must fit these tables as well as a fresh fit does.
+
+    Not digit by digit: where several coefficients do equally well, another processor's exponential
+    function ends the search at another of them (all-reduce on H100 does).
+    """
+    profile = shipped_profiles()[key]
+    for fresh in errors:
+        rows = tables[fresh.part]
+        ratio = predicted_s(fresh.part, profile, rows.sizes)[rows.is_used]
+        error = float(np.abs(ratio / rows.seconds[rows.is_used] - 1).mean())
+        assert error <= fresh.mape + SHIPPED_SLACK, (
+            f"{key}: the shipped file's error on {fresh.part} is {error:.4f}, a fresh fit's "
+            f"{fresh.mape:.4f}; write it anew with midwatch serving fit-profile"
+        )
 
 
 def real_run() -> dict[str, object]:
