@@ -23,6 +23,11 @@ RESULT = {
     "still": {"min": None, "median": None, "max": None},
     "by_name": {"a": {"ms": 0.012345, "limit": 3}, "b|c": {"ms": 4, "limit": None}},
     "runs": [{"load": 0.5, "s": 7.25}, {"load": 0.9, "s": None}],
+    "sorted": [
+        {"kind": "a", "at": "x=1", "n": 1},
+        {"kind": "b", "at": "x=1", "n": 2},
+        {"kind": "b", "at": "y", "n": 3},
+    ],
 }
 
 
@@ -74,6 +79,13 @@ def test_a_star_makes_a_row_for_each_match(results: Path) -> None:
     assert rows_of(results, only) == ["| a | 3 | 0.0123 |"]
     listed = Row(words="load {load}", figure="runs/*/s")
     assert rows_of(results, listed) == ["| load 0.5 |  | 7.25 |", "| load 0.9 |  | - |"]
+
+
+def test_of_several_conditions_a_match_meets_all(results: Path) -> None:
+    chosen = Row(words="{kind}", figure="sorted/*/n", where=("kind=b", "at=x=1"))
+    assert rows_of(results, chosen) == ["| b |  | 2 |"]
+    with pytest.raises(tables.TableError, match="matches nothing"):
+        rows_of(results, Row(words="{kind}", figure="sorted/*/n", where=("kind=a", "at=y")))
 
 
 @pytest.mark.parametrize("path", ["speeed", "by_name/*/s", "runs/5", "speed/min/x"])

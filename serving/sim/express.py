@@ -1,4 +1,4 @@
-"""The express fleet: a fused event loop for chunked prefill without faults.
+"""The express fleet: a fused event loop for batch policies that have a lane, without faults.
 
 Arrivals come from a sorted column and segment ends from one heap, so that a request costs about
 three heap operations. See `express_lane` for what an instance does.

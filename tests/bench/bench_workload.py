@@ -17,7 +17,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,6 @@ NEIGHBOURS, CLASSIFIED = 25, 2000
 PASSES = 10
 LEFT_OUT = 77  # exit code, see run_all
 SLICE_TRAIN_ROWS = 240  # of the 400 raw rows of BurstGPT
-Draw = Callable[[int], float]
 
 
 def main() -> None:
@@ -301,7 +299,7 @@ def halves(name: str, path: Path) -> list[dict[str, Any]]:
 
 
 def figures(real: RequestTable, drawn: RequestTable, seed: int) -> dict[str, float]:
-    """Errors of E1 that two tables of requests can show."""
+    """Errors that two tables of requests can show, by name."""
     names = {
         "gaps": "gaps, KS", "burstiness": "CV of gaps in a window, relative",
         "Fano 1 s": "Fano 1 s, relative", "Fano 10 s": "Fano 10 s, relative",

@@ -77,11 +77,11 @@ def told_of(data: dict[str, Any], path: Path) -> str:
 def row_lines(row: Row, data: Any, path: Path) -> list[str]:
     """The row, or one for each match of `*`."""
     figures = row.figure.split()
-    name, _, wanted_value = row.where.partition("=")
+    conditions = [condition.split("=", 1) for condition in row.where]
     lines = []
     for fields, stars in matches(data, figures[0].split("/"), path):
         target = at(data, row.target, stars, path) if row.target else None
-        if (target is None and row.targets_only) or (name and fields.get(name) != wanted_value):
+        if (target is None and row.targets_only) or any(fields.get(k) != v for k, v in conditions):
             continue
         wanted = "" if target is None else f"{row.bound} {shown(target, row.null)}".strip()
         measured = " / ".join(shown(at(data, f, stars, path), row.null) for f in figures)
