@@ -14,15 +14,13 @@ import numpy as np
 
 from rca.channels.announced import change_surprise
 from rca.channels.callers import discount_callers
-from rca.channels.metrics import (
+from rca.channels.metric_table import (
     MetricTable,
     candidate_columns,
     measure_metrics,
-    metric_order,
-    metric_surprise,
     owner_scores,
-    tell,
 )
+from rca.channels.metrics import metric_order, metric_surprise, tell
 from rca.channels.surprise import Split, Surprise, fuse_surprises
 from rca.channels.traces import trace_surprises
 from rca.granger_linear import GrangerConfig, GrangerResult, fit

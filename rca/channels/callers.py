@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rca.channels.metrics import MetricTable
+from rca.channels.metric_table import MetricTable
 from rca.incident import Incident
 from rca.metric_kinds import Measured
 from rca.state import FloatArray
