@@ -17,7 +17,7 @@ from ops.replay.scenario import EngineSpec, RegionSpec, Scenario, ServiceSpec
 from ops.replay.services import ServiceGraph
 from ops.state import PodPhase
 from rca.state import ChangeEvent, ChangeKind, ClusterEvent, Entity, EntityKind
-from serving.sim.instance import SimInstance
+from serving.sim.instances import EngineInstance
 from serving.sim.kernel import EventHandle, Kernel
 
 PHASE_SIGMA = 0.15  # spread of each start-up phase, log-normal
@@ -65,7 +65,7 @@ class Cluster:
         scenario: Scenario,
         *,
         seed: int,
-        make_instance: Callable[[Kernel, str], SimInstance],
+        make_instance: Callable[[Kernel, str], EngineInstance],
     ) -> None:
         self._kernel, self._seed = kernel, seed
         self.scenario = scenario

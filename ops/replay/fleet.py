@@ -25,7 +25,8 @@ from ops.state import Action, NodeRecord, PodPhase, PodRecord, ServiceRecord, Sn
 from rca.state import ChangeKind
 from serving.policies import batch_policy
 from serving.sim.cost_model import CostModel
-from serving.sim.instance import SimInstance
+from serving.sim.flat_times import FlatTimes
+from serving.sim.instances import EngineInstance, make_instance
 from serving.sim.kernel import Kernel, stream
 from serving.state import InstanceConfig
 
@@ -71,6 +72,7 @@ class Fleet:
             gpu=scenario.engine.gpu, model=scenario.engine.model,
             tp_degree=scenario.engine.tp_degree,
         )  # fmt: skip
+        self._times: dict[float, FlatTimes] = {}  # of the engines, by clock
         self.cluster = Cluster(kernel, scenario, seed=seed, make_instance=self._make_instance)
         self.graph = ServiceGraph(
             kernel, self.cluster, draws, roots=roots,
@@ -186,12 +188,12 @@ class Fleet:
 
     # --- inside
 
-    def _make_instance(self, kernel: Kernel, name: str) -> SimInstance:
+    def _make_instance(self, kernel: Kernel, name: str) -> EngineInstance:
         engine = self.scenario.engine
         num_blocks = self._cost_model.kv_blocks(
             block_tokens=engine.block_tokens, memory_ratio=engine.kv_memory_ratio
         )
-        return SimInstance(
+        return make_instance(
             kernel,
             name,
             config=InstanceConfig(
@@ -201,6 +203,7 @@ class Fleet:
             ),
             policy=batch_policy(engine.batch_policy, token_budget=engine.token_budget),
             cost_model=self._cost_model,
+            times=self._times,
         )  # fmt: skip
 
     def _more_arrivals(self, region: str, at_s: float, length_s: float, ratio: float):  # type: ignore[no-untyped-def]

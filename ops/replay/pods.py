@@ -17,7 +17,7 @@ from ops.replay.meters import (
 )
 from ops.state import PodPhase
 from serving.metrics import EngineMeters
-from serving.sim.instance import SimInstance
+from serving.sim.instances import EngineInstance
 
 CFS_PERIOD_S = 0.1
 PRESSURE_START_RATIO = 0.7  # above it reclaim costs CPU
@@ -116,13 +116,13 @@ class Pod:
     pool_queues: dict[str, Pool] = field(default_factory=dict)
     frontends: dict[str, FrontendMeter] = field(default_factory=dict)
     engine: EngineMeters | None = None
-    instance: SimInstance | None = None
+    instance: EngineInstance | None = None
     gpus: list[GpuMeter] = field(default_factory=list)
     gpu_indices: tuple[int, ...] = ()
     leak_blocks_per_s: float = 0.0
     leaked_blocks: float = 0.0
     leak_blocks_max: float = 0.0
-    hung_instance: SimInstance | None = None
+    hung_instance: EngineInstance | None = None
     device_error: int = 0  # last error of its first GPU since the process started
     timers: list[Any] = field(default_factory=list)
 

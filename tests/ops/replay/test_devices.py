@@ -70,13 +70,13 @@ def test_a_leak_takes_blocks_until_requests_queue(sim):
             pod.instance.refresh(at_s)
             waiting += pod.engine.waiting + pod.engine.preemptions
         waited.append(waiting)
-    pool = pod.instance.instance.pool
-    assert pool.num_lost > 0.95 * pool.num_blocks
+    engine = pod.instance
+    assert engine.num_lost > 0.95 * engine.num_blocks
     assert pod.gpus[0].fb_free_mib < 8192.0 - 1000.0  # the tenth that a healthy engine leaves
     assert waited[1] > waited[0] + 5
     fleet.injector.set_block_leak(pod, 0.0, 30.0)
     fleet.run_until(26.0)
-    assert pool.num_lost == 0
+    assert engine.num_lost == 0
 
 
 def test_a_restart_gives_leaked_blocks_back(sim):

@@ -31,7 +31,7 @@ from ops.replay.services import ServiceGraph
 from ops.replay.users import Users
 from ops.state import DecisionKind
 from rca.state import Entity, EntityKind
-from serving.sim.instance import SimInstance
+from serving.sim.flat_instance import FlatInstance
 
 KINDS = tuple(CATALOGUE)
 THIN_KINDS = ("pod-kill",)
@@ -305,8 +305,8 @@ def base_memory(self, now_s):
 IDENTITIES = {
     "pod-kill": (Cluster, "kill_pod", nothing),
     "gpu-throttle": (ops.replay.devices, "sustained_clock", lambda util, cooling: 1.0),
-    "gpu-memory-leak": (SimInstance, "reserve_blocks", nothing),
-    "gpu-hang": (SimInstance, "hang", nothing),
+    "gpu-memory-leak": (FlatInstance, "reserve_blocks", nothing),
+    "gpu-hang": (FlatInstance, "hang", nothing),
     "slow-link": (ServiceGraph, "_link_delay_s", lambda self, call, link: 0.0),
     "cpu-hog": (Pod, "cores", property(lambda self: self.cpu_limit_cores)),
     "memory-leak": (Pod, "memory_mib", base_memory),

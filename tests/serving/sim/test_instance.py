@@ -1,4 +1,4 @@
-"""The simulated instance: callbacks, faults, meters; segments against one event an iteration."""
+"""Simulated instances: callbacks, faults, meters; jumps against one event per iteration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from serving.metrics import EngineMeters
 from serving.policies import batch_policy
 from serving.sim.cost_model import CostModel
+from serving.sim.flat_instance import FlatInstance
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel, stream
 from serving.state import FinishReason, InstanceConfig, RejectReason, Request
@@ -23,7 +24,7 @@ TOLERANCE_S = 1e-9
 class Client:
     """Submits to one instance and writes down what comes back."""
 
-    instance: SimInstance
+    instance: SimInstance | FlatInstance
     kernel: Kernel
     first: dict[int, float] = field(default_factory=dict)
     ended: dict[int, tuple[float, FinishReason]] = field(default_factory=dict)
@@ -52,27 +53,56 @@ class Client:
         return is_accepted
 
 
+drivers = pytest.mark.parametrize("driver", ["segments", "flat"])
+
+
 def client(
+    driver: str = "segments",
+    *,
     policy: str = "chunked-prefill",
-    segments: bool = True,
     meters: EngineMeters | None = None,
     **sizes: int,
 ) -> Client:
+    """A client of an instance of its own; drivers are segments, iterations and flat."""
     kernel = Kernel()
+    config = InstanceConfig(**{"num_blocks": 400, **sizes})
+    if driver == "flat":
+        assert policy == "chunked-prefill"
+        return Client(
+            FlatInstance(
+                kernel, "a", config=config, token_budget=256, cost_model=COST_MODEL, meters=meters
+            ),
+            kernel,
+        )
     instance = SimInstance(
         kernel,
         "a",
-        config=InstanceConfig(**{"num_blocks": 400, **sizes}),
+        config=config,
         policy=batch_policy(policy, token_budget=256),
         cost_model=COST_MODEL,
         meters=meters,
-        segments=segments,
+        segments=driver == "segments",
     )
     return Client(instance, kernel)
 
 
-def test_a_lone_request_takes_its_prefill_and_its_decode_steps() -> None:
-    user = client()
+def check(instance: SimInstance | FlatInstance) -> None:
+    """Every count agrees with the sequences."""
+    core = instance if isinstance(instance, FlatInstance) else instance.instance
+    core.check_invariants()
+
+
+def num_held_blocks(instance: SimInstance | FlatInstance) -> int:
+    """KV blocks in use or lost."""
+    if isinstance(instance, FlatInstance):
+        return instance.num_used() + instance.num_lost
+    pool = instance.instance.pool
+    return pool.num_blocks - pool.num_free
+
+
+@drivers
+def test_a_lone_request_takes_its_prefill_and_its_decode_steps(driver: str) -> None:
+    user = client(driver)
     assert user.submit(1, prompt=100, output=3)
     user.kernel.run_until(1.0)
     prefill_s = COST_MODEL.iteration_s(chunks=[(100, 0)], num_decodes=0, context_sum=0)
@@ -83,9 +113,10 @@ def test_a_lone_request_takes_its_prefill_and_its_decode_steps() -> None:
     assert user.ended[1] == (pytest.approx(prefill_s + decode_s), FinishReason.STOP)
 
 
-def test_meters_count_the_tokens_of_a_lone_request() -> None:
+@drivers
+def test_meters_count_the_tokens_of_a_lone_request(driver: str) -> None:
     meters = EngineMeters()
-    user = client(meters=meters)
+    user = client(driver, meters=meters)
     user.submit(1, prompt=300, output=20)
     user.kernel.run_until(1.0)
     user.instance.refresh(1.0)
@@ -100,9 +131,10 @@ def test_meters_count_the_tokens_of_a_lone_request() -> None:
     assert meters.cache_config.num_gpu_blocks == 400
 
 
-def test_meters_move_while_nothing_changes_in_the_batch() -> None:
+@drivers
+def test_meters_move_while_nothing_changes_in_the_batch(driver: str) -> None:
     meters = EngineMeters()
-    user = client(meters=meters)
+    user = client(driver, meters=meters)
     user.submit(1, prompt=100, output=500)
     seen = []
     for at_s in (0.5, 1.0, 1.5):
@@ -115,9 +147,10 @@ def test_meters_move_while_nothing_changes_in_the_batch() -> None:
     assert seen[0][0] < seen[1][0] < seen[2][0] < 500
 
 
-def test_a_full_queue_a_drain_and_death_refuse() -> None:
+@drivers
+def test_a_full_queue_a_drain_and_death_refuse(driver: str) -> None:
     meters = EngineMeters()
-    user = client(meters=meters, queue_max=2, sequences_max=1)
+    user = client(driver, meters=meters, queue_max=2, sequences_max=1)
     assert [user.submit(i) for i in range(4)] == [True, True, True, False]
     user.instance.drain()
     assert not user.submit(5)
@@ -130,9 +163,10 @@ def test_a_full_queue_a_drain_and_death_refuse() -> None:
     assert meters.rejections[RejectReason.DEAD] == 1
 
 
-def test_death_ends_running_and_waiting_requests_and_frees_their_blocks() -> None:
+@drivers
+def test_death_ends_running_and_waiting_requests_and_frees_their_blocks(driver: str) -> None:
     meters = EngineMeters()
-    user = client(meters=meters, sequences_max=2)
+    user = client(driver, meters=meters, sequences_max=2)
     for i in range(4):
         user.submit(i, output=400)
     user.kernel.run_until(1.0)
@@ -143,12 +177,13 @@ def test_death_ends_running_and_waiting_requests_and_frees_their_blocks() -> Non
     assert meters.success[FinishReason.ERROR] == 4
     assert meters.generation_tokens > 0
     assert user.instance.load == 0
-    user.instance.instance.check_invariants()
-    assert user.instance.instance.pool.num_free == 400
+    check(user.instance)
+    assert num_held_blocks(user.instance) == 0
 
 
-def test_an_abort_is_reported_at_once_and_leaves_with_the_iteration_in_flight() -> None:
-    user = client()
+@drivers
+def test_an_abort_is_reported_at_once_and_leaves_with_the_iteration_in_flight(driver: str) -> None:
+    user = client(driver)
     user.submit(1, output=400)
     user.submit(2, output=5)
     user.kernel.run_until(1.0)
@@ -158,11 +193,12 @@ def test_an_abort_is_reported_at_once_and_leaves_with_the_iteration_in_flight() 
     assert user.instance.num_running == 1
     user.kernel.run_until(1.1)
     assert user.instance.num_running == 0
-    assert user.instance.instance.pool.num_free == 400
+    assert num_held_blocks(user.instance) == 0
 
 
-def test_an_aborted_head_of_the_queue_lets_the_next_one_start_at_once() -> None:
-    user = client()
+@drivers
+def test_an_aborted_head_of_the_queue_lets_the_next_one_start_at_once(driver: str) -> None:
+    user = client(driver)
     user.submit(1, prompt=1000, output=900)
     user.submit(2, prompt=6200, output=2)
     user.submit(3, prompt=20, output=2)
@@ -173,8 +209,9 @@ def test_an_aborted_head_of_the_queue_lets_the_next_one_start_at_once() -> None:
     assert 2.0 < user.first[3] < 2.1
 
 
-def test_an_aborted_request_may_come_back_before_its_sequence_has_left() -> None:
-    user = client()
+@drivers
+def test_an_aborted_request_may_come_back_before_its_sequence_has_left(driver: str) -> None:
+    user = client(driver)
     user.submit(1, output=50)
     user.kernel.run_until(0.2)
     user.instance.abort(1)
@@ -185,8 +222,9 @@ def test_an_aborted_request_may_come_back_before_its_sequence_has_left() -> None
     assert user.ended[1][0] > user.first[1] > 0.2
 
 
-def test_the_first_token_of_an_aborted_request_is_not_given_to_its_successor() -> None:
-    user = client()
+@drivers
+def test_the_first_token_of_an_aborted_request_is_not_given_to_its_successor(driver: str) -> None:
+    user = client(driver)
     prefill_s = COST_MODEL.iteration_s(chunks=[(200, 0)], num_decodes=0, context_sum=0)
     user.submit(1, prompt=200)
     user.kernel.run_until(prefill_s / 2)
@@ -197,8 +235,9 @@ def test_the_first_token_of_an_aborted_request_is_not_given_to_its_successor() -
     assert user.first[1] == pytest.approx(2 * prefill_s)
 
 
-def test_a_hang_delays_everything_by_its_length() -> None:
-    plain, hung = client(), client()
+@drivers
+def test_a_hang_delays_everything_by_its_length(driver: str) -> None:
+    plain, hung = client(driver), client(driver)
     for user in (plain, hung):
         user.submit(1, prompt=600, output=100)
     hung.kernel.at(0.03, hung.instance.hang)
@@ -213,9 +252,10 @@ def test_a_hang_delays_everything_by_its_length() -> None:
     assert hung.ended[2][1] is FinishReason.STOP
 
 
-def test_the_gap_of_a_hang_is_seen_between_tokens() -> None:
+@drivers
+def test_the_gap_of_a_hang_is_seen_between_tokens(driver: str) -> None:
     meters = EngineMeters()
-    user = client(meters=meters)
+    user = client(driver, meters=meters)
     user.submit(1, output=50)
     user.kernel.run_until(0.2)
     user.instance.hang()
@@ -229,10 +269,11 @@ def test_the_gap_of_a_hang_is_seen_between_tokens() -> None:
     assert meters.busy_s == pytest.approx(user.ended[1][0] - 5.0)
 
 
-def test_a_slow_clock_stretches_iterations_until_it_is_healed() -> None:
+@drivers
+def test_a_slow_clock_stretches_iterations_until_it_is_healed(driver: str) -> None:
     ends = {}
     for ratio in (1.0, 0.5):
-        user = client()
+        user = client(driver)
         user.submit(1, output=100)
         user.kernel.run_until(0.3)
         user.instance.set_clock_ratio(ratio)
@@ -244,9 +285,10 @@ def test_a_slow_clock_stretches_iterations_until_it_is_healed() -> None:
     assert ends[1.0] + 0.05 < ends[0.5] < ends[1.0] + 0.3
 
 
-def test_a_leak_preempts_and_keeps_the_rest_waiting_until_it_ends() -> None:
+@drivers
+def test_a_leak_preempts_and_keeps_the_rest_waiting_until_it_ends(driver: str) -> None:
     meters = EngineMeters()
-    user = client(meters=meters)
+    user = client(driver, meters=meters)
     for i in range(3):
         user.submit(i, prompt=1000, output=200)
     user.kernel.run_until(1.0)
@@ -262,8 +304,9 @@ def test_a_leak_preempts_and_keeps_the_rest_waiting_until_it_ends() -> None:
     assert len(user.ended) == 3
 
 
-def test_callbacks_may_submit_abort_and_kill() -> None:
-    user = client()
+@drivers
+def test_callbacks_may_submit_abort_and_kill(driver: str) -> None:
+    user = client(driver)
     instance, kernel = user.instance, user.kernel
     ended: list[tuple[int, FinishReason]] = []
 
@@ -295,12 +338,15 @@ def test_callbacks_may_submit_abort_and_kill() -> None:
         (3, FinishReason.STOP),
         (4, FinishReason.ERROR),
     ]
-    instance.instance.check_invariants()
+    check(instance)
 
 
-def world(seed: int, policy: str, *, segments: bool, num_requests: int) -> Client:
-    """Random requests, aborts, slow clocks, leaks, hangs and scrapes; the same in both modes."""
-    user = client(policy, segments, num_blocks=260, sequences_max=12, queue_max=30)
+def world(
+    seed: int, driver: str, num_requests: int, policy: str = "chunked-prefill", **sizes: int
+) -> Client:
+    """Random requests, aborts, slow clocks, leaks, hangs and scrapes; the same everywhere."""
+    sizes = {"num_blocks": 260, "sequences_max": 12, "queue_max": 30, **sizes}
+    user = client(driver, policy=policy, **sizes)
     rng = stream(seed, "world")
     kernel, instance = user.kernel, user.instance
     at_s = np.cumsum(rng.exponential(0.12, num_requests))
@@ -320,12 +366,12 @@ def world(seed: int, policy: str, *, segments: bool, num_requests: int) -> Clien
         kernel.at(hang_s, instance.hang)
         kernel.at(hang_s + float(rng.exponential(0.3)), instance.resume)
         kernel.at(float(rng.uniform(0, end_s)), lambda: instance.refresh(kernel.now_s))
-        kernel.at(float(rng.uniform(0, end_s)), instance.instance.check_invariants)
+        kernel.at(float(rng.uniform(0, end_s)), check, instance)
     kernel.at(end_s, instance.reserve_blocks, 0)
     kernel.run_until(end_s + 500.0)
     instance.refresh(kernel.now_s)
-    instance.instance.check_invariants()
-    assert instance.instance.pool.num_free == 260
+    check(instance)
+    assert num_held_blocks(instance) == 0
     assert sorted(user.ended) == sorted(user.accepted)
     return user
 
@@ -349,10 +395,13 @@ def assert_same(jumped: Client, plain: Client) -> None:
     assert jumped.kernel.num_events < plain.kernel.num_events
 
 
-@pytest.mark.parametrize("policy", ["chunked-prefill", "prefill-first"])
-def test_segments_give_the_times_of_single_iterations(policy: str) -> None:
-    jumped = world(3, policy, segments=True, num_requests=40)
-    assert_same(jumped, world(3, policy, segments=False, num_requests=40))
+@pytest.mark.parametrize(
+    ("driver", "policy"),
+    [("segments", "chunked-prefill"), ("segments", "prefill-first"), ("flat", "chunked-prefill")],
+)
+def test_jumps_give_the_times_of_single_iterations(driver: str, policy: str) -> None:
+    jumped = world(3, driver, 40, policy)
+    assert_same(jumped, world(3, "iterations", 40, policy))
 
 
 @pytest.mark.slow
@@ -360,14 +409,35 @@ def test_segments_give_the_times_of_single_iterations(policy: str) -> None:
 def test_segments_give_the_times_of_single_iterations_over_many_worlds(policy: str) -> None:
     num_preemptions = 0
     for seed in range(15):
-        jumped = world(seed, policy, segments=True, num_requests=150)
-        assert_same(jumped, world(seed, policy, segments=False, num_requests=150))
+        jumped = world(seed, "segments", 150, policy)
+        assert_same(jumped, world(seed, "iterations", 150, policy))
         num_preemptions += jumped.instance.meters.preemptions
     assert num_preemptions > 50
 
 
-def test_a_long_prompt_costs_few_events_however_many_chunks_it_has() -> None:
-    user = client(num_blocks=2000)
+@pytest.mark.slow
+def test_a_flat_instance_gives_the_times_of_single_iterations_over_many_worlds() -> None:
+    num_preemptions = num_long = 0
+    for seed in range(100):
+        rng = stream(seed, "sizes")
+        sizes = {
+            "num_blocks": int(rng.choice([160, 260, 1000])),
+            "sequences_max": int(rng.choice([1, 4, 12, 64])),
+            "queue_max": int(rng.choice([2, 30])),
+            "block_tokens": int(rng.choice([8, 16])),
+        }
+        sizes["context_tokens_max"] = int(rng.choice([0, 600]))
+        jumped = world(seed, "flat", 60, **sizes)
+        assert_same(jumped, world(seed, "iterations", 60, **sizes))
+        num_preemptions += jumped.instance.meters.preemptions
+        num_long += jumped.instance.meters.success[FinishReason.LENGTH]
+    assert num_preemptions > 200
+    assert num_long > 50
+
+
+@drivers
+def test_a_long_prompt_costs_few_events_however_many_chunks_it_has(driver: str) -> None:
+    user = client(driver, num_blocks=2000)
     user.submit(1, prompt=200, output=400)
     user.kernel.run_until(1.0)
     before = user.kernel.num_events
@@ -380,7 +450,7 @@ def test_a_long_prompt_costs_few_events_however_many_chunks_it_has() -> None:
 def test_both_policies_give_every_request_the_same_tokens() -> None:
     totals = set()
     for policy in ("chunked-prefill", "prefill-first"):
-        user = client(policy, num_blocks=120)
+        user = client(policy=policy, num_blocks=120)
         for i in range(12):
             user.submit(i, prompt=90 + 40 * i, output=30 + i)
         user.kernel.run_until(100.0)
