@@ -53,11 +53,12 @@ class Prefix:
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Request:
-    """What a user sends.
+    """What a user sends; nobody may change it.
 
-    `num_output_tokens` is known to the world only: no policy sees it.
+    `num_output_tokens` is known to the world only: no policy sees it. Not `frozen`, which would
+    make its construction, once or twice per simulated request, three times as slow.
     """
 
     request_id: int

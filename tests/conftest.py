@@ -10,6 +10,7 @@ import pytest
 from ops.catalogue import Catalogue
 from ops.replay.draws import mix
 from ops.replay.fleet import Fleet
+from ops.replay.ledger import Arrivals
 from ops.replay.scenario import (
     CallSpec,
     ClientSpec,
@@ -20,7 +21,6 @@ from ops.replay.scenario import (
     ServiceSpec,
     TelemetrySpec,
 )
-from ops.replay.users import Arrivals
 from ops.state import SloTarget
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ops.replay.draws import mix
 from ops.replay.meters import GpuMeter, NodeMeter
-from ops.replay.pods import Node, Pod, Revision
+from ops.replay.pods import Node, Pod, Revision, least_loaded
 from ops.replay.scenario import EngineSpec, RegionSpec, Scenario, ServiceSpec
 from ops.replay.services import ServiceGraph
 from ops.state import PodPhase
@@ -98,7 +98,7 @@ class Cluster:
         if not pods:
             return None
         if self.least_loaded:
-            return min(pods, key=_engine_load)
+            return least_loaded(pods)
         self._turn += 1
         return pods[self._turn % len(pods)]
 
@@ -383,11 +383,12 @@ class Cluster:
         registry.ratio = ratio
         for name, handle in list(registry.pulls.items()):
             pod = self.pod(name)
+            end_s, args = handle[0], handle[3]
             Kernel.cancel(handle)
             if pod is None:
                 del registry.pulls[name]
                 continue
-            fresh = self._kernel.at(now + (handle[0] - now) * slower, self._pulled, *handle[3])
+            fresh = self._kernel.at(now + (end_s - now) * slower, self._pulled, *args)
             registry.pulls[name] = fresh
             pod.timers.append(fresh)
 
@@ -493,8 +494,3 @@ class Cluster:
         self._endpoints[(region, service)] = []
         for _ in range(replicas):
             self.add_pod(deployment, warm=True)
-
-
-def _engine_load(pod: Pod) -> tuple[float, int]:
-    instance = pod.instance
-    return (instance.load if instance is not None else 0.0, pod.serial)

@@ -29,6 +29,20 @@ def mix(seed: int, *keys: int) -> float:
     return (z >> 11) / 9007199254740992.0
 
 
+def mix_many(seed: int, key: int, first: int, num: int) -> list[float]:
+    """`mix(seed, key, k)` for `num` values of k from `first` on."""
+    with np.errstate(over="ignore"):
+        z = np.full(num, seed & _MASK, dtype=np.uint64)
+        last = np.arange(first, first + num, dtype=np.uint64)
+        for part in (np.full(num, key, dtype=np.uint64), last):
+            z += np.uint64(0x9E3779B97F4A7C15) + part * np.uint64(0xD1B54A32D192ED03)
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z ^= z >> np.uint64(31)
+        draws: list[float] = ((z >> np.uint64(11)) / 9007199254740992.0).tolist()
+    return draws
+
+
 class Draws:
     """Draws of all requests at all visits of the service graph.
 

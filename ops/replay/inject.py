@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from ops.replay.calls import Link
 from ops.replay.cluster import Cluster, Deployment
+from ops.replay.ledger import Arrivals
 from ops.replay.pods import Node, Pod, Revision
 from ops.replay.services import ServiceGraph
 from ops.replay.targets import Targets
-from ops.replay.users import Arrivals, Users
+from ops.replay.users import Users
 from rca.state import ChangeKind
 from serving.sim.kernel import Kernel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -234,3 +235,14 @@ class Pod:
             self.pools[callee] = pool.meter
         pool.meter.size = size
         return pool
+
+
+def least_loaded(pods: list[Pod]) -> Pod:
+    """Engine with the fewest outstanding requests; of equal ones the first. `pods` not empty."""
+    best, least = pods[0], math.inf
+    for pod in pods:
+        instance = pod.instance
+        load = instance.load if instance is not None else 0
+        if load < least:
+            best, least = pod, load
+    return best

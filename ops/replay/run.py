@@ -14,10 +14,10 @@ from ops.pipeline_state import LoopState
 from ops.ports import Diagnoser, Journal
 from ops.replay.faults import Truth
 from ops.replay.fleet import Fleet
+from ops.replay.ledger import Ledger
 from ops.replay.scenario import Scenario
 from ops.replay.score import Minute, minutes
 from ops.replay.traffic import Traffic
-from ops.replay.users import Ledger
 from ops.state import ActionKind, Decision, DecisionKind, Incident, Snapshot
 from rca.pipeline import diagnose
 

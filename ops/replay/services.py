@@ -9,38 +9,44 @@ easier to check against each other in one place.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from ops.replay.calls import Attempt, Call, Endpoints, Link
+from ops.replay.calls import (
+    FAST_LINK_S,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    Attempt,
+    Call,
+    Endpoints,
+    Link,
+)
 from ops.replay.draws import Draws
+from ops.replay.leaf_calls import LeafCalls
 from ops.replay.meters import FrontendMeter
 from ops.replay.pods import Pod
 from ops.replay.visits import Visit
 from serving.sim.kernel import Kernel
 from serving.state import FinishReason, Request
 
-FAST_LINK_S = 0.005  # a delay below it is folded into the arrival
-RETRANSMIT_S = 0.2  # TCP's minimum retransmission timeout; doubles
-RETRANSMITS_MAX = 6
-REQUEST_BYTES, RESPONSE_BYTES = 2048.0, 8192.0
-
 
 class ServiceGraph:
     """Runs calls over the pods that the cluster offers."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        cluster: Endpoints,
-        draws: Draws,
-        *,
-        roots: dict[str, Visit],
+        self, kernel: Kernel, cluster: Endpoints, draws: Draws, *, roots: dict[str, Visit],
         rtt_s: dict[str, float],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._kernel, self._cluster, self._draws = kernel, cluster, draws
         self._roots, self._rtt_s = roots, rtt_s
         self._entries = list(roots)  # in the scenario's order: names mean nothing
         self.links: dict[tuple[str, str, str], Link] = {}
         self.admitted_ratio: dict[str, float] = {}
+        self._leaves = LeafCalls(
+            kernel, cluster, rtt_s, on_end=self._cpu_done, on_success=self._next, arm=self._arm
+        )
+        # Called with (attempt, now) and (attempt, status, now); the users set them.
+        self.on_first_token: Callable[[Attempt, float], None] = lambda *_: None
+        self.on_finish: Callable[[Attempt, str, float], None] = lambda *_: None
 
     def begin(self, attempt: Attempt) -> None:
         """Send an attempt to its region's entry service."""
@@ -56,7 +62,7 @@ class ServiceGraph:
         pod = pods[int(attempt.row[root.visit.column + 3] * len(pods))] if pods else None
         if pod is None or (not pod.up and self._cluster.node_up(pod)):
             root.done = True
-            self._kernel.after(0.001, attempt.finish, "503", now)
+            self._kernel.after(0.001, self.on_finish, attempt, "503", now)
             return
         if not pod.up:
             root.done = True  # a lost node answers nothing: the user's patience ends it
@@ -80,7 +86,7 @@ class ServiceGraph:
         if child is not None and not child.done:
             self._stop_waiting(child)
             if child.visit.spec is None and child.pod is not None and child.pod.instance:
-                child.pod.instance.abort(_engine_id(attempt))
+                child.pod.instance.abort(attempt.engine_id)
         root.dead = True
         self._leave(root)
         self._answer_user(root, "499")
@@ -96,7 +102,7 @@ class ServiceGraph:
             if not silent:
                 self._reply(call, "503")
             elif call.timer is None and call.source is not None and not call.done:
-                call.timer = self._kernel.at(call.deadline_s, self._timed_out, call)
+                self._arm(call)
         for pool in pod.pool_queues.values():
             for call in pool.waiting:  # died with their caller, without a connection
                 call.done, call.pool = True, None
@@ -114,11 +120,9 @@ class ServiceGraph:
         for call in pod.calls:
             handle = call.handle
             if handle is not None and handle[2] is not None:
-                args = handle[3]
+                end_s, _, done, args = handle
                 Kernel.cancel(handle)
-                call.handle = self._kernel.at(
-                    now + (handle[0] - now) * ratio, self._cpu_done, *args
-                )
+                call.handle = self._kernel.at(now + (end_s - now) * ratio, done, *args)
 
     # --- caller's side
 
@@ -129,6 +133,8 @@ class ServiceGraph:
         while parent.step < num_children:
             visit = children[parent.step]
             parent.step += 1
+            if visit.is_leaf and not self.links and self._leaves.start(parent, visit):
+                return
             spec = visit.call
             assert spec is not None
             if spec.probability < 1.0:
@@ -167,7 +173,7 @@ class ServiceGraph:
         service, region, timeouts_s = visit.service, attempt.region, source.revision.timeouts_s
         now = call.sent_at_s = kernel.now_s
         timeout_s = timeouts_s.get(service, spec.timeout_s) if timeouts_s else spec.timeout_s
-        call.deadline_s = now + timeout_s
+        call.timeout_s, call.deadline_s = timeout_s, now + timeout_s
         source.container.transmitted_bytes += REQUEST_BYTES
         if visit.spec is None:
             self._call_engine(call)
@@ -178,26 +184,28 @@ class ServiceGraph:
         delay_s = self._rtt_s[region]
         link = self.links.get((region, source.service, service)) if self.links else None
         if link is not None:
-            delay_s += self._link_delay_s(call, link)
+            column = visit.column + 2
+            draw = attempt.row[column] if call.repeat == 0 else self._again(call, 2)
+            delay_s += link.extra_s(draw)
         if pod is not None and pod.up:  # then its node is up, too
             call.arrived_at_s = now + delay_s
             if delay_s < FAST_LINK_S:
                 self._arrive(call)
                 return
-            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
+            self._arm(call)
             kernel.at(call.arrived_at_s, self._arrive, call)
         elif pod is None or self._cluster.node_up(pod):
             source.source_edge(service).connect_failures += 1
-            call.timer = kernel.after(delay_s, self._refused, call)
+            call.timer = kernel.after(delay_s, self._reply, call, "503")
         else:
-            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
+            self._arm(call)
 
     def _call_engine(self, call: Call) -> None:
         attempt, kernel = call.attempt, self._kernel
         source, asked = call.source, attempt.request
         assert source is not None
         request = Request(
-            request_id=_engine_id(attempt), arrival_s=kernel.now_s, priority=asked.priority,
+            request_id=attempt.engine_id, arrival_s=kernel.now_s, priority=asked.priority,
             num_prompt_tokens=asked.num_prompt_tokens, prefix=asked.prefix,
             num_output_tokens=asked.num_output_tokens,
         )  # fmt: skip
@@ -205,9 +213,9 @@ class ServiceGraph:
         call.pod, call.arrived_at_s = pod, kernel.now_s
         if pod is None or pod.instance is None or (not pod.up and self._cluster.node_up(pod)):
             source.source_edge(call.visit.service).connect_failures += 1
-            call.timer = kernel.after(0.001, self._refused, call)
+            call.timer = kernel.after(0.001, self._reply, call, "503")
             return
-        call.timer = kernel.at(call.deadline_s, self._timed_out, call)
+        self._arm(call)
         if not self._cluster.node_up(pod):
             return
 
@@ -236,7 +244,7 @@ class ServiceGraph:
         meter = root.pod.frontends.get(attempt.slo_class)
         if meter is not None:
             meter.ttft.observe(at_s - attempt.started_at_s)
-        attempt.first_token(at_s)
+        self.on_first_token(attempt, at_s)
 
     def _reply(self, call: Call, status: str) -> None:
         """The answer of a callee reaches the caller, unless it no longer waits."""
@@ -288,9 +296,6 @@ class ServiceGraph:
         if not parent.dead:
             self._call_out(parent, visit, repeat)
 
-    def _refused(self, call: Call) -> None:
-        self._reply(call, "503")
-
     def _timed_out(self, call: Call) -> None:
         if call.done:
             return
@@ -298,7 +303,7 @@ class ServiceGraph:
         assert source is not None
         self._stop_waiting(call)
         if call.visit.spec is None and call.pod is not None and call.pod.instance is not None:
-            call.pod.instance.abort(_engine_id(call.attempt))
+            call.pod.instance.abort(call.attempt.engine_id)
         if source.container.started_at_s > call.sent_at_s:
             return
         edge = source.source_edge(call.visit.service)
@@ -318,6 +323,14 @@ class ServiceGraph:
         pool.meter.timeouts += 1
         call.done, call.pool = True, None
         self._resume(call, "500")
+
+    def _arm(self, call: Call) -> None:
+        """Start the caller's timeout."""
+        kernel = self._kernel
+        if call.sent_at_s == kernel.now_s:
+            call.timer = kernel.timeout(call.timeout_s, self._timed_out, call)
+        else:
+            call.timer = kernel.at(call.deadline_s, self._timed_out, call)
 
     def _stop_waiting(self, call: Call) -> None:
         call.done = True
@@ -358,7 +371,7 @@ class ServiceGraph:
                 return
             pod.queue.append(call)
             if call.timer is None and call.source is not None:
-                call.timer = self._kernel.at(call.deadline_s, self._timed_out, call)
+                self._arm(call)
             return
         self._work(call, pod, call.arrived_at_s)
 
@@ -377,7 +390,7 @@ class ServiceGraph:
             and call.source is not None
             and (visit.children or end_s > call.deadline_s)
         ):
-            call.timer = self._kernel.at(call.deadline_s, self._timed_out, call)
+            self._arm(call)
         call.handle = self._kernel.at(end_s, self._cpu_done, call)
 
     def _cpu_done(self, call: Call) -> None:
@@ -443,7 +456,8 @@ class ServiceGraph:
                 num_gaps = attempt.request.num_output_tokens - 1
                 if status == "200" and attempt.token_at_s >= 0.0 and num_gaps > 0:
                     meter.tpot.observe((now - attempt.token_at_s) / num_gaps)
-        attempt.finish(status, now)
+        attempt.root = None  # nobody waits for the tree of its calls
+        self.on_finish(attempt, status, now)
 
     # --- draws and choices
 
@@ -452,17 +466,3 @@ class ServiceGraph:
         return self._draws.again(
             attempt.request.request_id, attempt.attempt, call.visit.index * 8 + column, call.repeat
         )
-
-    def _link_delay_s(self, call: Call, link: Link) -> float:
-        column = call.visit.column + 2
-        draw = call.attempt.row[column] if call.repeat == 0 else self._again(call, 2)
-        delay_s = link.delay_s * (0.7 + 0.6 * draw)
-        if link.loss_ratio > 0.0:
-            fresh = (draw * 7919.0) % 1.0
-            lost = int(math.log(max(fresh, 1e-12)) / math.log(link.loss_ratio))
-            delay_s += RETRANSMIT_S * (2 ** min(lost, RETRANSMITS_MAX) - 1)
-        return delay_s
-
-
-def _engine_id(attempt: Attempt) -> int:
-    return attempt.request.request_id * 64 + min(attempt.attempt, 63)

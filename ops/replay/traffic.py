@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ops.replay.draws import mix
+from ops.replay.ledger import Arrivals
 from ops.replay.scenario import Scenario
-from ops.replay.users import Arrivals
 from serving.errors import ConfigError
 from serving.state import Prefix
 from serving.workload import (

@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from ops.replay.calls import Attempt
-from ops.replay.draws import Draws, mix
+from ops.replay.draws import CHUNK, Draws, mix_many
+from ops.replay.ledger import Arrivals, Ledger
 from ops.replay.scenario import Scenario
 from ops.replay.services import ServiceGraph
 from ops.state import SloTarget
 from serving.sim.kernel import EventHandle, Kernel
-from serving.state import Prefix, Request
+from serving.state import Request
 
 INJECTED_FIRST_ID = 1 << 26  # ids of requests that a burst adds
+CLASS_BLOCKS_MAX = 8
 READ_S = 8.0  # mean time after which a cancelling user stops reading
 
 
-@dataclass(slots=True)
-class Arrivals:
-    """Requests to come, sorted by time; parallel lists."""
-
-    at_s: list[float] = field(default_factory=list)
-    num_prompt_tokens: list[int] = field(default_factory=list)
-    num_output_tokens: list[int] = field(default_factory=list)
-    region: list[str] = field(default_factory=list)
-    prefix: list[Prefix] = field(default_factory=list)  # what prompts begin with; empty = unknown
-
-    def __len__(self) -> int:
-        return len(self.at_s)
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What became of every request. Both sums must balance at any moment."""
-
-    arrived: int = 0
-    ok: int = 0
-    failed: int = 0
-    timed_out: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    cancelled: int = 0
-    attempts: int = 0
-    retries: int = 0
-
-    @property
-    def in_flight(self) -> int:
-        """Requests without an outcome yet."""
-        done = self.ok + self.failed + self.timed_out + self.cancelled + self.rejected.total()
-        return self.arrived - done
-
-
-@dataclass(slots=True, kw_only=True)
 class _Open:
     """A request that has no outcome yet."""
 
-    request: Request
-    region: str  # home of the user
-    slo: SloTarget
-    attempt: int = 0
-    current: Attempt | None = None
-    timer: EventHandle | None = None
-    ttft_s: float | None = None
-    last_status: str = ""
+    __slots__ = ("attempt", "current", "last_status", "patience", "region", "request", "slo",
+                 "timer", "ttft_s")  # fmt: skip
+
+    def __init__(self, request: Request, region: str, slo: SloTarget) -> None:
+        self.request, self.slo = request, slo
+        self.region = region  # home of the user
+        self.attempt = 0
+        self.current: Attempt | None = None
+        self.timer: EventHandle | None = None  # first token, or the end of reading
+        self.patience: EventHandle | None = None  # whole answer
+        self.ttft_s: float | None = None
+        self.last_status = ""
+
+    def stop_timers(self) -> None:
+        """Wait for nothing any more."""
+        if self.timer is not None:
+            Kernel.cancel(self.timer)
+        if self.patience is not None:
+            Kernel.cancel(self.patience)
 
 
 class Users:
@@ -90,6 +66,8 @@ class Users:
         self._rtt_s = {(a, b): rtt for a, b, rtt in scenario.region_rtt_s}
         self.minutes: dict[tuple[str, str, int], list[int]] = {}  # -> [requests, bad]
         self.judged: list[tuple[float, bool]] = []  # (moment it was known, bad)
+        self._classes: dict[int, list[SloTarget]] = {}  # by block of request ids
+        graph.on_first_token, graph.on_finish = self._first_token, self._finished
 
     def feed(self, arrivals: Arrivals, *, first_id: int = 0) -> None:
         """Let requests arrive from now on."""
@@ -126,7 +104,20 @@ class Users:
 
     def class_of(self, request_id: int) -> str:
         """SLO class, drawn per request."""
-        draw, total = mix(self._seed, 13, request_id), 0.0
+        return self._slo_of(request_id).name
+
+    def _slo_of(self, request_id: int) -> SloTarget:
+        block, index = divmod(request_id, CHUNK)
+        slos = self._classes.get(block)
+        if slos is None:
+            if len(self._classes) > CLASS_BLOCKS_MAX:
+                self._classes.pop(next(iter(self._classes)))
+            draws = mix_many(self._seed, 13, block * CHUNK, CHUNK)
+            slos = self._classes[block] = [self._slos[self._class(draw)] for draw in draws]
+        return slos[index]
+
+    def _class(self, draw: float) -> str:
+        total = 0.0
         for name, share in self._client.class_shares:
             total += share
             if draw < total:
@@ -144,9 +135,7 @@ class Users:
             num_output_tokens=max(1, arrivals.num_output_tokens[k]),
             prefix=arrivals.prefix[k] if arrivals.prefix else None,
         )
-        user = _Open(
-            request=request, region=arrivals.region[k], slo=self._slos[self.class_of(request_id)]
-        )
+        user = _Open(request, arrivals.region[k], self._slo_of(request_id))
         self.ledger.arrived += 1
         self.open[request_id] = user
         self._try(user)
@@ -155,18 +144,24 @@ class Users:
         self.ledger.attempts += 1
         row = self._draws.row(user.request.request_id, user.attempt)
         region = self._route(user.region, row[-4])
-        attempt = Attempt(user.request, user.attempt, region, user.slo.name, row)
-        attempt.first_token = lambda at_s: self._first_token(user, at_s)
-        attempt.finish = lambda status, at_s: self._finished(user, attempt, status, at_s)
+        attempt = Attempt(user.request, user.attempt, region, user.slo.name, row, user)
         user.current = attempt
-        user.timer = self._kernel.after(
+        user.timer = self._kernel.timeout(
             self._client.first_token_timeout_s, self._give_up, user, attempt
         )
         extra_s = 0.0 if region == user.region else self._between_s(user.region, region)
         if extra_s > 0.0:
-            self._kernel.after(extra_s, self._graph.begin, attempt)
+            user.patience = None
+            self._kernel.after(extra_s, self._begin, user, attempt)
         else:
-            self._graph.begin(attempt)
+            self._begin(user, attempt)
+
+    def _begin(self, user: _Open, attempt: Attempt) -> None:
+        if user.current is attempt:
+            user.patience = self._kernel.timeout(
+                self._client.total_timeout_s, self._lose_patience, user, attempt
+            )
+        self._graph.begin(attempt)
 
     def _route(self, home: str, draw: float) -> str:
         total = 0.0
@@ -180,7 +175,9 @@ class Users:
     def _between_s(self, a: str, b: str) -> float:
         return self._rtt_s.get((a, b), self._rtt_s.get((b, a), 0.08))
 
-    def _first_token(self, user: _Open, at_s: float) -> None:
+    def _first_token(self, attempt: Attempt, at_s: float) -> None:
+        user = attempt.user
+        assert isinstance(user, _Open)
         if user.current is None or user.ttft_s is not None:
             return
         user.ttft_s = at_s - user.request.arrival_s
@@ -188,11 +185,16 @@ class Users:
             Kernel.cancel(user.timer)
         attempt = user.current
         if attempt.row[-1] < self._client.cancel_ratio:
+            user.stop_timers()
             delay_s = READ_S * 2.0 * attempt.row[-1] / self._client.cancel_ratio
             user.timer = self._kernel.after(delay_s, self._stop_reading, user, attempt)
-        else:
-            rest_s = self._client.total_timeout_s - (at_s - attempt.started_at_s)
-            user.timer = self._kernel.after(rest_s, self._give_up, user, attempt)
+        elif at_s - attempt.started_at_s > self._client.total_timeout_s:
+            self._kernel.after(0.0, self._give_up, user, attempt)
+
+    def _lose_patience(self, user: _Open, attempt: Attempt) -> None:
+        """The answer takes too long; for its first token there is a timeout of its own."""
+        if user.ttft_s is not None:
+            self._give_up(user, attempt)
 
     def _stop_reading(self, user: _Open, attempt: Attempt) -> None:
         if user.current is attempt:
@@ -205,16 +207,18 @@ class Users:
         if user.current is not attempt:
             return
         user.current = None
+        user.stop_timers()
         self._graph.cancel(attempt)
         user.last_status = "timeout"
         self._again(user)
 
-    def _finished(self, user: _Open, attempt: Attempt, status: str, at_s: float) -> None:
+    def _finished(self, attempt: Attempt, status: str, at_s: float) -> None:
+        user = attempt.user
+        assert isinstance(user, _Open)
         if user.current is not attempt:
             return
         user.current = None
-        if user.timer is not None:
-            Kernel.cancel(user.timer)
+        user.stop_timers()
         user.last_status = status
         if status == "200":
             self.ledger.ok += 1

@@ -18,6 +18,7 @@ class Visit:
     Attributes:
         column: where its draws begin in a row.
         cpu_s: mean CPU work of one call.
+        is_leaf: its caller waits for it, it always happens, and it calls nobody.
     """
 
     index: int
@@ -27,10 +28,18 @@ class Visit:
     children: tuple[Visit, ...] = ()
     column: int = field(init=False)
     cpu_s: float = field(init=False)
+    is_leaf: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.column = COLUMNS * self.index
         self.cpu_s = self.spec.cpu_ms * 1e-3 if self.spec else 0.0
+        self.is_leaf = (
+            self.spec is not None
+            and not self.spec.calls
+            and self.call is not None
+            and not self.call.background
+            and self.call.probability >= 1.0
+        )
 
 
 def compile_visits(scenario: Scenario) -> tuple[dict[str, Visit], list[Visit]]:

@@ -40,22 +40,10 @@ class SimInstance:
     """
 
     __slots__ = (
-        "_aborting",
-        "_frozen_left_s",
-        "_handle",
-        "_has_late",
-        "_is_busy",
-        "_is_hung",
-        "_kernel",
-        "_requests",
-        "_segment",
-        "_segments",
-        "cost_model",
-        "instance",
-        "instance_id",
-        "is_dead",
+        "_aborting", "_frozen_left_s", "_handle", "_has_late", "_is_busy", "_is_hung", "_kernel",
+        "_requests", "_segment", "_segments", "cost_model", "instance", "instance_id", "is_dead",
         "meters",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -215,6 +203,10 @@ class SimInstance:
         instance, meters = self.instance, self.meters
         meters.running, meters.waiting = len(instance.running), len(instance.waiting)
         meters.kv_usage_ratio = instance.pool.num_used / instance.pool.num_blocks
+
+    def check_invariants(self) -> None:
+        """Assert that every count agrees with the sequences; costs O(running + blocks)."""
+        self.instance.check_invariants()
 
     # The segment in flight.
 

@@ -70,6 +70,10 @@ class EngineInstance(Protocol):
         """Bring meters up to now."""
         ...
 
+    def check_invariants(self) -> None:
+        """Assert that every count agrees with the requests."""
+        ...
+
 
 def make_instance(
     kernel: Kernel,

@@ -72,6 +72,20 @@ TABLES = (
         ),
     ),
     Table(
+        name="graph",
+        rows=(
+            Row(
+                words="simulated requests per CPU second, 16 instances behind 3 services",
+                figure="graph_16/requests_per_cpu_s",
+            ),
+            Row(words="the same without scrapes", figure="unscraped/requests_per_cpu_s"),
+            Row(
+                words="its 16 instances alone, same events",
+                figure="engines_alone/requests_per_cpu_s",
+            ),
+        ),
+    ),
+    Table(
         name="serving",
         rows=(
             Row(

@@ -39,7 +39,7 @@ def check_safety(fleet):
             assert pool.meter.in_use >= 0, pod.name
             assert pool.meter.pending == len(pool.waiting), pod.name
         if pod.instance is not None:
-            pod.instance.instance.check_invariants()
+            pod.instance.check_invariants()
             assert pod.instance.num_waiting <= fleet.scenario.engine.queue_max, pod.name
     for (region, service), pods in fleet.cluster._endpoints.items():
         assert all(p.ready and not p.quarantined for p in pods), (region, service)

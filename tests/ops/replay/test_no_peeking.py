@@ -20,6 +20,7 @@ import pytest
 import ops.replay.devices
 from ops.config import DetectConfig, DiagnoseConfig, LoopConfig
 from ops.encode import to_json_line
+from ops.replay.calls import Link
 from ops.replay.cluster import Cluster
 from ops.replay.faults import CATALOGUE, Truth
 from ops.replay.fleet import Fleet
@@ -27,7 +28,6 @@ from ops.replay.inject import Injector
 from ops.replay.pods import Pod, Revision
 from ops.replay.run import Loop, World
 from ops.replay.scenario import ChangeSpec, FaultSpec
-from ops.replay.services import ServiceGraph
 from ops.replay.users import Users
 from ops.state import DecisionKind
 from rca.state import Entity, EntityKind
@@ -307,7 +307,7 @@ IDENTITIES = {
     "gpu-throttle": (ops.replay.devices, "sustained_clock", lambda util, cooling: 1.0),
     "gpu-memory-leak": (FlatInstance, "reserve_blocks", nothing),
     "gpu-hang": (FlatInstance, "hang", nothing),
-    "slow-link": (ServiceGraph, "_link_delay_s", lambda self, call, link: 0.0),
+    "slow-link": (Link, "extra_s", lambda self, draw: 0.0),
     "cpu-hog": (Pod, "cores", property(lambda self: self.cpu_limit_cores)),
     "memory-leak": (Pod, "memory_mib", base_memory),
     "pool-exhaustion": (Cluster, "roll_out", neutral_roll_out),

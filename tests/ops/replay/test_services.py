@@ -9,10 +9,9 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from ops.errors import ScenarioError
-from ops.replay.calls import Link
+from ops.replay.calls import RETRANSMIT_S, Link
 from ops.replay.pods import Revision
 from ops.replay.scenario import CallSpec, ClientSpec, FaultSpec
-from ops.replay.services import RETRANSMIT_S
 
 PATIENT = ClientSpec(retries=0, first_token_timeout_s=50.0, cancel_ratio=0.0)
 

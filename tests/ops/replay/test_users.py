@@ -157,14 +157,14 @@ def test_shifted_traffic_goes_elsewhere_and_pays_the_way(sim):
         fleet = sim.start(scenario, rate_rps=4.0)
         fleet.users.weights["north"] = {"north": 1.0 - share, "south": share}
         seen = []
-        first_token = fleet.users._first_token
+        first_token = fleet.graph.on_first_token
 
-        def note(user, at_s, first_token=first_token, seen=seen):
-            first_token(user, at_s)
-            if user.region == "north":
-                seen.append(user.ttft_s)
+        def note(attempt, at_s, first_token=first_token, seen=seen):
+            first_token(attempt, at_s)
+            if attempt.user.region == "north":
+                seen.append(attempt.user.ttft_s)
 
-        fleet.users._first_token = note
+        fleet.graph.on_first_token = note
         fleet.run_until(20.0)
         ttft_s.append(sum(seen) / len(seen))
         served = sum(e.requests_ok for p in sim.pods(fleet, "llm", "north")

@@ -86,12 +86,6 @@ def client(
     return Client(instance, kernel)
 
 
-def check(instance: SimInstance | FlatInstance) -> None:
-    """Every count agrees with the sequences."""
-    core = instance if isinstance(instance, FlatInstance) else instance.instance
-    core.check_invariants()
-
-
 def num_held_blocks(instance: SimInstance | FlatInstance) -> int:
     """KV blocks in use or lost."""
     if isinstance(instance, FlatInstance):
@@ -177,7 +171,7 @@ def test_death_ends_running_and_waiting_requests_and_frees_their_blocks(driver: 
     assert meters.success[FinishReason.ERROR] == 4
     assert meters.generation_tokens > 0
     assert user.instance.load == 0
-    check(user.instance)
+    user.instance.check_invariants()
     assert num_held_blocks(user.instance) == 0
 
 
@@ -338,7 +332,7 @@ def test_callbacks_may_submit_abort_and_kill(driver: str) -> None:
         (3, FinishReason.STOP),
         (4, FinishReason.ERROR),
     ]
-    check(instance)
+    instance.check_invariants()
 
 
 def world(
@@ -366,11 +360,11 @@ def world(
         kernel.at(hang_s, instance.hang)
         kernel.at(hang_s + float(rng.exponential(0.3)), instance.resume)
         kernel.at(float(rng.uniform(0, end_s)), lambda: instance.refresh(kernel.now_s))
-        kernel.at(float(rng.uniform(0, end_s)), check, instance)
+        kernel.at(float(rng.uniform(0, end_s)), instance.check_invariants)
     kernel.at(end_s, instance.reserve_blocks, 0)
     kernel.run_until(end_s + 500.0)
     instance.refresh(kernel.now_s)
-    check(instance)
+    instance.check_invariants()
     assert num_held_blocks(instance) == 0
     assert sorted(user.ended) == sorted(user.accepted)
     return user
