@@ -1,6 +1,6 @@
 """`SimInstance` for chunked prefill without a prefix cache, on plain numbers: twice as fast.
 
-Same interface, same callbacks, same meters, same faults. See docs/adr/0007 for why it stands beside
+Same interface, same callbacks, same meters, same faults. See docs/adr/0008 for why it stands beside
 `SimInstance`, which is the reference: tests hold the two together.
 """
 
