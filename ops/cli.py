@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ops import __version__
-from ops.commands import chaos, incident, serving
+from ops.commands import chaos, incident, rca, serving
 from ops.commands.replay import replay
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command()(replay)
 app.add_typer(chaos.app, name="chaos")
 app.add_typer(incident.app, name="incident")
+app.add_typer(rca.app, name="rca")
 app.add_typer(serving.app, name="serving")
 
 

@@ -13,23 +13,17 @@ from dataclasses import replace
 import numpy as np
 
 from rca.channels.announced import change_surprise
-from rca.channels.callers import discount_callers
-from rca.channels.metric_table import (
-    MetricTable,
-    candidate_columns,
-    measure_metrics,
-    owner_scores,
-)
+from rca.channels.metric_table import MetricTable, owner_scores
 from rca.channels.metrics import metric_order, metric_surprise, tell
 from rca.channels.surprise import Split, Surprise, fuse_surprises
 from rca.channels.traces import trace_surprises
 from rca.granger_linear import GrangerConfig, GrangerResult, fit
 from rca.incident import Incident
 from rca.knobs import LocaliseConfig
-from rca.levels import comparable_levels
 from rca.localisation import Localisation, MetricSuspect, Suspect
-from rca.presence import PRESENCE_MIN, accused, presence_of, trust
-from rca.splits import Found, split_record
+from rca.prepare import Channels, Prepared, measure, prepare
+from rca.presence import PRESENCE_MIN, accused, confidence_of, presence_of
+from rca.splits import Found
 from rca.state import Evidence, FloatArray
 
 METRICS_MAX = 50
@@ -37,15 +31,15 @@ EVIDENCE_MAX = 4
 GRANGER_COLUMNS_MAX = 32
 GRANGER_WEIGHT = 0.1  # of a forecast's surprise beside the change itself, when a metric is named
 
-Channels = Callable[[Incident, Split], Sequence[Surprise]]
 Granger = Callable[..., GrangerResult]  # called as `rca.granger_linear.fit` is
+CHANNELS: tuple[Channels, ...] = (trace_surprises,)
 
 
 def localise(
     incident: Incident,
     *,
     config: LocaliseConfig | None = None,
-    channels: Sequence[Channels] = (trace_surprises,),
+    channels: Sequence[Channels] = CHANNELS,
     without: Collection[str] = (),
     granger: Granger | None = fit,
     repair: bool = True,
@@ -55,61 +49,83 @@ def localise(
 
     Args:
         channels: beside the metrics and the announced changes.
-        without: names of channels that are left out.
+        without: channels that are left out, by name; "topology" leaves calls unused.
         granger: re-ranks metrics by what their past and the others do not forecast; None skips.
         repair: whether a given fault time is checked against the metrics' own change point.
 
     Raises:
         FrameError: parts of the incident do not fit together.
     """
-    incident.check()
-    config = config or LocaliseConfig()
-    columns = candidate_columns(incident)
-    times_s, levels = comparable_levels(incident)
-    levels = np.ascontiguousarray(levels[:, columns.place])
-    found = split_record(
-        times_s, levels, fault_at_s=incident.fault_at_s, step_s=incident.step_s,
-        owner=columns.owner, metric=[name.metric for name in columns.names],
-        weight=columns.weight, bad=columns.bad, repair=repair,
-    )  # fmt: skip
-    if found.split is None:
-        return _unsplit(incident, found)
-    table = measure_metrics(columns, times_s, levels, found.split, config)
-    if "topology" not in without:
-        table = replace(table, score=discount_callers(incident, table))
-    surprises = [metric_surprise(incident, table, config)]
-    for channel in channels:
-        surprises += channel(incident, found.split)
-    surprises = [s for s in surprises if s.name not in without]
-    moved = {s: max(c.relative(s) for c in surprises if not c.skipped)
-             for s in incident.services if any(not c.skipped for c in surprises)}  # fmt: skip
-    if "change" not in without:
-        surprises.append(change_surprise(incident, found.split, moved=moved))
-    innovation, why = _innovation(table, times_s, levels, found.split, incident, granger, seed)
+    prepared = prepare(incident, channels=channels, without=without, repair=repair)
+    return decide(prepared, config or LocaliseConfig(), granger=granger, seed=seed)
+
+
+def decide(
+    prepared: Prepared, config: LocaliseConfig, *, granger: Granger | None = fit, seed: int = 0
+) -> Localisation:
+    """Rank a prepared incident with these settings."""
+    split = prepared.found.split
+    if split is None:
+        return _unsplit(prepared.incident, prepared.found)
+    table = measure(prepared, split, config)
+    surprises = _surprises(prepared, split, table, config)
+    innovation, why = _innovation(table, prepared, split, granger, seed)
     skipped = {s.name: s.skipped for s in surprises if s.skipped}
     if why:
         skipped["granger"] = why
-    return _answer(incident, table, surprises, found, config, innovation, skipped)
+    return _answer(prepared, table, surprises, config, innovation, skipped)
+
+
+def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
+    """The service level of `decide` alone, for comparing many settings."""
+    split = prepared.found.split
+    if split is None:
+        return [(name, 0.0) for name in prepared.incident.services]
+    table = measure(prepared, split, config)
+    return _ranked(prepared, _surprises(prepared, split, table, config), config)
+
+
+def _surprises(
+    prepared: Prepared, split: Split, table: MetricTable, config: LocaliseConfig
+) -> list[Surprise]:
+    found = [metric_surprise(prepared.incident, table, config), *prepared.surprises]
+    used = [s for s in found if not s.skipped]
+    if "change" not in prepared.without:
+        moved = {
+            service: max((s.relative(service) for s in used), default=0.0)
+            for service in prepared.incident.services
+        }
+        found.append(change_surprise(prepared.incident, split, moved=moved))
+    return found
+
+
+def _ranked(
+    prepared: Prepared, surprises: Sequence[Surprise], config: LocaliseConfig
+) -> list[tuple[str, float]]:
+    scores = fuse_surprises(
+        surprises,
+        candidates=prepared.incident.services,
+        threshold=config.threshold,
+        power=config.power,
+    )
+    return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _answer(
-    incident: Incident,
+    prepared: Prepared,
     table: MetricTable,
     surprises: Sequence[Surprise],
-    found: Found,
     config: LocaliseConfig,
     innovation: FloatArray,
     skipped: Mapping[str, str],
 ) -> Localisation:
-    scores = fuse_surprises(
-        surprises, candidates=incident.services, threshold=config.threshold, power=config.power
-    )
-    ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    incident, found = prepared.incident, prepared.found
+    ranked = _ranked(prepared, surprises, config)
+    scores = dict(ranked)
     services = tuple(
         _suspect(rank, name, score, surprises) for rank, (name, score) in enumerate(ranked, 1)
     )
     presence = presence_of(surprises, table.presence)
-    sure = trust(presence, scores, agreeing=len(services[0].channels) if services else 0)
     named = accused(ranked, presence)
     return Localisation(
         incident_id=incident.incident_id,
@@ -118,7 +134,7 @@ def _answer(
         metrics=_metrics(incident, table, scores, innovation),
         accused=named,
         presence=presence,
-        confidence=sure.confidence,
+        confidence=confidence_of(presence, scores),
         abstained=not named,
         reason=_reason(services, presence, named),
         split=found.split,
@@ -217,13 +233,7 @@ def _metrics(
 
 
 def _innovation(
-    table: MetricTable,
-    times_s: FloatArray,
-    levels: FloatArray,
-    split: Split,
-    incident: Incident,
-    granger: Granger | None,
-    seed: int,
+    table: MetricTable, prepared: Prepared, split: Split, granger: Granger | None, seed: int
 ) -> tuple[FloatArray, str]:
     """log(1 + |z|) of the forecast error of the strongest columns, 0 elsewhere; why skipped."""
     out = np.zeros(len(table.score))
@@ -233,10 +243,10 @@ def _innovation(
     chosen = np.lexsort((np.arange(len(rounded)), -rounded))[:GRANGER_COLUMNS_MAX]
     chosen = np.sort(chosen[rounded[chosen] > 0.0])
     result = granger(
-        levels[:, chosen],
-        normal_end=int(np.searchsorted(times_s, split.normal_end_s)),
-        fault_start=int(np.searchsorted(times_s, split.fault_start_s)),
-        step_s=incident.step_s,
+        prepared.levels[:, chosen],
+        normal_end=int(np.searchsorted(prepared.times_s, split.normal_end_s)),
+        fault_start=int(np.searchsorted(prepared.times_s, split.fault_start_s)),
+        step_s=prepared.incident.step_s,
         rng=np.random.default_rng([seed, 5]),
         config=GrangerConfig(num_series_max=GRANGER_COLUMNS_MAX),
     )

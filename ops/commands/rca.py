@@ -1,0 +1,112 @@
+"""`midwatch rca`: root causes of recorded incidents."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Rank the causes of recorded incidents and measure how often the ranking is right.",
+    no_args_is_help=True,
+)
+
+
+class Channels(StrEnum):
+    """Which data is used."""
+
+    METRICS = "metrics"
+    ALL = "all"
+
+
+class Fold(StrEnum):
+    """What a fold keeps from the choice of settings."""
+
+    SET = "set"
+    SYSTEM = "system"
+
+
+@app.command()
+def rank(
+    path: Annotated[
+        Path, typer.Argument(help="Case folder or wide table (CSV, CSV.GZ, Parquet with `time`).")
+    ],
+    fault_at_s: Annotated[
+        float | None,
+        typer.Option(help="When it began, on the table's clock; found by itself without."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Suspects to print.")] = 5,
+    channels: Annotated[Channels, typer.Option(help="Metrics only, or all.")] = Channels.ALL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Name the service, instance and metric at fault in one recorded incident.
+
+    Columns are `<service>_<metric>`, split at the last underscore. Exit code 1 when nothing
+    stands out: the ranking is printed all the same.
+
+    Example: `midwatch rca rank incidents/2024-05-01/metrics.csv --fault-at-s 1714521600`
+    """
+    from ops.commands.rca_run import run_rank
+
+    run_rank(
+        path, fault_at_s=fault_at_s, top=top, metrics_only=channels is Channels.METRICS,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of sets, a set, or a case.")],
+    only: Annotated[str, typer.Option(help="Score this set only.")] = "",
+    channels: Annotated[Channels, typer.Option(help="Metrics only, or all.")] = Channels.ALL,
+    leave_out: Annotated[
+        Fold | None, typer.Option(help="Choose settings without the set or system scored.")
+    ] = None,
+    hide_fault_time: Annotated[
+        bool, typer.Option("--hide-fault-time", help="Nobody says when it began.")
+    ] = False,
+    shift_s: Annotated[
+        float, typer.Option(help="Give the fault time so much too late (negative: too early).")
+    ] = 0.0,
+    drop_cells: Annotated[float, typer.Option(help="Chance of a cell to be missing.")] = 0.0,
+    late_services: Annotated[float, typer.Option(help="Chance of a service to lag.")] = 0.0,
+    dirty: Annotated[
+        bool, typer.Option("--dirty", help="Dead series, a counter reset, repeated rows.")
+    ] = False,
+    shuffle_columns: Annotated[bool, typer.Option("--shuffle-columns")] = False,
+    rescale_units: Annotated[bool, typer.Option("--rescale-units")] = False,
+    no_granger: Annotated[bool, typer.Option("--no-granger")] = False,
+    no_spans: Annotated[bool, typer.Option("--no-spans")] = False,
+    no_logs: Annotated[bool, typer.Option("--no-logs")] = False,
+    no_sequences: Annotated[bool, typer.Option("--no-sequences")] = False,
+    no_onset: Annotated[
+        bool, typer.Option("--no-onset", help="Take a given fault time as it is.")
+    ] = False,
+    no_topology: Annotated[bool, typer.Option("--no-topology")] = False,
+    no_changes: Annotated[bool, typer.Option("--no-changes")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure accuracy, abstention, calibration and cost over labelled cases.
+
+    Example: `midwatch rca evaluate --data incidents --channels metrics --leave-out set`
+    """
+    from ops.commands.rca_run import run_evaluate
+    from rca.disturb import Disturbance
+
+    without = {"sequences": no_sequences, "topology": no_topology, "change": no_changes}
+    try:
+        disturbance = Disturbance(
+            hide_fault_time=hide_fault_time, shift_s=shift_s, drop_cells=drop_cells,
+            late_services=late_services, dirty=dirty, shuffle_columns=shuffle_columns,
+            rescale_units=rescale_units,
+        )  # fmt: skip
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    run_evaluate(
+        data, only=only, leave_out=str(leave_out or ""), as_json=as_json,
+        metrics_only=channels is Channels.METRICS, disturbance=disturbance,
+        without=frozenset(name for name, off in without.items() if off),
+        granger=not no_granger, spans=not no_spans, logs=not no_logs, repair=not no_onset,
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""Bodies of `midwatch rca`; parameters are declared in `ops.commands.rca`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+
+from ops.clock import cpu_s
+from ops.encode import to_json
+from rca.datasets import find_cases, read_case
+from rca.disturb import Disturbance
+from rca.errors import RcaError
+from rca.evaluate import LeaveOut, evaluate, report
+from rca.incident import Incident
+from rca.judging import Method
+from rca.localisation import Localisation
+from rca.localise import CHANNELS, localise
+from rca.tables import read_wide
+
+
+def run_rank(
+    path: Path, *, fault_at_s: float | None, top: int, metrics_only: bool, as_json: bool
+) -> None:
+    """Read, rank, print. Exit code 1 where nothing stands out, 2 on wrong use."""
+    try:
+        incident = _incident(path, fault_at_s)
+        found = localise(incident, channels=() if metrics_only else CHANNELS)
+    except RcaError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not found.services:
+        raise typer.BadParameter(
+            f"{path}: no column names a service; columns are <service>_<metric>"
+        )
+    if as_json:
+        typer.echo(to_json(found))
+    else:
+        _print_ranking(found, top)
+    if found.abstained:
+        raise typer.Exit(1)
+
+
+def _incident(path: Path, fault_at_s: float | None) -> Incident:
+    if path.is_dir():
+        cases = find_cases(path)
+        if len(cases) > 1:
+            raise typer.BadParameter(
+                f"{path} holds {len(cases)} cases; give one, such as {cases[0].folder}"
+            )
+        incident, _ = read_case(cases[0])
+        if fault_at_s is not None:
+            incident.fault_at_s = fault_at_s
+        return incident
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} does not exist; give a case folder or a wide table")
+    times_s, columns, values = read_wide(path)
+    return Incident(
+        incident_id=path.name,
+        times_s=times_s,
+        values=values,
+        columns=columns,
+        step_s=float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0,
+        fault_at_s=fault_at_s,
+    )
+
+
+def _print_ranking(found: Localisation, top: int) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    said = ", ".join(found.accused) if found.accused else "no cause found"
+    console.print(f"{found.incident_id}: {said} (confidence {found.confidence:.2f})")
+    console.print(f"  {found.reason}")
+    for note in found.notes:
+        console.print(f"  note: {note}")
+    for suspect in found.services[:top]:
+        since = f"  since {suspect.onset_s:.0f} s" if suspect.onset_s is not None else ""
+        console.print(f"{suspect.rank:3} {suspect.name:32} {suspect.score:10.3f}{since}")
+        for one in suspect.evidence:
+            console.print(f"      {one.channel}: {one.text}")
+    console.print("metrics: " + ", ".join(m.name for m in found.metrics[:top]))
+    console.print("instances: " + ", ".join(s.name for s in found.instances[:top]))
+    console.print(f"used: {', '.join(found.used) or 'nothing'}")
+    for name, why in sorted(found.skipped.items()):
+        console.print(f"  {name} not used: {why}")
+
+
+def run_evaluate(
+    data: Path,
+    *,
+    only: str,
+    leave_out: str,
+    metrics_only: bool,
+    disturbance: Disturbance,
+    without: frozenset[str],
+    granger: bool,
+    spans: bool,
+    logs: bool,
+    repair: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate and print. Exit code 2 on wrong use."""
+    method = Method(
+        channels=() if metrics_only else CHANNELS,
+        without=without,
+        granger=granger,
+        repair=repair,
+        spans=spans,
+        logs=logs,
+        disturbance=disturbance,
+    )
+    try:
+        result = evaluate(
+            data, only=only, method=method, leave_out=LeaveOut(leave_out), cpu_s=cpu_s, tick=_tick
+        )
+    except RcaError as error:
+        raise typer.BadParameter(str(error)) from error
+    figures = report(result)
+    if as_json:
+        typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print_figures(figures)
+
+
+def _tick(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty() or done == total or done % 25 == 0:
+        end = "\n" if done == total or not sys.stderr.isatty() else "\r"
+        print(f"{what} {done}/{total}", end=end, file=sys.stderr, flush=True)
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    typer.echo(f"{'set':<22}{'n':>5}{'AC@1':>7}{'95 %':>12}{'AC@3':>7}{'AC@5':>7}{'Avg@5':>7}"
+               f"{'metric':>8}{'random':>8}{'order':>7}")  # fmt: skip
+    for name, one in figures["sets"].items():
+        low, high = one["interval"]
+        metric = f"{one['metric']['ac_at_1']:.2f}" if one["metric"]["n"] else "-"
+        typer.echo(
+            f"{name:<22}{one['n']:>5}{one['ac_at_1']:>7.2f}{f'{low:.2f}-{high:.2f}':>12}"
+            f"{one['ac_at_3']:>7.2f}{one['ac_at_5']:>7.2f}{one['avg_at_5']:>7.2f}{metric:>8}"
+            f"{one['floors']['random']:>8.2f}{one['floors']['column_order']:>7.2f}"
+        )
+    macro = figures["macro"]
+    typer.echo(f"{'mean of sets':<27}{macro['ac_at_1']:>7.3f}{'':>12}{macro['ac_at_3']:>7.3f}"
+               f"{macro['ac_at_5']:>7.3f}{macro['avg_at_5']:>7.3f}")  # fmt: skip
+    for name, one in figures["sets"].items():
+        kinds = ", ".join(f"{k} {v['ac_at_1']:.2f} of {v['n']}" for k, v in one["by_kind"].items())
+        typer.echo(f"{name}: {kinds}")
+    quiet, sure = figures["presence"], figures["calibration"]
+    typer.echo(
+        f"presence: {quiet['coverage']:.1%} of faults answered, {quiet['ac_at_1_answered']:.1%} "
+        f"of these right; {quiet['false_accusations']:.1%} of quiet moments accused"
+    )
+    typer.echo(f"confidence: calibration error {sure['ece']:.3f}, Brier {sure['brier']:.3f}, "
+               f"{sure['n']} answers")  # fmt: skip
+    for name, one in figures["change_point"].items():
+        typer.echo(f"change point {name}: {one['within']:.1%} of {one['n']} near enough")
+    cost = figures["cpu_s"]
+    typer.echo(
+        f"CPU a case: {cost['p50'] * 1e3:.0f} ms median, {cost['p95'] * 1e3:.0f} ms p95; "
+        f"failures {figures['failures']}"
+    )
+    for fold, knobs in figures["knobs"].items():
+        typer.echo(f"settings {fold}: " + ", ".join(f"{k} {v:g}" for k, v in knobs.items()))

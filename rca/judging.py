@@ -1,0 +1,198 @@
+"""One recorded case judged: ranks, trust, own change point, quiet moments, cost.
+
+Labels meet answers here and nowhere else; a method gets the incident alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from rca.datasets import Case, read_case
+from rca.disturb import Disturbance, disturb, quiet_moments
+from rca.errors import RcaError
+from rca.granger_linear import fit
+from rca.incident import Incident, Labels
+from rca.knobs import LocaliseConfig
+from rca.localisation import Localisation
+from rca.localise import CHANNELS, decide
+from rca.prepare import Channels, Prepared, prepare
+from rca.scoring import MISS, rank_of
+
+logger = logging.getLogger(__name__)
+
+# More answers per case for the calibration, which needs hundreds: what goes wrong in practice.
+REPLICAS = (
+    Disturbance(drop_cells=0.3),
+    Disturbance(late_services=0.3),
+    Disturbance(dirty=True),
+    Disturbance(hide_fault_time=True),
+)
+WITHIN_ROWS = 2  # a change point counts as found within two coarse rows ...
+WITHIN_S = 15.0  # ... or so many seconds, whichever is more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """Which parts of the method run, and on what.
+
+    Attributes:
+        channels: beside the metrics; empty for metrics only.
+        without: channels left out, by name.
+        repair: whether a given fault time is mended.
+    """
+
+    channels: tuple[Channels, ...] = CHANNELS
+    without: frozenset[str] = frozenset()
+    granger: bool = True
+    repair: bool = True
+    spans: bool = True
+    logs: bool = True
+    disturbance: Disturbance = field(default_factory=Disturbance)
+
+
+@dataclass(slots=True, kw_only=True)
+class Judged:
+    """What one case gave.
+
+    Attributes:
+        prepared: for other settings; None after a failure.
+        rank, metric_rank: `scoring.MISS` where the cause is not ranked; the latter None where no
+            metric is labelled.
+        num_candidates: services that could be named.
+        alphabetical: rank of the cause by name alone, the floor of column order.
+        change_off_s: distance of the own change point from the truth with the time hidden, None
+            where that is not scored.
+        quiet: presence at moments without a fault.
+        replicas: (confidence, hit) of the case itself and of its disturbed copies.
+    """
+
+    case: Case
+    labels: Labels
+    prepared: Prepared | None = None
+    rank: int = MISS
+    metric_rank: int | None = None
+    num_candidates: int = 0
+    alphabetical: int = MISS
+    presence: float = 0.0
+    change_off_s: float | None = None
+    step_s: float = 1.0
+    quiet: tuple[float, ...] = ()
+    replicas: tuple[tuple[float, bool], ...] = ()
+    cpu_s: float = 0.0
+    failed: str = ""
+
+    @property
+    def change_found(self) -> bool | None:
+        """Whether the own change point was near enough, None where that is not scored."""
+        if self.change_off_s is None:
+            return None
+        return abs(self.change_off_s) <= max(WITHIN_S, WITHIN_ROWS * self.step_s)
+
+
+def judge(
+    case: Case, method: Method, config: LocaliseConfig, *, cpu_s: Callable[[], float]
+) -> Judged:
+    """Run the method on one case. A failure is a miss, logged and counted.
+
+    Raises:
+        DatasetError: the case cannot be read.
+    """
+    incident, labels = read_case(case)
+    incident = _restricted(incident, method)
+    judged = Judged(case=case, labels=labels, step_s=incident.step_s)
+    if labels.metrics and labels.service:
+        judged.metric_rank = MISS
+    try:
+        disturbed = disturb(incident, method.disturbance)
+        began = cpu_s()
+        judged.prepared = _prepare(disturbed, method)
+        answer = _decide(judged.prepared, method, config)
+        judged.cpu_s = cpu_s() - began
+        read_off(judged, answer)
+        judged.quiet = _quiet(incident, labels, answer, method, config)
+        if labels.service:
+            judged.change_off_s = _change_off(incident, labels, method)
+            judged.replicas = _replicas(disturbed, judged, answer, method, config)
+    except (RcaError, ValueError, ArithmeticError, LookupError) as error:
+        logger.exception("case=%s failed", case.case_id)
+        judged.failed = f"{type(error).__name__}: {error}"
+        judged.rank = MISS
+    return judged
+
+
+def read_off(judged: Judged, answer: Localisation) -> None:
+    """Ranks of an answer against the labels, in place."""
+    labels = judged.labels
+    names = [s.name for s in answer.services]
+    wanted = (labels.service, *labels.also)
+    judged.rank = rank_of(names, wanted)
+    judged.num_candidates = len(names)
+    judged.alphabetical = rank_of(sorted(names), wanted)
+    judged.presence = answer.presence
+    if judged.metric_rank is not None:
+        judged.metric_rank = rank_of([m.name for m in answer.metrics], labels.metrics or ())
+
+
+def _restricted(incident: Incident, method: Method) -> Incident:
+    if not method.spans:
+        incident = replace(incident, spans=None, normal_spans=())
+    if not method.logs:
+        incident = replace(incident, logs=None, normal_logs=())
+    return incident
+
+
+def _prepare(incident: Incident, method: Method) -> Prepared:
+    return prepare(incident, channels=method.channels, without=method.without, repair=method.repair)
+
+
+def _decide(prepared: Prepared, method: Method, config: LocaliseConfig) -> Localisation:
+    return decide(prepared, config, granger=fit if method.granger else None)
+
+
+def _quiet(
+    incident: Incident,
+    labels: Labels,
+    answer: Localisation,
+    method: Method,
+    config: LocaliseConfig,
+) -> tuple[float, ...]:
+    """Presence where nothing is wrong: moments inside the normal rows, or a quiet recording."""
+    found = [] if labels.service else [answer.presence]
+    for moment in quiet_moments(incident):
+        prepared = _prepare(disturb(moment, replace(method.disturbance, shift_s=0.0)), method)
+        found.append(decide(prepared, config, granger=None).presence)
+    return tuple(found)
+
+
+def _change_off(incident: Incident, labels: Labels, method: Method) -> float | None:
+    """Only where normal and fault rows are one record: a splice has a step of its own."""
+    if not labels.contiguous or labels.injected_at_s is None:
+        return None
+    hidden = disturb(incident, replace(method.disturbance, hide_fault_time=True))
+    found = _prepare(hidden, replace(method, channels=())).found
+    return None if found.change_at_s is None else found.change_at_s - labels.injected_at_s
+
+
+def _replicas(
+    incident: Incident,
+    judged: Judged,
+    answer: Localisation,
+    method: Method,
+    config: LocaliseConfig,
+) -> tuple[tuple[float, bool], ...]:
+    wanted = (judged.labels.service, *judged.labels.also)
+    out = [(answer.confidence, judged.rank == 1)]
+    for how in REPLICAS:
+        prepared = _prepare(disturb(incident, how), method)
+        other = decide(prepared, config, granger=None)
+        out.append((other.confidence, rank_of([s.name for s in other.services], wanted) == 1))
+    return tuple(out)
+
+
+def rank_with(judged: Sequence[Judged], method: Method, config: LocaliseConfig) -> None:
+    """Judge prepared cases again with other settings, in place."""
+    for one in judged:
+        if one.prepared is not None and not one.failed:
+            read_off(one, _decide(one.prepared, method, config))
