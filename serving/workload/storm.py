@@ -87,8 +87,8 @@ def measure(
 
 def spread(values: Floats) -> dict[str, float | None]:
     """Least, median and largest; a NaN counts as larger than all, and is None."""
-    ordered = np.sort(np.nan_to_num(values, nan=math.inf))
-    picks = {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
+    known = np.nan_to_num(values, nan=math.inf)
+    picks = {"min": known.min(), "median": np.median(known), "max": known.max()}
     return {name: None if math.isinf(v) else float(v) for name, v in picks.items()}
 
 

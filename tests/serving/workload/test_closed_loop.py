@@ -18,6 +18,7 @@ from serving.workload.attempts import (
     Server,
 )
 from serving.workload.closed_loop import BUDGET_RETRIES, Crowd, play, population_for
+from serving.workload.storm import spread
 
 SERVER = Server(slots=10, cut_from_s=240.0)  # a quarter of the usual server, for speed
 RATE_RPS = 0.8 * SERVER.capacity_rps
@@ -146,6 +147,12 @@ def test_a_budget_bounds_the_retries_and_ends_the_storm(crowd: Crowd) -> None:
     assert tries.amplification(0.0, 1000.0) < 1.15 < run(crowd).amplification(0.0, 1000.0)
     none = run(replace(crowd, budget_ratio=0.0))
     assert len(none) - int((none.number == 1).sum()) <= BUDGET_RETRIES
+
+
+def test_the_median_of_an_even_number_lies_between_the_middle_two() -> None:
+    assert spread(np.array([1.0, 9.0, 2.0, 4.0])) == {"min": 1.0, "median": 3.0, "max": 9.0}
+    never = spread(np.array([1.0, math.nan, 2.0, math.nan]))
+    assert never == {"min": 1.0, "median": None, "max": None}
 
 
 def test_no_goodput_before_is_never_recovered() -> None:
