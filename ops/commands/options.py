@@ -1,7 +1,9 @@
-"""What several commands share: finding a scenario, turning our errors into exit code 2."""
+"""What several commands share: finding a scenario, our errors as exit code 2, repeat commands."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -13,6 +15,17 @@ from ops.replay.scenarios import embedded_names, load_embedded
 from serving.errors import ServingError
 
 OURS = (OpsError, ServingError)
+
+
+def command_line(*words: object, options: Sequence[tuple[str, object]]) -> str:
+    """A command as a shell takes it; of the options None and False are left out, True is a flag."""
+    parts = [str(word) for word in words]
+    for name, value in options:
+        if value is True:
+            parts.append(name)
+        elif value is not None and value is not False:
+            parts += [name, str(value)]
+    return shlex.join(parts)
 
 
 def find_scenario(name: str) -> Scenario:

@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from ops.commands.options import OURS
+from ops.reports.serving_cache import percent
 from serving.errors import ConfigError
 from serving.workload import Reuse, read_trace, replay_reuse
 
@@ -52,8 +53,8 @@ def run_reuse(
     for reuse in found:
         size = "all" if reuse.capacity_blocks is None else f"{reuse.capacity_blocks:,}"
         typer.echo(
-            f"{size:>14}{_percent(reuse.hit_ratio):>12}{_percent(reuse.token_hit_ratio):>12}"
-            f"{_percent(reuse.hit_share_p50):>16}"
+            f"{size:>14}{percent(reuse.hit_ratio):>12}{percent(reuse.token_hit_ratio):>12}"
+            f"{percent(reuse.hit_share_p50):>16}"
         )
 
 
@@ -80,7 +81,3 @@ def _row(reuse: Reuse) -> dict[str, float | int | None]:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f} %"

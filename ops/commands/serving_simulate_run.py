@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.commands.options import OURS
+from ops.commands.options import OURS, command_line
 from ops.commands.serving_runs import Done, Runner
 from ops.commands.serving_traffic import Traffic, read_traffic
 from ops.commands.serving_variants import check_caches, parse_policies, parse_variants
@@ -122,6 +122,7 @@ def _write(out: Path, asked: Asked, traffic: Traffic, fleet: FleetConfig, done: 
             fleet=_fleet_text(fleet),
             traffic=traffic.text,
             reports=done.reports,
+            figures=done.figures,
             uncached=done.uncached,
             reuse_ratio=traffic.reuse_ratio,
             capacities=done.capacities,
@@ -162,8 +163,8 @@ def _fleet_text(fleet: FleetConfig) -> str:
 
 
 def _command(asked: Asked) -> str:
-    """What repeats the run: every option that is not left to its default."""
-    pairs: list[tuple[str, object]] = [
+    """What repeats the run."""
+    options: list[tuple[str, object]] = [
         ("--trace", asked.trace),
         ("--format", asked.trace_format if asked.trace_format != "auto" else None),
         ("--rate", asked.rate_rps),
@@ -183,15 +184,11 @@ def _command(asked: Asked) -> str:
         ("--slo-ttft", asked.slo_ttft_s),
         ("--slo-tpot", asked.slo_tpot_s),
         ("--slo-target", asked.slo_target),
-    ]
-    words = [f"{name} {value}" for name, value in pairs if value is not None]
-    flags = [
         ("--prefix-cache", asked.prefix_cache),
         ("--skip-bad-rows", asked.skip_bad_rows),
         ("--capacity", asked.capacity),
     ]
-    words += [name for name, is_set in flags if is_set]
-    return " ".join(["midwatch serving simulate", *words])
+    return command_line("midwatch", "serving", "simulate", options=options)
 
 
 def _print(asked: Asked, traffic: Traffic, fleet: str, done: Done) -> None:

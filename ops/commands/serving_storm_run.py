@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,14 +11,15 @@ import numpy as np
 import orjson
 import typer
 
-from ops.commands.options import OURS
+from ops.commands.options import OURS, command_line
 from ops.reports.storm_page import facts, figure_rows, headline, render_storm
 from serving.errors import ConfigError
-from serving.workload.attempts import ONE_MINUTE, TWO_MINUTES, Floats, Server
+from serving.workload.attempts import ONE_MINUTE, TWO_MINUTES, WINDOW_S, Floats, Server
 from serving.workload.closed_loop import Crowd, population_for
 from serving.workload.storm import Storm, measure, replaying, spread
 
 SEEDS_MAX = 200
+AFTER_MIN_S = 2 * WINDOW_S  # after the cut, to look for two good minutes in a row
 PLOT_COLUMNS = 70
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -60,7 +60,8 @@ def run_closed_loop(
         ]
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(render_storm(storms, command=_command()), encoding="utf-8")
+            command = _command(users, server, duration_s, num_seeds, out)
+            out.write_text(render_storm(storms, command=command), encoding="utf-8")
     except OURS as error:
         raise typer.BadParameter(str(error)) from error
     except OSError as error:
@@ -99,11 +100,11 @@ def _crowd(users: Users, server: Server) -> Crowd:
 def _check(server: Server, duration_s: float, num_seeds: int) -> None:
     if not 1 <= num_seeds <= SEEDS_MAX:
         raise ConfigError(f"--seeds is {num_seeds}, expected 1 to {SEEDS_MAX}")
-    least_s = server.cut_from_s + server.cut_s + 120.0
-    if not duration_s >= least_s:
+    end_s = server.cut_from_s + server.cut_s
+    if not duration_s >= end_s + AFTER_MIN_S:
         raise ConfigError(
-            f"--duration-s is {duration_s:g}, expected {least_s:g} or more: the cut ends at "
-            f"{least_s - 120.0:g} s and recovery is looked for in whole minutes after it"
+            f"--duration-s is {duration_s:g}, expected {end_s + AFTER_MIN_S:g} or more: the cut "
+            f"ends at {end_s:g} s and recovery is looked for in whole minutes after it"
         )
 
 
@@ -160,5 +161,24 @@ def _figures(storm: Storm) -> dict[str, Any]:
     }
 
 
-def _command() -> str:
-    return " ".join(["midwatch", *sys.argv[1:]])
+def _command(users: Users, server: Server, duration_s: float, num_seeds: int, out: Path) -> str:
+    """What repeats the run."""
+    options: list[tuple[str, object]] = [
+        ("--load", users.load),
+        ("--think-s", users.think_s),
+        ("--timeout-s", users.timeout_s),
+        ("--tries", users.tries_max),
+        ("--backoff-s", users.backoff_s),
+        ("--jitter", users.jitter_ratio),
+        ("--budget", users.budget_ratio),
+        ("--slots", server.slots),
+        ("--service-s", server.service_s),
+        ("--queue-max", server.queue_max),
+        ("--drop-expired", server.drop_expired),
+        ("--cut-ratio", server.cut_ratio),
+        ("--cut-s", server.cut_s),
+        ("--duration-s", duration_s),
+        ("--seeds", num_seeds),
+        ("--out", out),
+    ]
+    return command_line("midwatch", "serving", "workload", "closed-loop", options=options)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import typer
 
-from ops.commands.options import OURS
+from ops.commands.options import OURS, command_line
 from ops.reports.workload_page import render_workload
 from ops.reports.workload_words import differences
 from serving.errors import ConfigError
@@ -25,7 +25,7 @@ from serving.workload.replay import mean_rate_rps
 from serving.workload.resample import resample
 from serving.workload.windows import LoadWindows, TokenQuantiles
 
-OWN_FORMAT = "requests"
+AUTO, OWN_FORMAT = "auto", "requests"
 
 
 def run_fit(
@@ -136,7 +136,14 @@ def run_check(
         aspects = compare(a, b)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            command = f"midwatch serving workload check {reference} {candidate} --out {out}"
+            command = command_line(
+                "midwatch", "serving", "workload", "check", reference, candidate,
+                options=[
+                    ("--format", None if trace_format == AUTO else trace_format),
+                    ("--skip-bad-rows", skip_bad_rows),
+                    ("--out", out),
+                ],
+            )  # fmt: skip
             page = render_workload(
                 a, b, aspects, names=(reference.name, candidate.name), command=command
             )

@@ -61,7 +61,6 @@ class IncidentView:
 
 def render_html(run: RunReport) -> str:
     """The whole run as one self-contained page."""
-    style, script = read_asset("style.css"), read_asset("script.js")
     shown = run.incidents[:_DETAILED_MAX]
     points = _POINTS_PAGE // max(sum(len(item.series) for item in shown), 1)
     points = min(traces.POINTS_MAX, points)
@@ -71,27 +70,39 @@ def render_html(run: RunReport) -> str:
     ]
     axis = lanes.run_axis(run.lanes, run.duration_s)
     worst = max(run.lanes, key=lambda n: (n.traffic_ratio, n.region, n.slo_class), default=None)
-    page: str = (
+    return render_page(
+        "page.html.j2",
+        run=run,
+        views=views,
+        slugs={view.incident.incident_id: view.slug for view in views},
+        left_out=len(run.incidents) - len(views),
+        title=_title(run),
+        run_state=_run_state(run),
+        run_rows=[row for row in findings.run_rows(run) if row not in run.versions],
+        lanes_axis=svg.time_axis(axis, run.clock, []),
+        lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst) + _gap_rows(run, axis),
+        later_gaps=run.gaps if run.incidents else run.gaps[1:],
+    )
+
+
+def render_page(template: str, *styles: str, **fields: object) -> str:
+    """A template with these fields, the shared script, and the shared style sheet before `styles`.
+
+    Both are pinned by hash, so that the page runs nothing else.
+    """
+    style = "\n".join(read_asset(name) for name in ("style.css", *styles))
+    script = read_asset("script.js")
+    return (
         environment()
-        .get_template("page.html.j2")
+        .get_template(template)
         .render(
-            run=run,
-            views=views,
-            slugs={view.incident.incident_id: view.slug for view in views},
-            left_out=len(run.incidents) - len(views),
-            title=_title(run),
-            run_state=_run_state(run),
-            run_rows=[row for row in findings.run_rows(run) if row not in run.versions],
-            lanes_axis=svg.time_axis(axis, run.clock, []),
-            lanes=lanes.lane_rows(run.lanes, axis, run.clock, worst) + _gap_rows(run, axis),
-            later_gaps=run.gaps if run.incidents else run.gaps[1:],
+            **fields,
             style=Markup(style),
             script=Markup(script),
             style_hash=hashed(style),
             script_hash=hashed(script),
         )
     )
-    return page
 
 
 @cache

@@ -155,6 +155,12 @@ def spreads(
     return axis, [spread_row(*item, axis=axis) for item in found]
 
 
+def line_sign(index: int) -> Markup:
+    """The line of a variant, for the legend; decoration, because its name stands beside it."""
+    line = svg.tag("path", d="M-7 0H19", class_=f"v{index}")
+    return svg.tag("svg", line, class_="sign", viewBox="-7 -7 26 14", aria_hidden="true")
+
+
 def cdf(values: Floats) -> tuple[Floats, Floats]:
     """(value, share at or under it) at evenly spaced shares; at least two points."""
     known = values[~np.isnan(values)]

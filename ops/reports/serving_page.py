@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from ops.reports import serving_cache, serving_figures, svg, words
 from ops.reports.lanes import Row
-from ops.reports.page import environment, hashed, read_asset
+from ops.reports.page import render_page
 from ops.reports.parts import Command
+from ops.reports.serving_cache import percent
 from serving.sim.capacity import Capacity
 from serving.sim.report import SimReport
 
@@ -27,6 +26,7 @@ class ServingRun:
     fleet: str
     traffic: str
     reports: Sequence[SimReport]
+    figures: Sequence[Mapping[str, Any]]  # of each report; what the tables are made of
     uncached: Sequence[SimReport]  # the same without prefix caches; empty if there are none
     reuse_ratio: float  # prompt tokens found if one cache kept all; NaN without prefix caches
     capacities: Sequence[Capacity]
@@ -34,57 +34,40 @@ class ServingRun:
     banners: Sequence[str]
     command: str
 
-    @property
-    def figures(self) -> list[dict[str, Any]]:
-        """Figures of each report, with those of its run without prefix caches."""
-        uncached: list[dict[str, Any] | None] = [report.figures() for report in self.uncached]
-        uncached += [None] * (len(self.reports) - len(uncached))
-        return [
-            {**report.figures(), "without_prefix_cache": other}
-            for report, other in zip(self.reports, uncached, strict=True)
-        ]
-
 
 def render_serving(run: ServingRun) -> str:
     """The whole page."""
-    style = f"{read_asset('style.css')}\n{read_asset('serving.css')}"
-    script = read_asset("script.js")
-    reports, figures = run.reports, run.figures
+    reports = run.reports
     time_axis: svg.TimeAxis | None = None
     over_time: list[Row] = []
     if all(report.duration_s > 0.0 for report in reports):
         time_axis, over_time = serving_figures.over_time(reports)
     span_axis, spreads = serving_figures.spreads(reports, run.uncached)
-    page: str = (
-        environment()
-        .get_template("serving.html.j2")
-        .render(
-            title=headline(reports),
-            fleet=run.fleet,
-            traffic=run.traffic,
-            seed=reports[0].seed,
-            banners=run.banners,
-            variants=[(_sign(index), report.label) for index, report in enumerate(reports)],
-            table=figure_rows(figures),
-            cache_table=serving_cache.cache_rows(figures),
-            cache_lead=serving_cache.lead(run.reuse_ratio),
-            instance_axis=serving_cache.axis_of_instances(),
-            by_instance=serving_cache.instance_rows(reports),
-            ttft_spreads=serving_cache.ttft_rows(reports, run.uncached, span_axis),
-            time_axis=svg.time_axis(time_axis, serving_figures.ELAPSED, []) if time_axis else "",
-            over_time=over_time,
-            span_axis=span_axis.drawn(),
-            spreads=spreads,
-            capacities=[_capacity(item) for item in run.capacities],
-            facts=run.facts,
-            commands=[Command(label="Repeat", text=run.command)],
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=hashed(style),
-            script_hash=hashed(script),
-        )
+    return render_page(
+        "serving.html.j2",
+        "serving.css",
+        title=headline(reports),
+        fleet=run.fleet,
+        traffic=run.traffic,
+        seed=reports[0].seed,
+        banners=run.banners,
+        variants=[
+            (serving_figures.line_sign(index), report.label) for index, report in enumerate(reports)
+        ],
+        table=figure_rows(run.figures),
+        cache_table=serving_cache.cache_rows(run.figures),
+        cache_lead=serving_cache.lead(run.reuse_ratio),
+        instance_axis=serving_cache.axis_of_instances(),
+        by_instance=serving_cache.instance_rows(reports),
+        ttft_spreads=serving_cache.ttft_rows(reports, run.uncached, span_axis),
+        time_axis=svg.time_axis(time_axis, serving_figures.ELAPSED, []) if time_axis else "",
+        over_time=over_time,
+        span_axis=span_axis.drawn(),
+        spreads=spreads,
+        capacities=[_capacity(item) for item in run.capacities],
+        facts=run.facts,
+        commands=[Command(label="Repeat", text=run.command)],
     )
-    return page
 
 
 def headline(reports: Sequence[SimReport]) -> str:
@@ -95,17 +78,17 @@ def headline(reports: Sequence[SimReport]) -> str:
         f"{words.quantity(slo.tpot_s, 's')}"
     )
     if len(reports) == 1:
-        return f"{_ratio(first.attainment_ratio)} of the requests stayed within {limits}"
+        return f"{percent(first.attainment_ratio)} of the requests stayed within {limits}"
     ranked = sorted(reports, key=lambda r: (-r.attainment_ratio, r.label))
     best, worst = ranked[0], ranked[-1]
     if best.attainment_ratio - worst.attainment_ratio < _SAME_RATIO:
         return (
-            f"All kept {_ratio(worst.attainment_ratio)} of the requests within {limits}; "
+            f"All kept {percent(worst.attainment_ratio)} of the requests within {limits}; "
             f"TTFT p99 {_from_to(reports, 'ttft_s')}, TBT p99 {_from_to(reports, 'tbt_s')}"
         )
     return (
-        f"{best.label} kept {_ratio(best.attainment_ratio)} of the requests within {limits}; "
-        f"{worst.label} kept {_ratio(worst.attainment_ratio)}"
+        f"{best.label} kept {percent(best.attainment_ratio)} of the requests within {limits}; "
+        f"{worst.label} kept {percent(worst.attainment_ratio)}"
     )
 
 
@@ -132,13 +115,13 @@ def figure_rows(figures: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
     unanswered = ("open", "rejected", "aborted", "failed")
     return [
         *rows,
-        row("Within limits", lambda f: _ratio(f["attainment_ratio"])),
+        row("Within limits", lambda f: percent(f["attainment_ratio"])),
         row("Good requests", lambda f: f"{words.number(f['good_rps'])} /s"),
         row("Unanswered", lambda f: f"{sum(f['outcomes'][k] for k in unanswered):,}"),
-        row("Instances busy", lambda f: _ratio(f["busy_ratio"])),
+        row("Instances busy", lambda f: percent(f["busy_ratio"])),
         row("Longest queue", lambda f: f"{f['waiting_max']:,}"),
-        row("KV memory, mean", lambda f: _ratio(f["kv_ratio_mean"])),
-        row("KV memory, fullest", lambda f: _ratio(f["kv_ratio_max"])),
+        row("KV memory, mean", lambda f: percent(f["kv_ratio_mean"])),
+        row("KV memory, fullest", lambda f: percent(f["kv_ratio_max"])),
         row("Preemptions", lambda f: f"{f['preemptions']:,}"),
     ]
 
@@ -152,12 +135,3 @@ def _capacity(item: Capacity) -> list[str]:
         f"{words.number(item.goodput_rps_per_gpu)} /s",
         str(len(item.trials)),
     ]
-
-
-def _ratio(value: float) -> str:
-    return words.NO_DATA if math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def _sign(index: int) -> Markup:
-    line = svg.tag("path", d="M-7 0H19", class_=f"v{index}")
-    return svg.tag("svg", line, class_="sign", viewBox="-7 -7 26 14", aria_hidden="true")

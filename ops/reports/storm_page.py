@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup
 
 from ops.reports import svg, words
 from ops.reports.lanes import Row
-from ops.reports.page import environment, hashed, read_asset
+from ops.reports.page import render_page
 from ops.reports.parts import Command
-from ops.reports.serving_figures import ELAPSED, HEIGHT, round_up
+from ops.reports.serving_figures import ELAPSED, HEIGHT, line_sign, round_up
 from serving.workload.attempts import ONE_MINUTE, TWO_MINUTES, Floats
 from serving.workload.storm import AFTER, BEFORE, CUT, Storm, spread
 
@@ -22,28 +21,19 @@ NEVER = "never"
 
 def render_storm(storms: Sequence[Storm], *, command: str) -> str:
     """The whole page; the first storm is the one asked for."""
-    style = f"{read_asset('style.css')}\n{read_asset('serving.css')}"
-    script = read_asset("script.js")
-    page: str = (
-        environment()
-        .get_template("storm.html.j2")
-        .render(
-            title=headline(storms[0]),
-            names=[(_sign(index), storm.name) for index, storm in enumerate(storms)],
-            table=figure_rows(storms),
-            figures=[
-                _over_time("Goodput", "answered in time, 1/s", storms, "slice_goodput_rps"),
-                _over_time("Tries", "offered, 1/s", storms, "slice_tries_rps"),
-            ],
-            facts=facts(storms[0]),
-            commands=[Command(label="Repeat", text=command)],
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=hashed(style),
-            script_hash=hashed(script),
-        )
+    return render_page(
+        "storm.html.j2",
+        "serving.css",
+        title=headline(storms[0]),
+        names=[(line_sign(index), storm.name) for index, storm in enumerate(storms)],
+        table=figure_rows(storms),
+        figures=[
+            _over_time("Goodput", "answered in time, 1/s", storms, "slice_goodput_rps"),
+            _over_time("Tries", "offered, 1/s", storms, "slice_tries_rps"),
+        ],
+        facts=facts(storms[0]),
+        commands=[Command(label="Repeat", text=command)],
     )
-    return page
 
 
 def headline(storm: Storm) -> str:
@@ -62,22 +52,22 @@ def headline(storm: Storm) -> str:
 
 def figure_rows(storms: Sequence[Storm]) -> list[tuple[str, list[str]]]:
     """(figure, least / median / largest over the seeds of each storm)."""
-    rows = [
-        (f"Goodput {when} the cut, 1/s", [_three(s.goodput_rps[when]) for s in storms])
-        for when in (BEFORE, AFTER)
+    whens = (("before", BEFORE), ("in", CUT), ("after", AFTER))
+    rules = (("a minute at 90 %", ONE_MINUTE), ("two minutes at 95 %", TWO_MINUTES))
+    return [
+        *(
+            (f"Goodput {name} the cut, 1/s", [_three(s.goodput_rps[when]) for s in storms])
+            for name, when in whens
+        ),
+        *(
+            (f"Tries per request {name} the cut", [_three(s.amplification[when]) for s in storms])
+            for name, when in whens
+        ),
+        *(
+            (f"Recovery, {name}, s", [_three(s.recovery_s[rule]) for s in storms])
+            for name, rule in rules
+        ),
     ]
-    rows.insert(1, ("Goodput in the cut, 1/s", [_three(s.goodput_rps[CUT]) for s in storms]))
-    rows += [
-        (f"Tries per request {name} the cut", [_three(s.amplification[when]) for s in storms])
-        for name, when in (("before", BEFORE), ("in", CUT), ("after", AFTER))
-    ]
-    rows += [
-        (f"Recovery, {words_}, s", [_three(s.recovery_s[rule]) for s in storms])
-        for words_, rule in (
-            ("a minute at 90 %", ONE_MINUTE), ("two minutes at 95 %", TWO_MINUTES),
-        )
-    ]  # fmt: skip
-    return rows
 
 
 def facts(storm: Storm) -> list[tuple[str, str]]:
@@ -152,8 +142,3 @@ def _span(found: dict[str, float | None]) -> str:
 
 def _times(value: float | None) -> str:
     return "?" if value is None or math.isnan(value) else f"{value:.1f}"
-
-
-def _sign(index: int) -> Markup:
-    line = svg.tag("path", d="M-7 0H19", class_=f"v{index}")
-    return svg.tag("svg", line, class_="sign", viewBox="-7 -7 26 14", aria_hidden="true")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ops.reports import svg, words
 from ops.reports.lanes import Row
-from ops.reports.page import environment, hashed, read_asset
+from ops.reports.page import render_page
 from ops.reports.parts import Command
-from ops.reports.serving_figures import CDF_POINTS, HEIGHT, round_up
+from ops.reports.serving_figures import CDF_POINTS, HEIGHT, line_sign, round_up
 from ops.reports.workload_words import differences, unknown
 from serving.workload import RequestTable
 from serving.workload.fidelity import Aspect, Verdict
@@ -38,35 +38,26 @@ def render_workload(
     command: str,
 ) -> str:
     """The whole page."""
-    style = f"{read_asset('style.css')}\n{read_asset('serving.css')}"
-    script = read_asset("script.js")
     tables = (reference, candidate)
-    page: str = (
-        environment()
-        .get_template("workload.html.j2")
-        .render(
-            title=summary(aspects),
-            names=[
-                (letter, _sign(index), name)
-                for index, (letter, name) in enumerate(zip("AB", names, strict=True))
-            ],
-            differences=differences(aspects),
-            unknown=unknown(aspects),
-            table=[_cells(a) for a in aspects if a.verdict != Verdict.UNKNOWN],
-            figures=_figures(tables),
-            facts=[
-                (name, f"{len(t):,} requests, {t.origin.value}, first to last "
-                       f"{words.quantity(float(t.arrival_s[-1] - t.arrival_s[0]), 's')}")
-                for name, t in zip(names, tables, strict=True)
-            ],
-            commands=[Command(label="Repeat", text=command)],
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=hashed(style),
-            script_hash=hashed(script),
-        )
+    return render_page(
+        "workload.html.j2",
+        "serving.css",
+        title=summary(aspects),
+        names=[
+            (letter, line_sign(index), name)
+            for index, (letter, name) in enumerate(zip("AB", names, strict=True))
+        ],
+        differences=differences(aspects),
+        unknown=unknown(aspects),
+        table=[_cells(a) for a in aspects if a.verdict != Verdict.UNKNOWN],
+        figures=_figures(tables),
+        facts=[
+            (name, f"{len(t):,} requests, {t.origin.value}, first to last "
+                   f"{words.quantity(float(t.arrival_s[-1] - t.arrival_s[0]), 's')}")
+            for name, t in zip(names, tables, strict=True)
+        ],
+        commands=[Command(label="Repeat", text=command)],
     )  # fmt: skip
-    return page
 
 
 def summary(aspects: Sequence[Aspect]) -> str:
@@ -200,8 +191,3 @@ def _plot(
         value=readings[0],
         value_detail=readings[1],
     )
-
-
-def _sign(index: int) -> Markup:
-    line = svg.tag("path", d="M-7 0H19", class_=f"v{index}")
-    return svg.tag("svg", line, class_="sign", viewBox="-7 -7 26 14", aria_hidden="true")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,6 +31,19 @@ def cli():
 
     def run(*arguments):
         return CliRunner().invoke(app, [str(a) for a in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def repeat(cli):
+    """Runs the one command that a page tells, as a shell would."""
+
+    def run(page: str):
+        (code,) = re.findall(r"<code>(.*?)</code>", page)
+        name, *arguments = shlex.split(html.unescape(re.sub(r"<[^>]*>", "", code)))
+        assert name == "midwatch"
+        return cli(*arguments)
 
     return run
 

@@ -50,6 +50,23 @@ def test_compared_policies_see_the_same_requests_and_share_a_page(cli, trace, tm
     assert runs[0]["ttft_s"] != runs[1]["ttft_s"]
 
 
+def test_the_command_of_the_page_gives_the_same_figures(cli, repeat, trace) -> None:
+    mine, out = trace.parent / "my trace.csv", trace.parent / "my run"
+    mine.write_text(trace.read_text() + "x\n")
+    done = cli(
+        "serving", "simulate", "--trace", mine, "--skip-bad-rows", *SMALL, "--rate", 2,
+        "--slo-ttft", 0.03, "--slo-tpot", 0.02, "--slo-target", 0.3, "--seed", 3, "--gpu", "h100",
+        "--sequences", 3, "--chunk", 64, "--dispatch", "round-robin", "--out", out,
+    )  # fmt: skip
+    again = repeat((out / "report.html").read_text(encoding="utf-8"))
+    first, second = (
+        [line for line in run.stdout.splitlines() if not re.search("per CPU s|^Report", line)]
+        for run in (done, again)
+    )
+    assert len(first) > 15
+    assert first == second
+
+
 def test_generated_traffic_takes_a_share_of_the_saturated_throughput(cli) -> None:
     done = cli(
         "serving", "simulate", "--model", "llama-2-7b", "--instances", 1, "--tokens-max", 1024,

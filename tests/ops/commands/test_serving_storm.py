@@ -28,6 +28,19 @@ def test_a_storm_is_a_finding_and_its_page_needs_no_network(cli, tmp_path) -> No
     assert not re.search(r"https?:|@import|url\((?!#)", text)
 
 
+def test_the_command_of_the_page_makes_the_same_page(cli, repeat, tmp_path) -> None:
+    page = tmp_path / "a storm.html"
+    closed_loop(
+        cli, "--load", "0.7", "--think-s", "0", "--timeout-s", "15", "--tries", "3",
+        "--backoff-s", "4", "--jitter", "0.5", "--budget", "0.2", "--service-s", "3",
+        "--queue-max", "30", "--drop-expired", "--cut-ratio", "0.5", "--cut-s", "60", "--out", page,
+    )  # fmt: skip
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    repeat(before)
+    assert page.read_text(encoding="utf-8") == before
+
+
 def test_a_queue_cap_is_no_finding_and_json_holds_every_figure(cli) -> None:
     done = closed_loop(cli, "--think-s", "0", "--queue-max", "12", "--load", "0.6", "--json")
     assert done.exit_code == 0, done.stderr

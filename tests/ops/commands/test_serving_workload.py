@@ -56,6 +56,21 @@ def test_the_page_needs_no_network_and_tells_the_answer(cli, folder) -> None:
     assert not re.search(r"https?:|@import|url\((?!#)", text)
 
 
+def test_the_command_of_the_page_makes_the_same_page(cli, repeat, folder) -> None:
+    mine, page = folder / "my trace.csv", folder / "page 2.html"
+    assert workload(
+        cli, "generate", folder / "model.json", "--format", "azure", "--out", mine
+    ).exit_code == 0  # fmt: skip
+    mine.write_text(mine.read_text() + "x,1,1\n")
+    options = ("--format", "azure", "--skip-bad-rows", "--out", page)
+    done = workload(cli, "check", mine, mine, *options)
+    assert done.exit_code == 0, done.stderr
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    repeat(before)
+    assert page.read_text(encoding="utf-8") == before
+
+
 def test_other_formats_are_written(cli, folder) -> None:
     for name in ("azure", "burstgpt"):
         out = folder / f"{name}.csv.gz"
