@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import orjson
 import pytest
+from rich.console import Console
 
-from serving.workload import generate, write_csv
+from ops.commands import serving_runs
+from serving.sim.run import simulate
+from serving.sim.world import FleetConfig, Policies
+from serving.state import Slo
+from serving.workload import generate, with_session_prefixes, write_csv
 
 SMALL = ("--model", "llama-2-7b", "--instances", "1", "--tokens-max", "2048", "--duration", "10")
 
@@ -167,6 +173,35 @@ def test_prefix_caches_are_told_with_and_without(cli, conversations, tmp_path) -
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Prefix caches" in page
     assert "--prefix-cache" in page
+
+
+def test_a_load_is_the_same_rate_with_and_without_prefix_caches(cli, conversations) -> None:
+    rates = []
+    for arguments in (CACHED, CACHED[:4]):
+        done = cli("serving", "simulate", "--trace", conversations, *arguments, "--load", 0.5,
+                   "--json")  # fmt: skip
+        rates.append(orjson.loads(done.stdout)["traffic"])
+    assert rates[0] == rates[1]
+
+
+def test_a_run_that_is_stopped_is_not_compared_with_one_without_caches(monkeypatch) -> None:
+    table = with_session_prefixes(generate(seed=1, duration_s=20.0, rate_rps=2.0, failures=False))
+    fleet = FleetConfig(num_instances=1, gpu="A100", model="llama-2-7b", prefix_cache=True)
+
+    def stopped(requests, fleet, policies, seed, *, slo, progress):
+        report = simulate(requests, fleet, policies, seed, slo=slo)
+        return replace(report, complete=not fleet.prefix_cache)
+
+    monkeypatch.setattr(serving_runs, "simulate", stopped)
+    runner = serving_runs.Runner(
+        console=Console(quiet=True), requests=table, fleet=fleet, slo=Slo(ttft_s=1.0, tpot_s=0.05),
+        seed=1,
+    )  # fmt: skip
+    done = runner.run([Policies(), Policies(dispatch="round-robin")], capacity=False)
+    assert not done.complete
+    assert len(done.reports) == 1
+    assert done.uncached == []
+    assert done.figures[0]["without_prefix_cache"] is None
 
 
 def test_without_the_switch_nothing_is_said_of_caches(cli, conversations) -> None:

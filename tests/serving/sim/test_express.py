@@ -33,7 +33,7 @@ def arrivals(seed: int, num: int, gap_s: float, tokens: int) -> Arrivals:
     return Arrivals(np.cumsum(gaps).tolist(), prompts.tolist(), outputs.tolist())
 
 
-def both(
+def fleets(
     sent: Arrivals,
     *,
     num: int,
@@ -43,7 +43,7 @@ def both(
     batch: str = "chunked-prefill",
     **sizes: int,
 ):
-    """The same requests through an express fleet and through the reference."""
+    """An express fleet and the reference, each with its gaps between tokens, at time 0."""
     config = InstanceConfig(**{"num_blocks": 300, "sequences_max": 12, **sizes})
     policy = dispatch_policy(dispatch)
     rules = batch_policy(batch, token_budget=budget)
@@ -71,7 +71,12 @@ def both(
         )
         for rank in range(num)
     ]
-    plain = Cluster(kernel, instances, dispatch=policy, arrivals=sent)
+    return fast, Cluster(kernel, instances, dispatch=policy, arrivals=sent), fast_tbt, tbt
+
+
+def both(sent: Arrivals, **how):
+    """The same requests through an express fleet and through the reference."""
+    fast, plain, fast_tbt, tbt = fleets(sent, **how)
     for share in (0.2, 0.4, 0.6, 0.8, 1.0):
         one, other = (_counts(fleet, until_s=share * sent.at_s[-1]) for fleet in (fast, plain))
         assert one == other
@@ -120,6 +125,17 @@ def test_an_express_fleet_gives_the_times_of_the_reference(dispatch, batch) -> N
     found = both(sent, num=2, budget=256, dispatch=dispatch, batch=batch, segments=False)
     assert_same(*found)
     assert found[0].totals().num_preemptions > 0
+
+
+def test_a_prompt_in_line_for_the_next_iteration_holds_no_kv_yet() -> None:
+    sent = Arrivals([0.0, 0.1], [10, 1600], [100, 5])
+    (fast, plain, _, _) = fleets(sent, num=1, budget=2048, dispatch="round-robin", segments=False)
+    looks = []
+    for fleet in (fast, plain):
+        fleet.run_until(0.1)
+        looks.append(fleet.look())
+    assert [(look.num_running, look.num_waiting) for look in looks] == [(1, 1)] * 2
+    assert looks[0].kv_ratios == pytest.approx(looks[1].kv_ratios, abs=2 / 300)
 
 
 def test_a_decode_may_end_with_any_iteration_of_a_prompt() -> None:

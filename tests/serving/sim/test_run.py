@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from serving.sim.outcomes import Arrivals, Outcome
 from serving.sim.run import playable, simulate
 from serving.sim.world import FleetConfig, Mode, Policies
 from serving.state import InstanceConfig, Slo
-from serving.workload import generate
+from serving.workload import generate, with_session_prefixes
 
 SLO = Slo(ttft_s=1.0, tpot_s=0.05)
 FLEET = FleetConfig(num_instances=2, gpu="A100", model="llama-2-7b")
@@ -73,6 +74,21 @@ def test_good_means_done_within_both_limits() -> None:
         for ttft, tpot in zip(report.ttft_s, report.tpot_s, strict=True)
     ]
     assert 0.0 < report.attainment_ratio == np.mean(good) < 1.0
+
+
+def test_what_a_cache_found_is_not_prefilled() -> None:
+    table = with_session_prefixes(
+        playable(generate(seed=1, duration_s=60.0, rate_rps=4.0, conversation_ratio=1.0))
+    )
+    plain = simulate(table, FLEET, Policies(), 1, slo=SLO)
+    cached = simulate(table, replace(FLEET, prefix_cache=True), Policies(), 1, slo=SLO)
+    sent = [table.num_prompt_tokens[cached.rank == rank].sum() for rank in (0, 1)]
+    hits = [cache.num_hit_tokens for cache in cached.caches]
+    assert min(hits) > 0
+    assert cached.prefilled_tokens.tolist() == [a - b for a, b in zip(sent, hits, strict=True)]
+    assert plain.prefilled_tokens.sum() == table.num_prompt_tokens.sum()
+    busiest = max(cached.prefilled_tokens) / np.mean(cached.prefilled_tokens)
+    assert cached.figures()["prefill_imbalance_ratio"] == pytest.approx(busiest)
 
 
 def test_a_queue_that_is_full_rejects_and_counts_as_missed() -> None:

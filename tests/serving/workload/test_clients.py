@@ -91,6 +91,23 @@ def test_lengths_lie_on_the_clients_quantiles(published) -> None:
     table.check()
 
 
+def test_lengths_are_those_of_the_block_of_their_moment() -> None:
+    points = np.tile([10.0, 500.0, 10.0, 500.0], (7, 1))
+    begins = np.array([0.0, 5 * WINDOW_S, 0.0, 5 * WINDOW_S])
+    tokens = TokenQuantiles(
+        trace_id="t", client=np.zeros(4, dtype=np.int32), start_s=begins,
+        field=np.array([0, 0, 1, 1], dtype=np.uint8), fields=("input_tokens", "output_tokens"),
+        mean=points[0], quantiles=points, maximum=points[0], support=np.ones(4, dtype=np.int32),
+    )  # fmt: skip
+    windows = one_client(GapLaw.GAMMA, 1.0, windows=10)
+    whole, _ = draw_clients(windows, tokens, seed=1)
+    late = whole.arrival_s >= 5 * WINDOW_S
+    assert (whole.num_prompt_tokens == np.where(late, 500, 10)).all()
+    assert (whole.num_output_tokens == np.where(late, 500, 10)).all()
+    part, _ = draw_clients(windows, tokens, seed=1, start_s=5 * WINDOW_S)
+    assert (part.num_prompt_tokens == 500).all()
+
+
 def test_a_part_begins_at_its_start(published) -> None:
     windows, tokens = published
     table, _ = draw_clients(windows, tokens, seed=1, start_s=900.0, duration_s=300.0)

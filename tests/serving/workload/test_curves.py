@@ -36,6 +36,15 @@ def test_counting_noise_is_no_level() -> None:
     assert found is None or np.ptp(found.quantiles[1:-1]) < 0.3
 
 
+def test_the_spread_of_levels_is_not_that_of_counting() -> None:
+    rng = np.random.default_rng(0)
+    planted = rng.lognormal(0.0, 0.5, 60 * 24)
+    found = curves(rng.poisson(10 * planted).astype(float), 0).level
+    drawn = np.interp(rng.random(20_000), SHARES, found.quantiles)
+    wanted = float((planted / planted.mean()).var())
+    assert drawn.var() == pytest.approx(wanted, abs=0.05)  # counting alone would add 0.1
+
+
 def test_one_burst_does_not_draw_the_curve() -> None:
     busy = counts(week=np.ones(7))
     busy[5 * 24 + 3] = 20_000.0

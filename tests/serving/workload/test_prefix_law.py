@@ -11,6 +11,7 @@ from serving.workload import Kind, Origin, RequestTable, Status, replay_reuse
 from serving.workload.fidelity import compare
 from serving.workload.fit import fit
 from serving.workload.law_file import encode_law, parse_law
+from serving.workload.laws import SHARES, PrefixLaw
 from serving.workload.prefix_law import draw_prefixes, fit_prefixes, previous_rows
 from serving.workload.resample import resample
 
@@ -80,6 +81,17 @@ def test_a_turn_keeps_the_blocks_before_it_and_adds_its_own() -> None:
     assert not set(rows[2][5:]) & set(rows[1] + rows[0])
     assert set(rows[0]) & set(rows[1]) == set(rows[0][:2])
     assert rows[3][:2] == rows[0][:2]
+
+
+def test_a_later_turn_lacks_the_last_blocks_of_the_one_before() -> None:
+    law = PrefixLaw(
+        block_tokens=BLOCK, head_shares=(), head_blocks=(), lost_blocks=(2.0,) * len(SHARES)
+    )
+    tokens = np.array([5, 9], dtype=np.int32) * BLOCK
+    ids, offsets = draw_prefixes(law, np.array([0, 0]), tokens, np.random.default_rng(1))
+    first, second = (ids[a:b].tolist() for a, b in itertools.pairwise(offsets))
+    assert second[:3] == first[:3]
+    assert not set(second[3:]) & set(first)
 
 
 def test_named_sessions_are_kept() -> None:
