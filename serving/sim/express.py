@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serving.metrics import Histogram
 from serving.policies.dispatch_index import NOBODY, DispatchIndex
-from serving.sim.express_blocks import num_prefilling, num_used
+from serving.sim.express_blocks import num_prefill_blocks, num_used
 from serving.sim.express_lane import REFUSED, Lane
 from serving.sim.outcomes import Arrivals, Look, Outcome, Outcomes, Totals
 from serving.sim.step_times import StepTimes
@@ -145,7 +145,7 @@ class ExpressFleet:
             num_waiting += len(lane.waiting)
             if now_s < lane.start_s:  # who was admitted ahead of time waits still
                 num_waiting += len(lane.prefilling)
-                num_blocks -= num_prefilling(lane)
+                num_blocks -= num_prefill_blocks(lane)
             else:
                 num_running += len(lane.prefilling)
             kv_ratios.append(num_blocks / lane.num_blocks)

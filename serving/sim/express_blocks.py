@@ -14,10 +14,10 @@ def num_used(lane: Lane) -> int:
     context = lane.base_sum + lane.step * lane.num_decoding
     pads = _pads(lane.block_tokens)[lane.step % lane.block_tokens]
     pad: int = sum(map(mul, lane.residues, pads))
-    return num_prefilling(lane) + (context + pad) // lane.block_tokens
+    return num_prefill_blocks(lane) + (context + pad) // lane.block_tokens
 
 
-def num_prefilling(lane: Lane) -> int:
+def num_prefill_blocks(lane: Lane) -> int:
     """KV blocks of admitted prompts."""
     num, block_tokens = 0, lane.block_tokens
     for _, num_left, num_cached in lane.prefilling:
@@ -29,7 +29,7 @@ def fits(lane: Lane, num_blocks: int) -> bool:
     """Whether so many blocks are free beside the next token of every decode."""
     num, block_tokens = lane.num_decoding, lane.block_tokens
     num_bound = lane.base_sum + lane.step * num + (block_tokens - 1) * num
-    num_free = lane.num_blocks - num_prefilling(lane) - num_blocks - num
+    num_free = lane.num_blocks - num_prefill_blocks(lane) - num_blocks - num
     if num_bound // block_tokens <= num_free:  # surely
         return True
     needed = lane.residues[-lane.step % block_tokens]

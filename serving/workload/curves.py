@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 LEVEL_HOURS_MIN = 48  # hours that a law of levels needs
 LEVEL_COUNT_MIN = 5.0  # expected requests of an hour that tells its level
 FLAT_P = 0.05  # days of the week that differ less than chance would are equal
+ACTIVE_MIN = 0.9  # share of days with any request, above which an hour is busy as a rule
 FAR_HOURS = 12  # apart within a day: what still hangs together is the day's
 FLOOR_RATIO = 0.02  # of the mean rate: an hour of the curve that was seen empty
 
@@ -127,7 +128,7 @@ def _level(counts: Floats, expected: Floats, index: Ints) -> LevelLaw | None:
     level /= level.mean()
     # What counting alone spreads will be drawn again with the counts: take it out.
     variance, noise = float(level.var()), float(np.mean(1.0 / expected_active[known]))
-    if variance <= noise and (active > 0.9).all():
+    if variance <= noise and (active > ACTIVE_MIN).all():
         return None
     level = np.maximum(1.0 + (level - 1.0) * max(1.0 - noise / variance, 0.0) ** 0.5, 0.0)
     normal = np.full(len(counts), np.nan)

@@ -235,7 +235,7 @@ def _failures(a: RequestTable, b: RequestTable) -> list[Aspect]:
         pooled = (p * n + q * m) / (n + m) if n and m else math.nan
         error = Z_95 * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)) if n and m else math.nan
         gap = abs(p - q)
-        figure = gap / error if error else (0.0 if gap == 0.0 else gap)
+        figure = gap / error if error else gap
         found.append(
             Aspect(name=name, meaning=meaning, reference=p, candidate=q, figure=figure, bound=1.0)
         )

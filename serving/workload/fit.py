@@ -57,7 +57,7 @@ def fit(table: RequestTable, *, start_hour: float = 0.0) -> WorkloadLaw:
     # The last gap is taken to be a mean one, so that the rate is rows over duration.
     duration_s = float(table.arrival_s[-1]) * (rows + 1) / rows
     window_s = min(WINDOW_S, duration_s / WINDOWS_MIN)
-    fails = _fails(table)
+    fails: Marks = table.status == Status.FAILED
     tick_s = stamp_s(table.arrival_s)
     if tick_s:
         table = replace(table, arrival_s=smeared(table.arrival_s))
@@ -150,11 +150,6 @@ def _stream(
         fail_after_fail=_share(failed, after) if after.any() else _share(failed, ~after),
         session=session,
     )
-
-
-def _fails(table: RequestTable) -> Marks:
-    marks: Marks = table.status == Status.FAILED
-    return marks
 
 
 def _share(marks: Marks, among: Marks) -> float:

@@ -14,12 +14,16 @@ import argparse
 import os
 import platform
 import statistics
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+sys.path.insert(0, str(Path(__file__).parent))
+from run_all import LEFT_OUT
 
 from ops.replay.provenance import commit
 from serving.sim.capacity import saturated_rps
@@ -30,7 +34,6 @@ from serving.workload import RequestTable, read_trace, replay_reuse, smear, to_r
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FOLDER = DATA / "traces" / "mooncake_fast25"
-LEFT_OUT = 77  # told from a failure by run_all.py
 RESULT = Path(__file__).parent / "results" / "prefix_cache.json"
 FLEET = FleetConfig(num_instances=16, gpu="H100", model="llama-3.1-8b")
 SLO = Slo(ttft_s=5.0, tpot_s=0.05)

@@ -125,6 +125,7 @@ def assert_same_tokens(jumped: Cluster, plain: Cluster) -> None:
 def test_tokens_come_at_the_same_times_in_a_fleet_that_breaks() -> None:
     jumped, plain = (fleet(7, segments=s, num_requests=40) for s in (True, False))
     assert_same_tokens(jumped, plain)
+    assert Outcome.FAILED in jumped.outcomes.outcome
 
 
 def test_tokens_come_at_the_same_times_in_a_fleet_that_caches_prompts() -> None:

@@ -13,7 +13,7 @@ from serving.sim.cost_model import CostModel
 from serving.sim.express import ExpressFleet
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel, stream
-from serving.sim.outcomes import Arrivals
+from serving.sim.outcomes import Arrivals, Outcome
 from serving.sim.run import TBT_BOUNDS_S
 from serving.sim.step_times import StepTimes
 from serving.sim.world import LANES
@@ -147,6 +147,7 @@ def test_a_decode_may_end_with_any_iteration_of_a_prompt() -> None:
     )
     found = both(sent, num=num, budget=64, dispatch="round-robin", segments=False)
     assert_same(*found)
+    assert set(found[0].outcomes.outcome) == {Outcome.DONE}
 
 
 def test_a_short_queue_refuses_the_same_requests() -> None:
@@ -178,6 +179,7 @@ def test_random_fleets_agree_with_one_event_per_iteration(seed, batch) -> None:
         queue_max=int(rng.choice([1, 5, 1000])),
     )
     assert_same(*found)
+    assert found[0].num_arrived == len(sent) == 150
 
 
 def test_step_times_are_those_of_the_cost_model() -> None:

@@ -20,14 +20,17 @@ def with_arrow():
     return pytest.importorskip("pyarrow", reason="pyarrow, the extra 'parquet', is absent")
 
 
-def same(a, b) -> None:
-    for field in fields(a):
-        left, right = getattr(a, field.name), getattr(b, field.name)
-        if isinstance(left, np.ndarray):
-            assert left.dtype == right.dtype, field.name
-            assert np.array_equal(left, right, equal_nan=left.dtype.kind == "f"), field.name
-        else:
-            assert left == right, field.name
+def differing(a, b) -> list[str]:
+    """Names of the fields that two tables do not have in common, types included."""
+    pairs = {f.name: (getattr(a, f.name), getattr(b, f.name)) for f in fields(a)}
+    return [name for name, (left, right) in pairs.items() if not same(left, right)]
+
+
+def same(left, right) -> bool:
+    if not isinstance(left, np.ndarray):
+        return left == right
+    equal = np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+    return left.dtype == right.dtype and equal
 
 
 @pytest.mark.parametrize("block_tokens", [0, 512])
@@ -37,7 +40,7 @@ def test_every_value_comes_back(tmp_path, block_tokens) -> None:
     table.turn = np.arange(300, dtype=np.int32)
     table.num_images = RNG(1).poisson(1, 300).astype(np.int16)
     write_parquet(table, tmp_path / "a.parquet")
-    same(table, read_parquet(tmp_path / "a.parquet"))
+    assert differing(table, read_parquet(tmp_path / "a.parquet")) == []
 
 
 def test_a_trace_is_read_by_its_suffix(tmp_path) -> None:
@@ -45,7 +48,7 @@ def test_a_trace_is_read_by_its_suffix(tmp_path) -> None:
     table = generate(seed=1, duration_s=600.0, rate_rps=1.0)
     write_parquet(table, tmp_path / "a.parquet")
     again, report = read_trace(tmp_path / "a.parquet")
-    same(table, again)
+    assert differing(table, again) == []
     assert report.rows_kept == len(table)
 
 
