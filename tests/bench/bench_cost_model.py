@@ -3,7 +3,8 @@
 Writes tests/bench/results/cost_model.json. Needs the measured tables (MIDWATCH_DATA, or a folder
 shared/data beside the repository). Nothing is drawn. Of two workloads only the inputs were known:
 they were predicted, the predictions committed, and only then were the published outcomes read
-(`OUTCOMES`). Nothing was fitted to those.
+(`OUTCOMES`). Nothing was fitted to those; a later change of how the search ends moved the mean
+predictions by 0.1 % (`git log serving/sim/coefficients`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,17 @@ from ops import __version__
 from serving.policies.chunked_prefill import ChunkedPrefill
 from serving.sim.cost_model import CostModel
 from serving.sim.data_sheets import DATA_SHEETS
-from serving.sim.fit_profile import FitError, fit_profile, predicted_s
+from serving.sim.fit_profile import fit_profile
 from serving.sim.instance import SimInstance
 from serving.sim.kernel import Kernel
 from serving.sim.profile_files import find_gpu, fit_base, shipped_profiles
-from serving.sim.profile_tables import Rows, read_tables
-from serving.sim.profiles import MODELS
+from serving.sim.profile_tables import read_tables
+from serving.sim.profiles import MODELS, GpuProfile
 from serving.state import InstanceConfig, Request
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mixing import mixing
+from run_all import LEFT_OUT
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PROFILES = DATA / "profiles"
@@ -48,7 +53,7 @@ LIMITS = {  # what the shipped files must reach, ratios
     ("A100@vllm-0.14.0", "prefill"): 0.13,
     ("H100@vllm-0.24.0", "prefill"): 0.13,
 }
-SHIPPED_SLACK = 0.002  # a shipped file may be worse than a fresh fit by so much
+SHIPPED_SLACK = 0.002  # relative: so near must a shipped file's coefficients be to a fresh fit's
 RUN_LIMITS = {"ttft_mean": 0.05, "ttft_p90": 0.05, "tpot_mean": 0.03, "tpot_p90": 0.05}
 OUTCOMES = {  # LLMServingSim, bench/examples/*/validation/summary.txt, column vLLM, in seconds
     "e2e_workload_rtx4090_llama31_8b_tp1.csv": {
@@ -180,14 +185,16 @@ def summary(times: list[Times]) -> dict[str, float]:
 
 
 def fits() -> dict[str, list[dict[str, object]]]:
-    """Errors of a fresh fit per GPU; the shipped files must be as good on every kernel class."""
+    """Errors of a fresh fit per GPU, which the shipped files must be."""
     results = {}
     for key, pattern in TABLES.items():
         name, engine = key.split("@")
         tables = read_tables(sorted(PROFILES.glob(pattern)))
         profile, errors = fit_profile(tables, fit_base(DATA_SHEETS[name], engine=engine))
-        check_shipped(key, tables, errors)
-        results[key] = [dict(error.as_row()) for error in errors]
+        check_shipped(key, profile)
+        results[key] = [
+            {**error.as_row(), "limit": LIMITS.get((key, error.part))} for error in errors
+        ]
         print(f"\n{key}; assumed: {', '.join(profile.assumed)}")
         for e in errors:
             limit = LIMITS.get((key, e.part))
@@ -201,21 +208,24 @@ def fits() -> dict[str, list[dict[str, object]]]:
     return results
 
 
-def check_shipped(key: str, tables: dict[str, Rows], errors: Sequence[FitError]) -> None:
-    """The shipped file must fit these tables as well as a fresh fit does.
+def check_shipped(key: str, fresh: GpuProfile) -> None:
+    """The shipped file must be a fresh fit but for its last digits, which processors round."""
+    shipped = shipped_profiles()[key]
+    for name in (item.name for item in fields(GpuProfile)):
+        pair = [numbers_of(getattr(profile, name)) for profile in (shipped, fresh)]
+        is_near = len(pair[0]) == len(pair[1]) and np.allclose(*pair, rtol=SHIPPED_SLACK, atol=0)
+        if not is_near or shipped.assumed != fresh.assumed:
+            raise SystemExit(
+                f"{key}: {name} is {getattr(shipped, name)} in the shipped file, "
+                f"{getattr(fresh, name)} in a fresh fit; write it anew as docs/cost-model.md says"
+            )
 
-    Not digit by digit: where several coefficients do equally well, another processor's exponential
-    function ends the search at another of them (all-reduce on H100 does).
-    """
-    profile = shipped_profiles()[key]
-    for fresh in errors:
-        rows = tables[fresh.part]
-        ratio = predicted_s(fresh.part, profile, rows.sizes)[rows.is_used]
-        error = float(np.abs(ratio / rows.seconds[rows.is_used] - 1).mean())
-        assert error <= fresh.mape + SHIPPED_SLACK, (
-            f"{key}: the shipped file's error on {fresh.part} is {error:.4f}, a fresh fit's "
-            f"{fresh.mape:.4f}; write it anew with midwatch serving fit-profile"
-        )
+
+def numbers_of(value: object) -> list[float]:
+    """The numbers in a coefficient or curve, one after the other; none in a text."""
+    if isinstance(value, tuple):
+        return [number for item in value for number in numbers_of(item)]
+    return [float(value)] if isinstance(value, int | float) else []
 
 
 def real_run() -> dict[str, object]:
@@ -230,7 +240,8 @@ def real_run() -> dict[str, object]:
         verdict += "" if limit is None or abs(error[name]) <= limit else "  MISSED"
         print(f"  {name:<10}{theirs[name]:>9.4f}{ours[name]:>9.4f} {100 * error[name]:+6.1f} %"
               f"{verdict}")  # fmt: skip
-    return {"measured": theirs, "simulated": ours, "error": error, "preemptions": preemptions}
+    return {"measured": theirs, "simulated": ours, "error": error, "limit": RUN_LIMITS,
+            "preemptions": preemptions}  # fmt: skip
 
 
 def predictions() -> dict[str, dict[str, object]]:
@@ -283,7 +294,7 @@ def default_shift() -> dict[str, dict[str, float]]:
 def main() -> None:
     if not PROFILES.is_dir():
         print(f"skipped: no measured tables in {PROFILES}; set MIDWATCH_DATA to their folder")
-        return
+        sys.exit(LEFT_OUT)
     start_s = time.process_time()
     result = {
         "version": __version__,
@@ -294,6 +305,7 @@ def main() -> None:
         "real_run": real_run(),
         "predictions": predictions(),
         "default_shift": default_shift(),
+        "mixing": mixing(sorted(PROFILES.glob("layers_*_attention.csv.gz"))),
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")

@@ -85,6 +85,20 @@ def test_planted_coefficients_are_found(part: str) -> None:
     assert error.held_out_mape < 5e-3
 
 
+def test_the_last_bits_of_a_table_move_no_coefficient() -> None:
+    """Processors differ in the last bit of a logarithm; the fit must end at the same place."""
+    values, sizes = PLANTED["allreduce"]
+    rows = measured("allreduce", replace(BASE, **values), sizes)
+    noise = np.random.default_rng(8).lognormal(sigma=0.15, size=len(rows))
+    found = []
+    for change in (0.0, -1e-13):
+        seconds = rows.seconds * noise * (1 + change * np.arange(len(rows)))
+        profile, _ = fit_profile({"allreduce": replace(rows, seconds=seconds)}, BASE)
+        found.append([getattr(profile, name) for name in values if name != "allreduce_bytes_per_s"])
+        found[-1] += [bus for _, bus in profile.allreduce_bytes_per_s]
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
 def test_what_no_table_gives_is_kept_and_named() -> None:
     values, sizes = PLANTED["decode"]
     rows = measured("decode", replace(BASE, **values), sizes)
