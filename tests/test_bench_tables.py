@@ -59,6 +59,12 @@ def test_every_table_has_a_bench_and_a_name_of_its_own() -> None:
     assert all((BENCH / f"bench_{name}.py").is_file() for name in names)
 
 
+def test_a_bench_that_draws_nothing_says_so() -> None:
+    assert tables.told_of({"machine": "m", "seed": None}, Path("x")) == "m, nothing is drawn"
+    with pytest.raises(tables.TableError, match="let its bench write both"):
+        tables.told_of({"machine": "m"}, Path("x"))
+
+
 def test_figures_are_shown_with_three_digits_or_whole(results: Path) -> None:
     assert rows_of(
         results,

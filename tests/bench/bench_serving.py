@@ -32,6 +32,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -45,6 +46,7 @@ RUNS, SEED = 9, 7
 RPS_PER_INSTANCE = 3.0
 GROWTH_INSTANCES = (4, 16, 64, 250, 1000)
 GROWTH_REQUESTS = (4_000, 16_000, 64_000, 256_000)
+WANTED = {"express_16": 50_000, "express_1000": 25_000, "express_16_fcfs": 20_000}  # medians
 POLICIES = Policies(token_budget=512)
 FCFS = Policies(batch="prefill-first")
 SLO = Slo(ttft_s=1.0, tpot_s=0.05)
@@ -176,7 +178,7 @@ def draw(found: dict[str, list[tuple[int, float]]]) -> str:
 def main() -> None:
     table = requests()
     found = growth()
-    figures: dict[str, object] = {
+    figures: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
         f"Python {platform.python_version()}",
         "beside": os.environ.get("MIDWATCH_BENCH_BESIDE", "not stated"),  # what else ran
@@ -193,6 +195,8 @@ def main() -> None:
         "memory": [memory(num) for num in (16_000, 256_000)],
         "growth_cpu_s": found,
     }
+    for name, wanted in WANTED.items():
+        figures[name]["wanted_requests_per_cpu_s"] = wanted
     if MOONCAKE.is_file():
         mooncake = playable(read_trace(MOONCAKE)[0])
         figures["mooncake_16"] = speed(mooncake, 16, model="llama-3.1-8b")

@@ -30,6 +30,17 @@ WORKLOAD_SHOWN = (  # of the errors without a target: trace, figure
     ("mooncake-conv", "two-sample classifier, |AUC - 0.5|"),
 )
 
+RUN_FIGURES = (
+    ("ttft_mean", "mean TTFT"),
+    ("ttft_p90", "TTFT p90"),
+    ("tpot_mean", "mean TPOT"),
+    ("tpot_p90", "TPOT p90"),
+)
+PREDICTED = (
+    ("e2e_workload_rtx4090_llama31_8b_tp1.csv", "one RTX 4090"),
+    ("e2e_workload_rtxpro6000_qwen3_32b_tp2.csv", "two RTX PRO 6000, all-reduce unfitted"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -56,6 +67,36 @@ class Table:
 
 
 TABLES = (
+    Table(
+        name="cost_model",
+        spread="mean absolute error of kernel times, relative error of whole runs",
+        rows=(
+            Row(
+                words="{part} on {key}",
+                figure="fits/*/*/mape",
+                target="fits/*/*/limit",
+                bound="at most",
+                targets_only=True,
+            ),
+            *(
+                Row(
+                    words=f"a vLLM run on an RTX PRO 6000, known before: {words}",
+                    figure=f"real_run/error/{name}",
+                    target=f"real_run/limit/{name}",
+                    bound="at most",
+                )
+                for name, words in RUN_FIGURES
+            ),
+            *(
+                Row(
+                    words=f"a vLLM run predicted blind, {engine}: {words}",
+                    figure=f"predictions/{workload}/error/{name}",
+                )
+                for workload, engine in PREDICTED
+                for name, words in RUN_FIGURES
+            ),
+        ),
+    ),
     Table(
         name="simulator",
         rows=(
@@ -91,9 +132,21 @@ TABLES = (
             Row(
                 words="requests per CPU second, 16 instances",
                 figure="express_16/requests_per_cpu_s",
+                target="express_16/wanted_requests_per_cpu_s",
+                bound="at least",
             ),
-            Row(words="1,000 instances", figure="express_1000/requests_per_cpu_s"),
-            Row(words="16 instances, `fcfs`", figure="express_16_fcfs/requests_per_cpu_s"),
+            Row(
+                words="1,000 instances",
+                figure="express_1000/requests_per_cpu_s",
+                target="express_1000/wanted_requests_per_cpu_s",
+                bound="at least",
+            ),
+            Row(
+                words="16 instances, `fcfs`",
+                figure="express_16_fcfs/requests_per_cpu_s",
+                target="express_16_fcfs/wanted_requests_per_cpu_s",
+                bound="at least",
+            ),
             Row(
                 words="16, one event per change of batch (`SimInstance`: any policy, faults)",
                 figure="segments_16/requests_per_cpu_s",

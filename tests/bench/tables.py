@@ -71,6 +71,8 @@ def told_of(data: dict[str, Any], path: Path) -> str:
     seeds = data.get("seeds")
     if seeds:
         return f"{data['machine']}, seeds {seeds[0]} to {seeds[-1]}"
+    if data.get("seed") is None:
+        return f"{data['machine']}, nothing is drawn"
     return f"{data['machine']}, seed {data['seed']}"
 
 
