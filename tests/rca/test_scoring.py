@@ -5,15 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rca.incident import Column, Incident
 from rca.scoring import (
     MISS,
     accuracy,
     bootstrap_interval,
     calibration_error,
+    candidates_of,
     mean_accuracy,
+    paired_difference,
     random_floor,
     rank_of,
+    services_of,
 )
+
+
+def incident_of(*columns: str, instances: dict[str, str] | None = None) -> Incident:
+    return Incident(
+        incident_id="made",
+        times_s=np.arange(2.0),
+        values=np.zeros((2, len(columns))),
+        columns=tuple(Column.parse(c) for c in columns),
+        step_s=1.0,
+        instances=instances or {},
+    )
 
 
 def test_the_first_hit_counts_and_repeats_do_not():
@@ -52,3 +67,39 @@ def test_calibration_is_zero_for_honest_and_large_for_boastful_confidence():
     hit = rng.random(4000) < said
     assert calibration_error(list(said), list(hit))[0] < 0.03
     assert calibration_error([0.99] * 100, [False] * 100)[0] == pytest.approx(0.99)
+
+
+def test_symptoms_are_no_candidates_and_the_first_column_places_a_service():
+    incident = incident_of("sli_latency", "b_cpu", "a_cpu", "b_mem")
+    assert services_of(incident.columns, incident) == ["b", "a"]
+    assert [str(c) for c in candidates_of(incident.columns, incident)] == [
+        "b_cpu",
+        "a_cpu",
+        "b_mem",
+    ]
+
+
+def test_pods_become_services_and_machines_drop_out_where_instances_are_known():
+    incident = incident_of("node-1_cpu", "a.1_cpu", "b_cpu", "a.0_cpu",
+                           instances={"a.0": "a", "a.1": "a", "b": "b"})  # fmt: skip
+    assert services_of(incident.columns, incident) == ["a", "b"]
+
+
+def test_a_paired_difference_is_that_of_the_means_over_sets():
+    ours = {"x": [1, 1, 3, 9], "y": [1, MISS]}
+    theirs = {"x": [1, 2, 3, 1], "y": [2, MISS]}
+    found = paired_difference(ours, theirs)
+    assert found.value == pytest.approx(0.5 * (0.0 + 0.5))
+    assert found.low <= found.value <= found.high
+    deep = paired_difference(ours, theirs, depth=5)
+    assert deep.value == pytest.approx(
+        mean_accuracy([accuracy(r) for r in ours.values()]).avg_at_5
+        - mean_accuracy([accuracy(r) for r in theirs.values()]).avg_at_5
+    )
+
+
+def test_cases_alike_for_both_methods_leave_no_doubt_about_no_difference():
+    ranks = {"x": [1, 4] * 20}
+    assert paired_difference(ranks, ranks).high == 0.0
+    with pytest.raises(ValueError, match="do not share"):
+        paired_difference(ranks, {"x": [1]})
