@@ -37,6 +37,7 @@ PLAIN = LocaliseConfig(
     threshold=0.5, power=1.0,
 )  # fmt: skip
 TUNING_ROUNDS = 12
+BETTER = 0.01  # a knob moves only for so much more: less than one case in a hundred is luck
 
 
 class LeaveOut(StrEnum):
@@ -145,7 +146,7 @@ class _Tuner:
             options = [(self._value(c, cases), c) for c in
                        neighbours(best, (*METRIC_KNOBS, *FUSION_KNOBS))]  # fmt: skip
             gain, config = max(options, key=lambda pair: pair[0])
-            if gain <= value:
+            if gain < value + BETTER:
                 break
             best, value = config, gain
         return best

@@ -29,6 +29,7 @@ OWNERS_MIN = 5  # fewer owners of one metric have no common mode worth the name
 LOG_UNIT = 0.05  # of the median: below it a series counts as nothing
 CLIP = 6.0
 SATURATION = 4.0
+WRONG_WAY = 0.5  # weight of a change against the bad direction
 MAD_TO_SD = 1.4826
 
 
@@ -81,7 +82,7 @@ def find_change(
     sums = _running(np.where(finite, scaled, 0.0))
     counts = _running(finite.astype(np.float64))
     score = sum(_local(sums, counts, bad, *w) for w in WINDOWS) / len(WINDOWS)
-    score = (score + LASTING_WEIGHT * _lasting(scaled, sums, counts)) * weight
+    score = (score + LASTING_WEIGHT * _lasting(scaled, sums, counts, bad)) * weight
     curve = np.zeros(num_rows)
     curve[1:] = _strongest_owner(score, owner, num_metrics)
     sought = curve.copy()
@@ -148,10 +149,14 @@ def _local(
     usual = np.maximum(MAD_TO_SD * _median(np.abs(step)), 0.1)
     z = np.nan_to_num(step / usual)
     against = (bad != 0.0) & (np.sign(z) * bad < 0.0)
-    return np.asarray(np.minimum(np.log1p(np.abs(z) * np.where(against, 0.5, 1.0)), SATURATION))
+    return np.asarray(
+        np.minimum(np.log1p(np.abs(z) * np.where(against, WRONG_WAY, 1.0)), SATURATION)
+    )
 
 
-def _lasting(scaled: FloatArray, sums: FloatArray, counts: FloatArray) -> FloatArray:
+def _lasting(
+    scaled: FloatArray, sums: FloatArray, counts: FloatArray, bad: FloatArray
+) -> FloatArray:
     """Root of the log likelihood ratio per row of one lasting shift, shape [T - 1, N]."""
     total = np.maximum(counts[-1], 1.0)
     mean = sums[-1] / total
@@ -164,7 +169,8 @@ def _lasting(scaled: FloatArray, sums: FloatArray, counts: FloatArray) -> FloatA
     between = np.where(wide, off * off * total / np.where(wide, left * right, 1.0), 0.0)
     # A perfectly clean step has no rest; one per mille of the total keeps the ratio finite.
     rest = np.maximum(squares - between, 1e-3 * squares + 1e-9)
-    return np.asarray(np.sqrt(np.log1p(between / rest)))
+    against = (bad != 0.0) & (off * bad > 0.0)  # more before than after
+    return np.asarray(np.sqrt(np.log1p(between / rest)) * np.where(against, WRONG_WAY, 1.0))
 
 
 def _strongest_owner(score: FloatArray, owner: IntArray, num_metrics: int) -> FloatArray:

@@ -31,7 +31,7 @@ class Fold(StrEnum):
 @app.command()
 def rank(
     path: Annotated[
-        Path, typer.Argument(help="Case folder or wide table (CSV, CSV.GZ, Parquet with `time`).")
+        Path, typer.Argument(help="Case folder, wide table (CSV, CSV.GZ, Parquet) or bundle.")
     ],
     fault_at_s: Annotated[
         float | None,
@@ -43,8 +43,8 @@ def rank(
 ) -> None:
     """Name the service, instance and metric at fault in one recorded incident.
 
-    Columns are `<service>_<metric>`, split at the last underscore. Exit code 1 when nothing
-    stands out: the ranking is printed all the same.
+    Columns are `time` and `<service>_<metric>`, split at the last underscore. Exit code 1 when
+    nothing stands out: the ranking is printed all the same.
 
     Example: `midwatch rca rank incidents/2024-05-01/metrics.csv --fault-at-s 1714521600`
     """

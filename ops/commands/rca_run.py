@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import orjson
 import typer
 from rich.console import Console
 
+from ops.bundle import MANIFEST
 from ops.clock import cpu_s
 from ops.encode import to_json
+from ops.errors import OpsError
+from ops.replay.bundle_incident import incidents_of_bundle
 from rca.datasets import find_cases, read_case
 from rca.disturb import Disturbance
 from rca.errors import RcaError
@@ -29,10 +33,12 @@ def run_rank(
 ) -> None:
     """Read, rank, print. Exit code 1 where nothing stands out, 2 on wrong use."""
     try:
-        incident = _incident(path, fault_at_s)
-        found = localise(incident, channels=() if metrics_only else CHANNELS)
-    except RcaError as error:
+        channels = () if metrics_only else CHANNELS
+        answers = [localise(i, channels=channels) for i in _incidents(path, fault_at_s)]
+    except (RcaError, OpsError) as error:
         raise typer.BadParameter(str(error)) from error
+    # A bundle holds every region: the one where most happened is the incident's.
+    found = max(answers, key=lambda answer: answer.presence)
     if not found.services:
         raise typer.BadParameter(
             f"{path}: no column names a service; columns are <service>_<metric>"
@@ -45,17 +51,24 @@ def run_rank(
         raise typer.Exit(1)
 
 
-def _incident(path: Path, fault_at_s: float | None) -> Incident:
+def _incidents(path: Path, fault_at_s: float | None) -> list[Incident]:
+    if (path / MANIFEST).is_file():
+        found = list(incidents_of_bundle(path).values())
+    else:
+        found = [_incident(path)]
+    if fault_at_s is not None:
+        found = [replace(incident, fault_at_s=fault_at_s) for incident in found]
+    return found
+
+
+def _incident(path: Path) -> Incident:
     if path.is_dir():
         cases = find_cases(path)
         if len(cases) > 1:
             raise typer.BadParameter(
                 f"{path} holds {len(cases)} cases; give one, such as {cases[0].folder}"
             )
-        incident, _ = read_case(cases[0])
-        if fault_at_s is not None:
-            incident.fault_at_s = fault_at_s
-        return incident
+        return read_case(cases[0])[0]
     if not path.is_file():
         raise typer.BadParameter(f"{path} does not exist; give a case folder or a wide table")
     times_s, columns, values = read_wide(path)
@@ -65,7 +78,6 @@ def _incident(path: Path, fault_at_s: float | None) -> Incident:
         values=values,
         columns=columns,
         step_s=float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0,
-        fault_at_s=fault_at_s,
     )
 
 

@@ -68,7 +68,7 @@ def replay_recorded(folder: Path, *, progress: Callable[[float], None] | None = 
     )
     try:
         slos = tuple(SloTarget(**raw) for raw in bundle.slos)
-        changes = tuple(_change(raw) for raw in bundle.changes)
+        changes = tuple(parse_change(raw) for raw in bundle.changes)
         events = tuple(_event(raw) for raw in bundle.events)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
@@ -131,7 +131,8 @@ def _last_good(frame: MetricFrame) -> Mapping[str, FloatArray]:
     return found
 
 
-def _change(raw: Mapping[str, Any]) -> ChangeEvent:
+def parse_change(raw: Mapping[str, Any]) -> ChangeEvent:
+    """A line of a bundle's changes."""
     return ChangeEvent(**{**raw, "kind": ChangeKind(raw["kind"])})
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from ops.catalogue import Catalogue
@@ -25,15 +23,14 @@ from ops.replay.faults import Truth
 from ops.replay.run import World
 from ops.replay.scenario import Scenario
 from ops.replay.traffic import Traffic
+from ops.replay.wide_table import WideTable, wide_table
 from ops.state import Snapshot
-from rca.align import Aligned, align
-from rca.state import Entity, EntityKind, FloatArray, MetricKind
+from rca.state import Entity, EntityKind
 
 AFTER_S = 180.0  # recorded after the start of the fault, unless asked otherwise
 HEALTHY_HOURS = 0.35  # of a quiet stretch: as long as the part of a case that is kept
 UNSEEN_EVERY = 3  # one seed in so many goes to the set that nothing is tuned on
 UNSEEN = "unseen"
-_SUMMED = frozenset({MetricKind.RATE, MetricKind.ERRORS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +51,6 @@ class Recording:
         """Set it belongs to: one seed in three is kept apart."""
         unseen = self.seed % UNSEEN_EVERY == UNSEEN_EVERY - 1
         return f"{scenario}-{UNSEEN}" if unseen else scenario
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WideTable:
-    """Levels of one region.
-
-    Attributes:
-        times_s: shape [T].
-        columns: `<owner>_<metric>`, sorted, length N.
-        values: NaN missing, shape [T, N].
-        instances: pod -> service, and each service to itself.
-        nodes: pod -> node.
-    """
-
-    times_s: FloatArray
-    columns: tuple[str, ...]
-    values: FloatArray
-    instances: dict[str, str]
-    nodes: dict[str, str]
 
 
 def record(
@@ -125,50 +103,6 @@ def record(
     return folder
 
 
-def wide_table(snapshot: Snapshot, region: str) -> WideTable:
-    """All known series of one region as levels; counters are rates, sums are means per event."""
-    aligned = align(snapshot.frame, now_s=snapshot.now_s, region=region)
-    grouped: dict[str, list[int]] = defaultdict(list)
-    for column in range(len(aligned.roles)):
-        name = _column(aligned, column)
-        if name:
-            grouped[name].append(column)
-    names = tuple(sorted(grouped))
-    values = np.full((len(aligned.times_s), len(names)), np.nan)
-    for place, name in enumerate(names):
-        columns = grouped[name]
-        picked = aligned.levels[:, columns]
-        seen = np.isfinite(picked)
-        total = np.where(seen, picked, 0.0).sum(axis=1)
-        if aligned.roles[columns[0]].kind not in _SUMMED:
-            total = total / np.maximum(seen.sum(axis=1), 1)
-        values[:, place] = np.where(seen.any(axis=1), total, np.nan)
-    pods = [p for p in snapshot.pods if p.region == region]
-    services = {p.service for p in pods}
-    return WideTable(
-        times_s=aligned.times_s,
-        columns=names,
-        values=values,
-        instances={p.name: p.service for p in pods} | {s: s for s in sorted(services)},
-        nodes={p.name: p.node for p in pods if p.node},
-    )
-
-
-def _column(aligned: Aligned, column: int) -> str:
-    """Name in the table, empty for what it has no place for."""
-    role, series = aligned.roles[column], aligned.series[column]
-    if role.part == "count":
-        return ""  # the sum is a mean already, and requests are counted elsewhere
-    metric = role.role.replace("_", "-")
-    if role.entity.kind is EntityKind.LINK:
-        caller, _, callee = role.entity.name.partition("->")
-        asked = series.label("reporter") == "source"
-        return f"{caller}_client-{metric}" if asked else f"{callee}_{metric}"
-    if role.entity.kind in (EntityKind.POD, EntityKind.SERVICE, EntityKind.NODE):
-        return f"{role.entity.name}_{metric}"
-    return ""
-
-
 def _write(
     folder: Path,
     one: Recording,
@@ -178,7 +112,8 @@ def _write(
     region: str,
     start_s: float,
 ) -> None:
-    table = wide_table(snapshot, region)
+    placed = {p.name: (p.region, p.service, p.node) for p in snapshot.pods}
+    table = wide_table(snapshot.frame, now_s=snapshot.now_s, region=region, placed=placed)
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
