@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ops import __version__
@@ -10,7 +12,6 @@ from ops.commands.replay import replay
 
 app = typer.Typer(
     name="midwatch",
-    help="Notices what changed in a fleet, names the cause, acts, and shows what it was worth.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -27,6 +28,27 @@ app.add_typer(serving.app, name="serving")
 def version() -> None:
     """Print the version. Example: `midwatch version`."""
     typer.echo(__version__)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def midwatch(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Notices what changed in a fleet, names the cause, acts, and shows what it was worth.
+
+    Example: `midwatch replay`
+    """
 
 
 def main() -> None:

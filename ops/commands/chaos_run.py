@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ops.commands.chaos_options import parse_kinds, parse_load, parse_seeds
 from ops.commands.options import find_scenario
+from ops.replay.hardware import engine_text
 from ops.replay.summary import calibration, summarise
 from ops.replay.sweep import HEALTHY_HOURS, Row, Task, sweep
 
@@ -65,6 +66,7 @@ def run_chaos(
             raise typer.Exit(130) from None
     figures = summarise(rows)
     figures["seeds"], figures["load"], figures["scenario"] = seeds, load, base.name
+    figures["engine"] = engine_text(base.engine)
     figures["calibration"] = calibration(rows)
     if write_calibration is not None:
         write_calibration.write_bytes(
@@ -84,7 +86,9 @@ def run_chaos(
 
 
 def _print(console: Console, figures: dict[str, Any]) -> None:
-    table = Table(title=f"{figures['scenario']}, seeds {figures['seeds']}", box=None)
+    table = Table(
+        title=f"{figures['scenario']}, {figures['engine']}, seeds {figures['seeds']}", box=None
+    )
     columns = ("kind", "runs", "AC@1", "AC@3", "+class", "silent", "without", "with", "oracle")
     for name in columns:
         table.add_column(name, justify="left" if name == "kind" else "right")

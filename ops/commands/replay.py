@@ -30,7 +30,9 @@ def replay(
     ] = None,
     regions: Annotated[str, typer.Option(help="How many regions of the scenario, or names.")] = "",
     instances: Annotated[int | None, typer.Option(help="LLM instances per region.")] = None,
-    gpu: Annotated[str, typer.Option(help="GPU of the instances, as A100.")] = "",
+    gpu: Annotated[
+        str, typer.Option(help="GPU of the instances, as H100, A100@vllm-0.14.0, RTX-4090.")
+    ] = "",
     model: Annotated[str, typer.Option(help="Model of the instances, as llama-2-70b.")] = "",
     seed: Annotated[int | None, typer.Option(help="Seed of every draw; 7 where none is set.")] = (
         None

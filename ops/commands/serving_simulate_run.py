@@ -18,9 +18,7 @@ from ops.replay.provenance import commit, versions
 from ops.reports.serving_cache import cache_rows
 from ops.reports.serving_page import ServingRun, figure_rows, render_serving
 from serving.errors import ConfigError
-from serving.sim.data_sheets import DATA_SHEETS
-from serving.sim.profile_files import shipped_profiles
-from serving.sim.profiles import GPUS
+from serving.sim.profile_files import gpu_key
 from serving.sim.world import FleetConfig
 from serving.state import Slo
 
@@ -99,10 +97,9 @@ def _fleet(asked: Asked) -> FleetConfig:
     Raises:
         ConfigError: GPU or model unknown, or sizes that do not fit.
     """
-    names = {name.lower(): name for name in (*DATA_SHEETS, *shipped_profiles(), *GPUS)}
     fleet = FleetConfig(
         num_instances=asked.instances,
-        gpu=names.get(asked.gpu.lower(), asked.gpu),
+        gpu=gpu_key(asked.gpu),
         model=asked.model.lower(),
         tp_degree=asked.tp,
         sequences_max=asked.sequences,

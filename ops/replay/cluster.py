@@ -19,12 +19,12 @@ from ops.state import PodPhase
 from rca.state import ChangeEvent, ChangeKind, ClusterEvent, Entity, EntityKind
 from serving.sim.instances import EngineInstance
 from serving.sim.kernel import EventHandle, Kernel
+from serving.sim.profile_files import find_gpu
 
 PHASE_SIGMA = 0.15  # spread of each start-up phase, log-normal
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 10.0, 300.0
 BACKOFF_RESET_S = 600.0  # a process that lived this long restarts at once
 DRAIN_S = 30.0  # termination grace period
-GPU_MEMORY_MIB = 81920.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +69,7 @@ class Cluster:
     ) -> None:
         self._kernel, self._seed = kernel, seed
         self.scenario = scenario
+        self.gpu_memory_mib = find_gpu(scenario.engine.gpu).memory_gib * 1024.0
         self._make_instance = make_instance
         self.graph: ServiceGraph | None = None  # set by the fleet
         self.nodes: dict[str, Node] = {}
@@ -434,7 +435,7 @@ class Cluster:
             pod.engine = pod.instance.meters
             pod.gpus = [
                 GpuMeter(gpu=g, sm_clock_mhz=1410.0, mem_clock_mhz=1593.0, temperature_c=40.0,
-                         fb_used_mib=GPU_MEMORY_MIB * engine.kv_memory_ratio)
+                         fb_used_mib=self.gpu_memory_mib * engine.kv_memory_ratio)
                 for g in pod.gpu_indices
             ]  # fmt: skip
         pod.up, pod.ready_at_s = True, now

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ops.replay.cluster import GPU_MEMORY_MIB, Cluster
+from ops.replay.cluster import Cluster
 from ops.replay.meters import GpuMeter
 from ops.replay.pods import Node, Pod
 from serving.sim.kernel import Kernel
@@ -76,12 +76,13 @@ class Devices:
         for gpu in pod.gpus:
             hot = self._cluster.cooling.get((pod.node, gpu.gpu), 1.0)
             self._gauges(gpu, util, clock, hot, engine.kv_usage_ratio)
+            memory_mib = self._cluster.gpu_memory_mib
             gpu.fb_used_mib = min(
-                GPU_MEMORY_MIB,
-                GPU_MEMORY_MIB * self._cluster.scenario.engine.kv_memory_ratio
+                memory_mib,
+                memory_mib * self._cluster.scenario.engine.kv_memory_ratio
                 + pod.leaked_blocks * BYTES_PER_BLOCK_MIB / max(1, len(pod.gpus)),
             )
-            gpu.fb_free_mib = GPU_MEMORY_MIB - gpu.fb_used_mib
+            gpu.fb_free_mib = memory_mib - gpu.fb_used_mib
 
     @staticmethod
     def _gauges(gpu: GpuMeter, util: float, clock: float, cooling: float, kv: float) -> None:

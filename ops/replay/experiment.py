@@ -10,6 +10,7 @@ from pathlib import Path
 from ops.adapters.journal import FileJournal
 from ops.catalogue import Catalogue
 from ops.replay.capacity import measure_capacity
+from ops.replay.hardware import unfitted_notes
 from ops.replay.options import GENERATED
 from ops.replay.run import Loop, World, WorldRecord, incidents_of, run_world
 from ops.replay.scenario import FaultSpec, Scenario
@@ -79,13 +80,13 @@ def make_plan(scenario: Scenario, *, seed: int, skip_bad_rows: bool = False) -> 
     traffic = Traffic.open(scenario, seed=seed, skip_bad_rows=skip_bad_rows)
     load = scenario.traffic.load
     capacity: float | None = None
-    notes: tuple[str, ...] = ()
+    notes = unfitted_notes(scenario.engine)
     if load > 0.0:
         measured = measure_capacity(scenario, traffic)
         capacity = measured.rps
         rate = load * capacity
         if measured.idle_good_ratio < 1.0:
-            notes = (
+            notes += (
                 f"even an idle fleet serves only {100 * measured.idle_good_ratio:.0f} % of these "
                 "requests within the SLO; load is a share of the rate at which it still does",
             )

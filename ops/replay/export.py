@@ -15,6 +15,7 @@ from ops.bundle import CONTENT, MANIFEST, TRUTH, Manifest, write_bundle
 from ops.encode import to_json, to_plain
 from ops.replay.experiment import Experiment
 from ops.replay.facts import Source, make_report
+from ops.replay.hardware import engine_text
 from ops.replay.openmetrics import metrics_text
 from ops.replay.provenance import commit, versions
 from ops.replay.run import WorldRecord, incidents_of
@@ -49,6 +50,7 @@ def summary(done: Experiment, *, report: str) -> dict[str, Any]:
         "attempts": {"total": ledger.attempts, "retries": ledger.retries},
         "load": done.plan.load,
         "seed": done.plan.seed,
+        "engine": engine_text(done.plan.scenario.engine),
         "bad_minutes": {"without": _bad(done, done.without), "with": _bad(done, done.acted)},
         "incidents": [_incident(confirmed(i, decisions)) for i in incidents_of(decisions)],
         "report": report,

@@ -9,6 +9,7 @@ from typing import Any
 
 from ops.catalogue import Catalogue
 from ops.replay.experiment import Experiment
+from ops.replay.hardware import engine_text
 from ops.replay.options import ReplayOptions
 from ops.replay.provenance import commit, versions
 from ops.replay.run import WorldRecord
@@ -104,7 +105,7 @@ def _foot(
         ("Made by", f"midwatch {made['midwatch']}, commit {commit()[:12]}, Python "
          f"{made['python']}, NumPy {made['numpy']}"),
         ("World", f"simulated fleet, scenario {source.scenario}, {len(scenario.regions)} regions, "
-         f"{instances} instances of {scenario.engine.model} on {scenario.engine.gpu}"),
+         f"{instances} instances, each {engine_text(scenario.engine)}"),
         ("Requests from", f"{Path(told).name if trace != 'generated' else told}, "
          f"{done.plan.rate_rps:.3g} requests/s"),
     ]  # fmt: skip

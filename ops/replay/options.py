@@ -12,6 +12,7 @@ from ops.replay.scenario import EngineSpec, RegionSpec, Scenario, ServiceSpec
 from ops.replay.scenario_limits import RANGES
 from ops.replay.scenario_problems import Problems, unknown
 from ops.replay.scenario_rules import check_rules
+from serving.sim.profile_files import gpu_key
 
 GENERATED = "generated"
 
@@ -73,7 +74,7 @@ def with_options(scenario: Scenario, options: ReplayOptions) -> Scenario:
         scenario = _with_instances(scenario, options.instances)
     engine = replace(
         scenario.engine,
-        gpu=options.gpu or scenario.engine.gpu,
+        gpu=gpu_key(options.gpu) or scenario.engine.gpu,
         model=options.model or scenario.engine.model,
     )
     traffic = scenario.traffic

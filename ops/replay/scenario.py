@@ -50,7 +50,7 @@ class EngineSpec:
     """The pool of LLM serving instances. Callers name it in `CallSpec.to`."""
 
     name: str
-    gpu: str = "A100"
+    gpu: str = "A100"  # a key of `serving.sim.profile_files.find_gpu`
     model: str = "llama-2-70b"
     tp_degree: int = 4
     instances: int = 2  # per region

@@ -16,7 +16,8 @@ from ops.replay.scenario_problems import Problems, unknown
 from rca.state import Entity, EntityKind
 from serving.errors import ConfigError
 from serving.sim.cost_model import CostModel
-from serving.sim.profiles import GPUS, MODELS
+from serving.sim.profile_files import gpu_keys
+from serving.sim.profiles import MODELS
 
 SHARE_TOLERANCE = 1e-6
 
@@ -146,7 +147,7 @@ def _check_engine(scenario: Scenario, problems: Problems) -> None:
 def _check_model(scenario: Scenario, problems: Problems) -> None:
     """The cost model knows GPU and model, and the weights leave room for KV."""
     engine = scenario.engine
-    for key, value, known in (("gpu", engine.gpu, GPUS), ("model", engine.model, MODELS)):
+    for key, value, known in (("gpu", engine.gpu, gpu_keys()), ("model", engine.model, MODELS)):
         if value and value not in known:
             problems.add(f"engine.{key}", unknown(value, f"{key} with coefficients", known))
     if problems.any_below("engine"):

@@ -48,11 +48,20 @@ def find_gpu(key: str) -> GpuProfile:
         return own[-1]  # of several engine versions, the last by file name
     if key in DATA_SHEETS:
         return borrow(DATA_SHEETS[key])
-    known = sorted({*GPUS, *shipped, *DATA_SHEETS})
     raise ConfigError(
-        f"GPU {key!r} has no coefficients, choose from {known} or fit its tables with "
+        f"GPU {key!r} has no coefficients, choose from {gpu_keys()} or fit its tables with "
         "midwatch serving fit-profile"
     )
+
+
+def gpu_keys() -> list[str]:
+    """Every key of `find_gpu`, sorted."""
+    return sorted({*GPUS, *shipped_profiles(), *DATA_SHEETS})
+
+
+def gpu_key(text: str) -> str:
+    """The key that is spelt like `text` but for upper and lower case, or `text` itself."""
+    return next((key for key in gpu_keys() if key.lower() == text.lower()), text)
 
 
 @cache

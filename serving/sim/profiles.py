@@ -81,8 +81,12 @@ class GpuProfile:
         """The label of an instance on so many GPUs: links may be unfitted where kernels are not."""
         if num_gpus == 1:
             return self.label
-        only_links = self.is_fitted and "allreduce" in self.assumed
+        only_links = self.is_fitted and not self.is_fitted_for(num_gpus)
         return f"{num_gpus} × {self.label}{' (all-reduce unfitted)' if only_links else ''}"
+
+    def is_fitted_for(self, num_gpus: int) -> bool:
+        """Whether tables of this GPU gave every time of such an instance, links included."""
+        return self.is_fitted and not (num_gpus > 1 and "allreduce" in self.assumed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

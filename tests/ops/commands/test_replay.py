@@ -15,7 +15,7 @@ REQUESTS = ["arrived", "ok", "failed", "timed_out", "rejected", "cancelled", "in
 def test_the_printed_keys_are_the_fixed_ones(faulty_run):
     figures, _ = faulty_run
     assert list(figures) == [
-        "requests", "attempts", "load", "seed", "bad_minutes", "incidents", "report",
+        "requests", "attempts", "load", "seed", "engine", "bad_minutes", "incidents", "report",
     ]  # fmt: skip
     assert list(figures["requests"]) == REQUESTS
     assert list(figures["attempts"]) == ["total", "retries"]

@@ -52,6 +52,19 @@ def test_a_model_that_does_not_fit_the_gpus_is_refused(chat):
         with_options(chat, ReplayOptions(model="no-model"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [("h100", "H100"), ("a100@vllm-0.14.0", "A100@vllm-0.14.0"), ("rtx-pro-6000", "RTX-PRO-6000")],
+)
+def test_a_gpu_is_any_profile_of_the_cost_model_in_any_case(chat, typed, key):
+    assert with_options(chat, ReplayOptions(gpu=typed)).engine.gpu == key
+
+
+def test_a_gpu_without_a_profile_is_refused_with_those_that_have_one(chat):
+    with pytest.raises(ScenarioError, match=r"'MI300' is no gpu .* known: A10, A100, "):
+        with_options(chat, ReplayOptions(gpu="MI300"))
+
+
 def test_options_survive_a_file():
     options = ReplayOptions(trace="a.csv", load=0.5, regions="1", skip_bad_rows=True)
     assert ReplayOptions.of(options.plain()) == options

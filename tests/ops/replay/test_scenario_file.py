@@ -248,6 +248,7 @@ BAD: list[tuple[str, bytes | str, str]] = [
     ("too many instances", after(ENGINE, "instances = 5"), "is above engine.instances_max 4"),
     ("region with too many", after(REGION, "instances = 5"), "region[0].instances: 5 is above"),
     ("no instance at all", after(ENGINE, "instances = 0"), "no region has an instance"),
+    ("GPU too small", after(ENGINE, 'gpu = "RTX-4090"'), "engine: llama-2-70b leaves"),
     ("unknown GPU", after(ENGINE, 'gpu = "A1000"'), "engine.gpu: 'A1000' is no gpu with coeff"),
     ("unknown model", after(ENGINE, 'model = "llama-2-7"'), "did you mean 'llama-2-7b'"),
     ("weights larger than memory", after(ENGINE, "tp_degree = 1"), "engine: llama-2-70b leaves"),
