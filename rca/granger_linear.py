@@ -1,15 +1,17 @@
 """Linear Granger causality by one ridge regression over all screened series.
 
-The stand-in for the neural model, and the baseline that it must beat.
+What a diagnosis uses unless it is handed another forecaster, and the baseline that
+`rca.granger` must beat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from rca.forecasters import GrangerResult, against_law, skip, standardised, unfit
 from rca.state import FloatArray
 
 SCORE_MIN = 1.0  # change score below which a series is not worth a place
@@ -28,31 +30,6 @@ class GrangerConfig:
     step_s_max: float = 15.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrangerResult:
-    """What the regression says.
-
-    Attributes:
-        granger: strength above the null, granger[i, j] = effect of column j on row i, 0 where
-            not beyond chance, shape [K, K].
-        innovation: mean standardised residual of the fault rows, two-sided, shape [K].
-        skipped: why nothing was fitted; empty when it was.
-    """
-
-    granger: FloatArray
-    innovation: FloatArray
-    skipped: str = ""
-
-
-def skip(num_series: int, reason: str) -> GrangerResult:
-    """A result without arcs."""
-    return GrangerResult(
-        granger=np.zeros((num_series, num_series)),
-        innovation=np.zeros(num_series),
-        skipped=reason,
-    )
-
-
 def screen(
     scores: FloatArray, columns: Sequence[int], *, name: Callable[[int], str], num_max: int
 ) -> list[int]:
@@ -61,76 +38,81 @@ def screen(
     return sorted(moved, key=lambda c: (-abs(scores[c]), name(c)))[:num_max]
 
 
-def fit(
-    levels: FloatArray,
-    *,
-    normal_end: int,
-    fault_start: int,
-    step_s: float,
-    rng: np.random.Generator,
-    config: GrangerConfig | None = None,
-) -> GrangerResult:
-    """Fit on normal rows only, read innovations of the fault rows and arcs against a shift null.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearForecaster:
+    """The regression as a `Forecaster`."""
 
-    Own history is regressed out first, so that it never competes with causes. An arc i <- j
-    counts when its coefficients are larger than those of the same design against targets that
-    were shifted in time, over all sources and shifts.
+    config: GrangerConfig = field(default_factory=GrangerConfig)
 
-    Args:
-        levels: comparable series, shape [T, K]; gaps are filled with the last value.
+    @property
+    def name(self) -> str:
+        """What a report calls the model."""
+        return "linear Granger"
 
-    Source: ridge vector autoregression, lags 1-3, penalty 30, rows clipped to 5 sd.
-    Differs: own history on a path of its own; null by time shift instead of an F test.
-    """
-    config = config or GrangerConfig()
-    num_series = levels.shape[1]
-    if num_series < 2:
-        return skip(num_series, "fewer than two series changed")
-    if normal_end < config.rows_min:
-        return skip(num_series, f"{normal_end} normal rows, {config.rows_min} are needed")
-    if step_s > config.step_s_max:
-        return skip(num_series, f"one sample per {step_s:.0f} s, {config.step_s_max:.0f} s at most")
-    x = _standardised(levels, normal_end, config.clip_z)
-    design = np.hstack([np.roll(x, lag, axis=0) for lag in range(1, config.lags + 1)])
-    train = slice(config.lags, normal_end)
-    own = _own_history(x, design, train, config)
-    gram = design[train].T @ design[train]
-    solve = np.linalg.inv(gram + config.penalty * np.eye(len(gram)))
-    projector = solve @ design[train].T  # [lags K, rows]
-    rest = x[train] - own[train]
-    weights = projector @ rest  # [lags K, K]
-    strength = _strength(weights, num_series)
-    rows = len(rest)
-    shifts = rng.integers(rows // 4, rows - rows // 4, size=config.num_shifts)
+    @property
+    def num_series_max(self) -> int:
+        """Most series that one fit may take; the caller screens."""
+        return self.config.num_series_max
+
+    def fit(
+        self,
+        levels: FloatArray,
+        *,
+        normal_end: int,
+        fault_start: int,
+        step_s: float,
+        rng: np.random.Generator,
+    ) -> GrangerResult:
+        """See `rca.forecasters.Forecaster`.
+
+        Own history is regressed out first, so that it never competes with causes. An arc i <- j
+        counts when its coefficients are larger than those of the same design against targets
+        that were shifted in time, over all sources and shifts.
+
+        Source: ridge vector autoregression, lags 1-3, penalty 30, rows clipped to 5 sd.
+        Differs: own history on a path of its own; null by time shift instead of an F test.
+        """
+        config, num_series = self.config, levels.shape[1]
+        reason = unfit(
+            num_series,
+            normal_end=normal_end,
+            step_s=step_s,
+            rows_min=config.rows_min,
+            step_s_max=config.step_s_max,
+        )
+        if reason:
+            return skip(num_series, reason)
+        x = standardised(levels, normal_end=normal_end, clip_z=config.clip_z)
+        design = np.hstack([np.roll(x, lag, axis=0) for lag in range(1, config.lags + 1)])
+        train = slice(config.lags, normal_end)
+        own = _own_history(x, design, train, config)
+        gram = design[train].T @ design[train]
+        solve = np.linalg.inv(gram + config.penalty * np.eye(len(gram)))
+        projector = solve @ design[train].T  # [lags K, rows]
+        rest = x[train] - own[train]
+        weights = projector @ rest  # [lags K, K]
+        null = np.maximum(_null(projector, rest, config, rng), 1e-9)
+        ratio = _strength(weights, num_series) / null[:, None]
+        beyond = np.clip(ratio - 1.0, 0.0, None)
+        caused = design @ (weights * _strong(beyond, config.lags))
+        return GrangerResult(
+            granger=beyond,
+            ratio=ratio,
+            innovation=against_law(x - own, normal=train, fault_start=fault_start),
+            exogenous=against_law(x - own - caused, normal=train, fault_start=fault_start),
+        )
+
+
+def _null(
+    projector: FloatArray, rest: FloatArray, config: GrangerConfig, rng: np.random.Generator
+) -> FloatArray:
+    """Largest strength of any source over time-shifted copies of each target, shape [K]."""
+    rows, num_series = rest.shape
     null = np.zeros(num_series)
-    for shift in shifts:
+    for shift in rng.integers(rows // 4, rows - rows // 4, size=config.num_shifts):
         shifted = _strength(projector @ np.roll(rest, int(shift), axis=0), num_series)
         null = np.maximum(null, shifted.max(axis=1))
-    beyond = np.clip(strength / np.maximum(null[:, None], 1e-9) - 1.0, 0.0, None)
-    weights = weights * _strong(beyond, config.lags)
-    residual = x - own - design @ weights
-    law = residual[train]
-    scale = np.maximum(law.std(axis=0), 0.05)
-    innovation = (residual[fault_start:].mean(axis=0) - law.mean(axis=0)) / scale
-    return GrangerResult(granger=beyond, innovation=innovation)
-
-
-def _standardised(levels: FloatArray, normal_end: int, clip_z: float) -> FloatArray:
-    filled = _forward_filled(levels)
-    normal = filled[:normal_end]
-    centre = np.median(normal, axis=0)
-    spread = normal.std(axis=0)
-    spread = np.where(spread > 1e-12, spread, np.maximum(np.abs(centre), 1.0))
-    x: FloatArray = (filled - centre) / spread
-    x[:normal_end] = np.clip(x[:normal_end], -clip_z, clip_z)
-    return np.clip(x, -50.0, 50.0)
-
-
-def _forward_filled(levels: FloatArray) -> FloatArray:
-    rows = np.where(np.isfinite(levels), np.arange(len(levels))[:, None], 0)
-    filled = np.take_along_axis(levels, np.maximum.accumulate(rows, axis=0), axis=0)
-    first = np.nan_to_num(np.nanmedian(np.where(np.isfinite(levels), levels, 0.0), axis=0))
-    return np.where(np.isfinite(filled), filled, first)
+    return null
 
 
 def _own_history(

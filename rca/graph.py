@@ -1,15 +1,20 @@
-"""Cause -> effect arcs between entities, from calls, places and Granger links; paths to users."""
+"""Effect -> cause arcs between entities, from calls, places and Granger links; paths to users.
+
+Also Granger matrices of series without their cycles.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import networkx as nx
+import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from rca.channels.case import Case, link_ends
 from rca.channels.red import RedTree
-from rca.state import Entity, EntityKind
+from rca.state import Entity, EntityKind, FloatArray
 
 CALL_WEIGHT = 1.0
 PART_WEIGHT = 1.0  # a pod of its service, a node of its pods, a link of its caller
@@ -68,6 +73,27 @@ def _arc(graph: nx.DiGraph, effect: Entity, cause: Entity, weight: float) -> Non
         return
     known = graph.get_edge_data(effect, cause)
     graph.add_edge(effect, cause, weight=weight + (known["weight"] if known else 0.0))
+
+
+def without_cycles(granger: FloatArray, names: Sequence[str]) -> FloatArray:
+    """Cut the weakest arc of a cycle, by absolute strength, until none is left; for drawings.
+
+    An arc that lies on no cycle is never cut. Self-arcs are dropped first: they are no causes.
+
+    Args:
+        granger: granger[i, j] = effect of series j on series i, shape [K, K].
+        names: of the series; they break ties, places of columns never do.
+    """
+    left = granger.astype(float, copy=True)
+    np.fill_diagonal(left, 0.0)
+    while True:
+        _, part = connected_components(left != 0.0, directed=True, connection="strong")
+        # Both ends in one strong component: there is a way back, so the arc closes a cycle.
+        cyclic = np.argwhere((left != 0.0) & (part[:, None] == part[None, :]))
+        if len(cyclic) == 0:
+            return left
+        i, j = min(cyclic.tolist(), key=lambda a: (abs(left[a[0], a[1]]), names[a[0]], names[a[1]]))
+        left[i, j] = 0.0
 
 
 def path_to_users(

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from rca.datasets import Case, read_case
 from rca.disturb import Disturbance, disturb, quiet_moments
 from rca.errors import RcaError
-from rca.granger_linear import fit
 from rca.incident import Incident, Labels
 from rca.knobs import LocaliseConfig
 from rca.localisation import Localisation
-from rca.localise import CHANNELS, decide
+from rca.localise import CHANNELS, LINEAR, decide
 from rca.prepare import Channels, Prepared, prepare
 from rca.scoring import MISS, rank_of
 
@@ -148,7 +147,7 @@ def _prepare(incident: Incident, method: Method) -> Prepared:
 
 
 def _decide(prepared: Prepared, method: Method, config: LocaliseConfig) -> Localisation:
-    return decide(prepared, config, granger=fit if method.granger else None)
+    return decide(prepared, config, granger=LINEAR if method.granger else None)
 
 
 def _quiet(

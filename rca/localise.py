@@ -7,7 +7,7 @@ and fault kinds are unknown here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,8 @@ from rca.channels.metric_table import MetricTable, owner_scores
 from rca.channels.metrics import metric_order, metric_surprise, tell
 from rca.channels.surprise import Split, Surprise, fuse_surprises
 from rca.channels.traces import trace_surprises
-from rca.granger_linear import GrangerConfig, GrangerResult, fit
+from rca.forecasters import Forecaster
+from rca.granger_linear import LinearForecaster
 from rca.incident import Incident
 from rca.knobs import LocaliseConfig
 from rca.localisation import Localisation, MetricSuspect, Suspect
@@ -31,7 +32,7 @@ EVIDENCE_MAX = 4
 GRANGER_COLUMNS_MAX = 32
 GRANGER_WEIGHT = 0.1  # of a forecast's surprise beside the change itself, when a metric is named
 
-Granger = Callable[..., GrangerResult]  # called as `rca.granger_linear.fit` is
+LINEAR = LinearForecaster()
 CHANNELS: tuple[Channels, ...] = (trace_surprises,)
 
 
@@ -41,7 +42,7 @@ def localise(
     config: LocaliseConfig | None = None,
     channels: Sequence[Channels] = CHANNELS,
     without: Collection[str] = (),
-    granger: Granger | None = fit,
+    granger: Forecaster | None = LINEAR,
     repair: bool = True,
     seed: int = 0,
 ) -> Localisation:
@@ -61,7 +62,11 @@ def localise(
 
 
 def decide(
-    prepared: Prepared, config: LocaliseConfig, *, granger: Granger | None = fit, seed: int = 0
+    prepared: Prepared,
+    config: LocaliseConfig,
+    *,
+    granger: Forecaster | None = LINEAR,
+    seed: int = 0,
 ) -> Localisation:
     """Rank a prepared incident with these settings."""
     split = prepared.found.split
@@ -69,11 +74,11 @@ def decide(
         return _unsplit(prepared.incident, prepared.found)
     table = measure(prepared, split, config)
     surprises = _surprises(prepared, split, table, config)
-    innovation, why = _innovation(table, prepared, split, granger, seed)
+    exogenous, why = _exogenous(table, prepared, split, granger, seed)
     skipped = {s.name: s.skipped for s in surprises if s.skipped}
     if why:
         skipped["granger"] = why
-    return _answer(prepared, table, surprises, config, innovation, skipped)
+    return _answer(prepared, table, surprises, config, exogenous, skipped)
 
 
 def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
@@ -116,7 +121,7 @@ def _answer(
     table: MetricTable,
     surprises: Sequence[Surprise],
     config: LocaliseConfig,
-    innovation: FloatArray,
+    exogenous: FloatArray,
     skipped: Mapping[str, str],
 ) -> Localisation:
     incident, found = prepared.incident, prepared.found
@@ -131,7 +136,7 @@ def _answer(
         incident_id=incident.incident_id,
         services=services,
         instances=_instances(incident, table, scores, config),
-        metrics=_metrics(incident, table, scores, innovation),
+        metrics=_metrics(incident, table, scores, exogenous),
         accused=named,
         presence=presence,
         confidence=confidence_of(presence, scores),
@@ -217,9 +222,9 @@ def _machines(incident: Incident, own: Mapping[str, float]) -> list[tuple[float,
 
 
 def _metrics(
-    incident: Incident, table: MetricTable, scores: Mapping[str, float], innovation: FloatArray
+    incident: Incident, table: MetricTable, scores: Mapping[str, float], exogenous: FloatArray
 ) -> tuple[MetricSuspect, ...]:
-    order = metric_order(incident, table, scores, extra=GRANGER_WEIGHT * innovation)
+    order = metric_order(incident, table, scores, extra=GRANGER_WEIGHT * exogenous)
     return tuple(
         MetricSuspect(
             rank=rank,
@@ -232,24 +237,24 @@ def _metrics(
     )
 
 
-def _innovation(
-    table: MetricTable, prepared: Prepared, split: Split, granger: Granger | None, seed: int
+def _exogenous(
+    table: MetricTable, prepared: Prepared, split: Split, granger: Forecaster | None, seed: int
 ) -> tuple[FloatArray, str]:
-    """log(1 + |z|) of the forecast error of the strongest columns, 0 elsewhere; why skipped."""
+    """log(1 + |z|) of what causes leave of the strongest columns, 0 elsewhere; why skipped."""
     out = np.zeros(len(table.score))
     if granger is None:
         return out, "switched off"
     rounded = np.round(table.score, 6)
-    chosen = np.lexsort((np.arange(len(rounded)), -rounded))[:GRANGER_COLUMNS_MAX]
+    most = min(granger.num_series_max, GRANGER_COLUMNS_MAX)
+    chosen = np.lexsort((np.arange(len(rounded)), -rounded))[:most]
     chosen = np.sort(chosen[rounded[chosen] > 0.0])
-    result = granger(
+    result = granger.fit(
         prepared.levels[:, chosen],
         normal_end=int(np.searchsorted(prepared.times_s, split.normal_end_s)),
         fault_start=int(np.searchsorted(prepared.times_s, split.fault_start_s)),
         step_s=prepared.incident.step_s,
         rng=np.random.default_rng([seed, 5]),
-        config=GrangerConfig(num_series_max=GRANGER_COLUMNS_MAX),
     )
     if not result.skipped:
-        out[chosen] = np.log1p(np.abs(result.innovation))
+        out[chosen] = np.log1p(np.abs(result.exogenous))
     return out, result.skipped

@@ -17,8 +17,9 @@ from rca.channels.mesh import build_red
 from rca.channels.red import RedTree
 from rca.channels.silence import find_silence
 from rca.detect import change_points
+from rca.forecasters import Forecaster
 from rca.fuse import FuseConfig, fuse, ranked
-from rca.granger_linear import GrangerConfig, GrangerResult, fit, screen
+from rca.granger_linear import GrangerConfig, LinearForecaster, screen
 from rca.graph import add_links, causal_graph, path_to_users
 from rca.kinds import squash
 from rca.rank import walk
@@ -61,8 +62,13 @@ def diagnose(
     now_s: float,
     seed: int,
     config: DiagnoseConfig | None = None,
+    forecaster: Forecaster | None = None,
 ) -> RcaResult:
     """Rank the causes of `symptom` from what is known at `now_s`.
+
+    Args:
+        forecaster: which series lead which; ridge regression unless given. The neural one
+            (`rca.granger`) comes from the caller, so that nothing here needs torch.
 
     Raises:
         FrameError: the frame's parts do not fit together.
@@ -87,7 +93,9 @@ def diagnose(
         events=events,
         announced=changes,
     )
-    return _conclude(case, changes, events, config, np.random.default_rng([seed, 7]))
+    forecaster = forecaster or LinearForecaster(config=config.granger)
+    rng = np.random.default_rng([seed, 7])
+    return _conclude(case, changes, events, config, forecaster, rng)
 
 
 def estimate_onset(aligned: Aligned, symptom: Symptom, config: DiagnoseConfig) -> float:
@@ -126,6 +134,7 @@ def _conclude(
     changes: Sequence[ChangeEvent],
     events: Sequence[ClusterEvent],
     config: DiagnoseConfig,
+    forecaster: Forecaster,
     rng: np.random.Generator,
 ) -> RcaResult:
     tree = build_red(case)
@@ -135,7 +144,7 @@ def _conclude(
     blamed = blame(case, tree, silence, reasons(own))
     found = collect_findings(case, tree, blamed, gaps, silence, own, changes, events)
     first = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
-    links, innovation, skipped = _granger(case, config, rng)
+    links, innovation, skipped = _granger(case, forecaster, rng)
     prior = {c.entity: min(1.0, c.score) for c in first}
     for entity, value in innovation.items():
         prior[entity] = min(1.0, prior.get(entity, 0.0) + INNOVATION_WEIGHT * value)
@@ -154,7 +163,7 @@ def _conclude(
         causes=causes,
         abstained=abstained,
         reason=reason,
-        checked=checked(case, changes, events, granger_skipped=skipped),
+        checked=checked(case, changes, events, granger=forecaster.name, granger_skipped=skipped),
         missing=gaps.missing,
         would_settle=would_settle(case, causes),
         ruled_out=ruled_out(case, tree, blamed, changes, causes),
@@ -163,9 +172,9 @@ def _conclude(
 
 
 def _granger(
-    case: Case, config: DiagnoseConfig, rng: np.random.Generator
+    case: Case, forecaster: Forecaster, rng: np.random.Generator
 ) -> tuple[dict[tuple[Entity, Entity], float], dict[Entity, float], str]:
-    """Links (cause, effect) -> strength 0..1, innovation per entity 0..1, why it was skipped."""
+    """Links (cause, effect) and exogenous change per entity, each 0..1; why they were skipped."""
     aligned = case.aligned
     region = case.symptom.region
     usable = [
@@ -179,20 +188,19 @@ def _granger(
         case.changes.score,
         usable,
         name=lambda c: f"{aligned.roles[c].entity} {aligned.roles[c].role} {aligned.series[c]}",
-        num_max=config.granger.num_series_max,
+        num_max=forecaster.num_series_max,
     )
-    result: GrangerResult = fit(
+    result = forecaster.fit(
         aligned.levels[:, columns],
         normal_end=case.windows.normal_end,
         fault_start=case.windows.fault_start,
         step_s=aligned.step_s,
         rng=rng,
-        config=config.granger,
     )
     links: dict[tuple[Entity, Entity], float] = {}
     innovation: dict[Entity, float] = {}
     entities = [aligned.roles[c].entity for c in columns]
-    for place, value in enumerate(squash(np.log1p(np.abs(result.innovation)))):
+    for place, value in enumerate(squash(np.log1p(np.abs(result.exogenous)))):
         innovation[entities[place]] = max(innovation.get(entities[place], 0.0), float(value))
     for effect, cause in np.argwhere(result.granger > 0.0):
         pair = (entities[cause], entities[effect])

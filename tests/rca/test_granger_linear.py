@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rca.granger_linear import GrangerConfig, fit, screen
+from rca.granger_linear import GrangerConfig, LinearForecaster, screen
 
 
 def planted(seed, rows=360):
@@ -21,8 +21,8 @@ def planted(seed, rows=360):
 
 
 def fitted(x, *, normal_end=340, seed=0, **more):
-    return fit(x, normal_end=normal_end, fault_start=342, step_s=5.0,
-               rng=np.random.default_rng(seed), **more)  # fmt: skip
+    return LinearForecaster(**more).fit(x, normal_end=normal_end, fault_start=342, step_s=5.0,
+                                        rng=np.random.default_rng(seed))  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -40,14 +40,16 @@ def test_changing_fault_rows_leaves_the_arcs_unchanged():
     assert np.array_equal(fitted(x).granger, fitted(y).granger)
 
 
-def test_an_innovation_stands_out_at_its_origin():
+def test_a_fault_stands_out_where_it_began_once_causes_are_taken_off():
     x = planted(2)
     x[342:, 0] += 8.0
     for t in range(343, 360):
         x[t, 1] += 0.8 * 8.0
-    innovation = np.abs(fitted(x).innovation)
-    assert innovation[0] == innovation.max()
-    assert innovation[1] < 0.5 * innovation[0]
+    result = fitted(x)
+    exogenous = np.abs(result.exogenous)
+    assert exogenous[0] == exogenous.max()
+    assert exogenous[1] < 0.5 * exogenous[0]
+    assert exogenous[1] < abs(result.innovation[1])
 
 
 def test_rescaling_a_series_leaves_the_arcs_unchanged():
@@ -79,3 +81,11 @@ def test_what_cannot_be_fitted_is_skipped_with_a_reason(change, reason):
 def test_the_screen_takes_the_strongest_and_breaks_ties_by_name():
     scores = np.array([2.0, -3.0, 2.0, 0.5])
     assert screen(scores, range(4), name=lambda c: "dcba"[c], num_max=2) == [1, 2]
+
+
+def test_what_lies_before_the_first_value_comes_from_normal_rows():
+    x = planted(5)
+    x[:30, 2] = np.nan
+    y = x.copy()
+    y[342:, 2] += 1e6
+    assert np.array_equal(fitted(x).ratio, fitted(y).ratio)
