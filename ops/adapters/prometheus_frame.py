@@ -66,7 +66,7 @@ def open_reader(
     except ModuleNotFoundError as error:
         raise PrometheusError(
             f"reading a Prometheus needs the package {error.name}; "
-            "run pip install 'midwatch[prometheus]'"
+            "run pip install -e '.[prometheus]' in the clone of midwatch"
         ) from error
     return PrometheusReader(
         url, timeout_s=timeout_s, headers=headers, token_file=token_file, ca_file=ca_file

@@ -190,7 +190,6 @@ def _print(aspects: list[Aspect], *, names: tuple[str, str]) -> None:
 
 def _facts(law: WorkloadLaw) -> dict[str, list[dict[str, Any]]]:
     """What a reader wants to know of a fit first."""
-    middle = len(law.streams[0].prompt) // 2
     return {
         "streams": [
             {
@@ -200,8 +199,8 @@ def _facts(law: WorkloadLaw) -> dict[str, list[dict[str, Any]]]:
                 "alpha": one.alpha,
                 "windows_fitted": sum(alpha is not None for alpha in one.alphas),
                 "windows": len(one.alphas),
-                "prompt_p50": one.prompt[middle],
-                "output_p50": one.output.quantiles[len(one.output.quantiles) // 2][middle],
+                "prompt_p50": one.median_tokens()[0],
+                "output_p50": one.median_tokens()[1],
                 "fail_after_ok": one.fail_after_ok,
                 "fail_after_fail": one.fail_after_fail,
                 "fail_ratio": one.fail_ratio,

@@ -20,6 +20,7 @@ SHARES = tuple(
     )
 )
 HOURS, DAYS = 24, 7
+MEDIAN_GRID = 201  # odd, so that 0.5 is on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,13 @@ class StreamLaw:
         """Long-run share of failures were the stream alone."""
         away = 1.0 - self.fail_after_fail + self.fail_after_ok
         return self.fail_after_ok / away if away > 0.0 else 1.0
+
+    def median_tokens(self) -> tuple[float, float]:
+        """Medians of the prompts (of first turns where sessions are known) and of their outputs."""
+        shares = (np.arange(MEDIAN_GRID) + 0.5) / MEDIAN_GRID
+        prompts = np.interp(shares, SHARES, self.prompt)
+        outputs = self.output.draw(np.repeat(prompts, MEDIAN_GRID), np.tile(shares, MEDIAN_GRID))
+        return float(np.median(prompts)), float(np.median(outputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

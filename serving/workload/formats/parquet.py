@@ -134,7 +134,7 @@ def _pyarrow(path: Path) -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{path.name}: Parquet needs pyarrow, which is not installed; "
-            "pip install 'midwatch[parquet]', or use a CSV file"
+            "pip install -e '.[parquet]' in the clone of midwatch, or use a CSV file"
         ) from error
 
 

@@ -84,6 +84,14 @@ def test_outputs_follow_the_prompt() -> None:
     assert np.median(np.abs(error)) < 20
 
 
+def test_medians_are_those_of_the_trace_though_outputs_hang_on_prompts() -> None:
+    rng = np.random.default_rng(6)
+    prompt = rng.lognormal(6.0, 1.0, 4000).astype(np.int64) + 1
+    output = np.where((prompt > 300) & (prompt < 600), 500, 40)  # long at the median prompt only
+    law = fit(requests(np.cumsum(rng.exponential(1, 4000)), prompt=prompt, output=output))
+    assert law.streams[0].median_tokens() == pytest.approx((np.median(prompt), 40.0), rel=0.03)
+
+
 def test_sessions_keep_turns_and_think_times() -> None:
     rng = np.random.default_rng(5)
     starts = np.cumsum(rng.exponential(10, 4000))
