@@ -87,5 +87,5 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"pip install .*\[parquet\]"):
         write_parquet(sample_requests(RNG(1), 5), tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match=r"midwatch\[parquet\]"):
+    with pytest.raises(ConfigError, match=r"pip install .*\[parquet\]"):
         read_trace(tmp_path / "a.parquet")
