@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SEED ?= 7
+PEERS_PYTHON ?= python3.12
 
-.PHONY: help install install-dev demo test check bench readme-tables test-slow test-integration sim clean
+.PHONY: help install install-dev demo test check bench bench-rca readme-tables test-slow test-integration sim clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
@@ -47,6 +48,9 @@ sim: $(VENV)/.base  ## one seeded simulation with invariants checked: make sim S
 
 bench: $(VENV)/.dev  ## speed, memory and accuracy figures into tests/bench/results; ONLY="readers serving"
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/run_all.py $(ONLY)
+
+bench-rca: $(VENV)/.dev  ## peers of root cause analysis beside ours; needs the data and PEERS_PYTHON=python3.12
+	nice -n 10 $(BIN)/python tests/bench/peers/run.py --python $(PEERS_PYTHON)
 
 readme-tables: $(VENV)/.dev  ## README's tables from tests/bench/results
 	$(BIN)/python tests/bench/tables.py --write

@@ -197,6 +197,22 @@ def report(result: Evaluation) -> dict[str, Any]:
         },
         "failures": sum(bool(j.failed) for j in result.judged),
         "knobs": result.knobs,
+        "cases": [_case(j) for j in faults],
+    }
+
+
+def _case(judged: Judged) -> dict[str, Any]:
+    """One case for those who compare methods on it; a rank of None is a miss."""
+    rank, metric = judged.rank, judged.metric_rank
+    return {
+        "set": judged.case.dataset,
+        "case": judged.case.name,
+        "kind": judged.labels.fault_type,
+        "rank": None if rank == MISS else rank,
+        "metric_rank": None if metric == MISS else metric,
+        "metric_labelled": metric is not None,
+        "cpu_s": round(judged.cpu_s, 5),
+        "failed": judged.failed,
     }
 
 

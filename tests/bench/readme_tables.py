@@ -61,9 +61,15 @@ class Row:
 class Table:
     """Rows of one bench's result."""
 
-    name: str  # of the markers, of results/NAME.json and of bench_NAME.py
+    name: str  # of the markers, of results/NAME.json and, without a command, of bench_NAME.py
     spread: str = THREE
+    command: str = ""
     rows: tuple[Row, ...]
+
+    @property
+    def run(self) -> str:
+        """What makes the figures."""
+        return self.command or f"python tests/bench/bench_{self.name}.py"
 
 
 TABLES = (
@@ -248,6 +254,19 @@ TABLES = (
                     where=(f"data={data}", f"figure={figure}"),
                 )
                 for data, figure in WORKLOAD_SHOWN
+            ),
+        ),
+    ),
+    Table(
+        name="peers",
+        spread="service level; AC@1 in dycause_ss / nezha_ob / nezha_tt / opennetai_ss / "
+        "rcd_sockshop / AC@1 and Avg@5 as the mean of the five / median CPU s a case / failures",
+        command="make bench-rca",
+        rows=(
+            Row(
+                words="{method}, {n} cases",
+                figure="rows/*/ac_at_1_by_set rows/*/macro/ac_at_1 rows/*/macro/avg_at_5 "
+                "rows/*/cpu_s_p50 rows/*/failures",
             ),
         ),
     ),

@@ -50,11 +50,11 @@ def block(table: Table, results: Path) -> str:
     """Markers and what stands between them."""
     path = results / f"{table.name}.json"
     if not path.is_file():
-        raise TableError(f"{path} is missing; run python tests/bench/bench_{table.name}.py")
+        raise TableError(f"{path} is missing; run {table.run}")
     data = orjson.loads(path.read_bytes())
     lines = [
         f"<!-- bench:{table.name} -->",
-        f"`python tests/bench/bench_{table.name}.py`, {told_of(data, path)}; {table.spread}",
+        f"`{table.run}`, {told_of(data, path)}; {table.spread}",
         "",
         "| figure | target | measured |",
         "|---|---|---|",

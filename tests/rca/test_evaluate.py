@@ -22,7 +22,8 @@ from rca.knobs import LocaliseConfig
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
 SERVICES = ("ads", "cart", "pay", "shop", "user")
-KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "knobs"}
+KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "knobs",
+        "cases"}  # fmt: skip
 
 
 def write_set(root: Path, name: str, *, cases=3, system="Made", services=SERVICES, step_s=10):
@@ -55,6 +56,9 @@ def test_a_set_never_seen_before_is_scored_with_all_figures(tmp_path):
     figures = report(run(write_set(tmp_path, "made")))
     assert figures.keys() == KEYS
     assert figures["macro"] == {"ac_at_1": 1.0, "ac_at_3": 1.0, "ac_at_5": 1.0, "avg_at_5": 1.0}
+    assert [(c["set"], c["case"], c["rank"], c["failed"]) for c in figures["cases"]] == [
+        ("made", f"case{n}", 1, "") for n in range(3)
+    ]
     one = figures["sets"]["made"]
     assert (one["n"], one["metric"]) == (3, {"n": 3, "ac_at_1": 1.0})
     assert one["by_kind"] == {"cpu": {"n": 3, "ac_at_1": 1.0}}
