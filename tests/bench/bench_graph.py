@@ -38,6 +38,7 @@ from serving.state import InstanceConfig
 from serving.workload import RequestTable, generate, read_trace, to_rate
 
 RUNS, SEED, RATE_RPS, SCALE = 5, 7, 48.0, 4
+WANTED = 20_000  # requests per CPU second of graph_16, median
 REPO = Path(__file__).parents[2]
 DATA = Path(os.environ.get("MIDWATCH_DATA", REPO.parent / "shared" / "data")) / "traces"
 AZURE = DATA / "azure_llm_2023" / "azure_llm_2023_conv.csv.gz"
@@ -141,7 +142,7 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
         "seed": SEED,
         "trace": AZURE.name if AZURE.is_file() else "generated",
-        "graph_16": speed(lambda: graph(catalogue)),
+        "graph_16": {"wanted_requests_per_cpu_s": WANTED, **speed(lambda: graph(catalogue))},
         "unscraped": speed(lambda: graph(None)),
         "engines_alone": speed(lambda: engines_alone(at_rate)),
     }

@@ -46,7 +46,7 @@ RUNS, SEED = 9, 7
 RPS_PER_INSTANCE = 3.0
 GROWTH_INSTANCES = (4, 16, 64, 250, 1000)
 GROWTH_REQUESTS = (4_000, 16_000, 64_000, 256_000)
-WANTED = {"express_16": 50_000, "express_1000": 25_000, "express_16_fcfs": 20_000}  # medians
+WANTED = {"express_16": 50_000, "express_1000": 25_000}  # medians
 POLICIES = Policies(token_budget=512)
 FCFS = Policies(batch="prefill-first")
 SLO = Slo(ttft_s=1.0, tpot_s=0.05)
