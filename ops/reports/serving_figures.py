@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -24,6 +25,7 @@ WINDOWS = 80  # stretches of arrival time with one percentile each
 WINDOW_REQUESTS_MIN = 30  # fewer in a stretch would make noise of a percentile
 CDF_POINTS = 161  # odd, so that the median is one of them
 HEIGHT = 84
+NAME_HEIGHT = 14  # a line of small text
 _ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
@@ -42,16 +44,18 @@ def over_time(reports: Sequence[SimReport]) -> tuple[svg.TimeAxis, list[Row]]:
         whole = [percentile_of(getattr(r, column), percentile) for r in reports]
         label = "median" if percentile == 50 else f"{percentile}th percentile"
         rows.append(_row(name, label, lines, whole, "s", axis, limit))
-    for name, detail, column, unit, fold in (
-        ("Waiting", "requests in queues", "waiting", "", np.max),
-        ("Running", "sequences in batches", "running", "", np.mean),
-        ("KV memory", "in use, mean of instances", "kv_ratio_mean", "ratio", np.mean),
-        ("KV memory", "in use, fullest instance", "kv_ratio_max", "ratio", np.max),
+    for name, detail, column, unit, which in (
+        ("Waiting", "requests in queues", "waiting", "", "most"),
+        ("Running", "sequences in batches", "running", "", "mean"),
+        ("KV memory", "in use, mean of instances", "kv_ratio_mean", "ratio", "mean"),
+        ("KV memory", "in use, fullest instance", "kv_ratio_max", "ratio", "most"),
     ):
+        fold = np.max if which == "most" else np.mean
         values = [getattr(r.timeline, column) for r in reports]
         lines = [(r.timeline.times_s, v) for r, v in zip(reports, values, strict=True)]
         whole = [float(fold(v)) if len(v) else math.nan for v in values]
-        rows.append(_row(name, detail, lines, whole, unit, axis, math.nan))
+        row = _row(name, detail, lines, whole, unit, axis, math.nan)
+        rows.append(replace(row, value=f"{which} {row.value}"))
     return axis, rows
 
 
@@ -89,7 +93,7 @@ def _row(
         y = round(HEIGHT * (1 - limit / top), 1)
         parts += [
             svg.line(0, y, 100, y, "lim"),
-            svg.text(100, y - 4, f"limit {words.quantity(limit, unit)}", anchor="end"),
+            svg.text(100, beside(y), f"limit {words.quantity(limit, unit)}", anchor="end"),
         ]
     for index, (times_s, values) in enumerate(lines):
         points = [(axis.at(t), v / top) for t, v in zip(times_s, values, strict=True)]
@@ -192,7 +196,7 @@ def spread_row(
     parts = [svg.line(axis.at(t), 0, axis.at(t), HEIGHT, "gl") for t in axis.ticks()]
     parts += [svg.line(0, y, 100, y, "gl") for y in (0, HEIGHT / 2)]
     parts.append(svg.line(0, HEIGHT, 100, HEIGHT, "ax"))
-    if limit > 0:
+    if 0 < limit < math.inf:
         parts.append(svg.line(axis.at(limit), 0, axis.at(limit), HEIGHT, "lim"))
     for index, (spans, shares) in enumerate(lines):
         points = [(axis.at(s), p) for s, p in zip(spans, shares, strict=True)]
@@ -210,6 +214,11 @@ def spread_row(
         value=f"median {median[0]}",
         value_detail="; ".join(median[1:]),
     )
+
+
+def beside(y: float) -> float:
+    """Where the name of a level line stands: above it, or below one at the top of its plot."""
+    return y - 4 if y >= NAME_HEIGHT else y + NAME_HEIGHT - 2
 
 
 def round_up(value: float) -> float:

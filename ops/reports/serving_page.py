@@ -14,6 +14,7 @@ from ops.reports.parts import Command
 from ops.reports.serving_cache import percent
 from serving.sim.capacity import Capacity
 from serving.sim.report import SimReport
+from serving.state import Slo
 
 VARIANTS_MAX = 6  # line styles that can be told apart
 _SAME_RATIO = 0.005  # attainments that differ less are told as one
@@ -73,10 +74,7 @@ def render_serving(run: ServingRun) -> str:
 def headline(reports: Sequence[SimReport]) -> str:
     """The answer in one sentence."""
     first, slo = reports[0], reports[0].slo
-    limits = (
-        f"a TTFT of {words.quantity(slo.ttft_s, 's')} and a TPOT of "
-        f"{words.quantity(slo.tpot_s, 's')}"
-    )
+    limits = _limits(slo)
     if len(reports) == 1:
         return f"{percent(first.attainment_ratio)} of the requests stayed within {limits}"
     ranked = sorted(reports, key=lambda r: (-r.attainment_ratio, r.label))
@@ -90,6 +88,13 @@ def headline(reports: Sequence[SimReport]) -> str:
         f"{best.label} kept {percent(best.attainment_ratio)} of the requests within {limits}; "
         f"{worst.label} kept {percent(worst.attainment_ratio)}"
     )
+
+
+def _limits(slo: Slo) -> str:
+    """The limits that can be missed; an infinite one limits nothing."""
+    named = (("TTFT", slo.ttft_s), ("TPOT", slo.tpot_s))
+    found = [f"a {name} of {words.quantity(s, 's')}" for name, s in named if math.isfinite(s)]
+    return " and ".join(found) or "no limit at all"
 
 
 def _from_to(reports: Sequence[SimReport], key: str) -> str:

@@ -17,6 +17,7 @@ from serving.workload.storm import AFTER, BEFORE, CUT, Storm, spread
 
 FOOT = 22  # pixels below the last plot for the labels of the time axis
 NEVER = "never"
+ROOM_RATIO = 1.2  # of a plot above its highest value, so that the name of a line has room
 
 
 def render_storm(storms: Sequence[Storm], *, command: str) -> str:
@@ -95,7 +96,8 @@ def _over_time(name: str, detail: str, storms: Sequence[Storm], column: str) -> 
     axis = svg.TimeAxis(0.0, storms[0].duration_s)
     server = storms[0].server
     lines = [getattr(storm, column) for storm in storms]
-    top = round_up(max([server.capacity_rps, *(float(v.max()) for v in lines)])) or 1.0
+    highest = max([server.capacity_rps, *(float(v.max()) for v in lines)])
+    top = round_up(ROOM_RATIO * highest) or 1.0
     start = axis.at(server.cut_from_s)
     y = round(HEIGHT * (1 - server.capacity_rps / top), 1)
     parts = [

@@ -132,8 +132,8 @@ def _decades(low: int, high: int) -> list[tuple[float, str]]:
     """Powers of ten from low to high, as many as have room for their labels."""
     step = -(-(high - low) // DECADES_MAX)
     return [
-        (float(p), f"{10**p:,}" if 0 <= p <= 5 else words.number(10.0**p) if -3 <= p < 0
-         else f"1e{p}")
+        (float(p), f"{10**p:,}" if 0 <= p <= 3 else f"{10 ** (p - 3)}k" if 4 <= p <= 5
+         else words.number(10.0**p) if -3 <= p < 0 else f"1e{p}")
         for p in range(low, high + 1, step)
     ]  # fmt: skip
 

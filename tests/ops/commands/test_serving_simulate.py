@@ -56,6 +56,29 @@ def test_compared_policies_see_the_same_requests_and_share_a_page(cli, trace, tm
     assert runs[0]["ttft_s"] != runs[1]["ttft_s"]
 
 
+def test_a_limit_without_end_is_not_told_and_not_drawn(cli, trace, tmp_path) -> None:
+    done = cli(
+        "serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--slo-tpot", "inf",
+        "--out", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    title = page.split("<h1")[1].split("</h1>")[0]
+    assert title.endswith("within a TTFT of 1 s")
+    assert "unbounded" not in page
+    tpot = page.split("Distribution of TPOT")[1].split("</svg>")[0]
+    assert "lim" not in tpot
+    assert "lim" in page.split("Distribution of TTFT")[1].split("</svg>")[0]
+
+
+def test_readings_beside_a_figure_say_which_they_are(cli, trace, tmp_path) -> None:
+    done = cli("serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for label, which in (("Waiting", "most"), ("Running", "mean")):
+        assert re.search(rf"<b>{label}</b>.*<b>{which} [\d.]+</b>", page), label
+
+
 def test_the_command_of_the_page_gives_the_same_figures(cli, repeat, trace) -> None:
     mine, out = trace.parent / "my trace.csv", trace.parent / "my run"
     mine.write_text(trace.read_text() + "x\n")

@@ -12,6 +12,9 @@ from dataclasses import replace
 import pytest
 
 from ops.reports import render_html
+from ops.reports.workload_page import render_workload
+from serving.workload import generate
+from serving.workload.fidelity import compare
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -144,3 +147,21 @@ def test_page_is_drawn_in_both_themes_at_both_widths(kind, width, scheme, tmp_pa
     assert first == PAPER[scheme]
     assert different > 100, "the picture is nearly blank"
     assert picture.stat().st_size > 50_000
+
+
+def test_a_table_of_aspects_keeps_its_rows_low_on_a_phone(tmp_path):
+    a, b = (generate(seed=seed, duration_s=900.0, rate_rps=1.0) for seed in (1, 2))
+    page = render_workload(a, b, compare(a, b), names=("a.csv", "b.csv"), command="")
+    (tmp_path / "alike.html").write_text(page, encoding="utf-8")
+    measure = MEASURE.replace(
+        "f.dataset.js=",
+        "f.dataset.high=Math.max(...[...d.querySelectorAll('.aspects tr')]"
+        ".map(r=>Math.round(r.getBoundingClientRect().height)));f.dataset.js=",
+    )
+    frame = '<iframe src="alike.html" style="width:390px;height:900px;border:0"></iframe>'
+    wrapper = tmp_path / "all.html"
+    wrapper.write_text(f"<!doctype html>{measure}{frame}", encoding="utf-8")
+    dom = chromium(tmp_path, wrapper, "--dump-dom")
+    ((over, high),) = re.findall(r'data-over="(-?\d+)" data-high="(\d+)"', dom)
+    assert int(over) <= 0
+    assert 20 < int(high) <= 120

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ops.reports import ClockBase, EvidenceSeries, Lane, lanes, svg, traces
+from ops.reports import ClockBase, EvidenceSeries, Lane, lanes, serving_figures, svg, traces
 from ops.reports.svg import TimeAxis
 
 NAN = math.nan
@@ -25,6 +25,10 @@ def test_decimation_keeps_the_extremes_and_the_limit():
     assert (1234.0, 9.0) in kept
     assert (4321.0, -9.0) in kept
     assert kept == sorted(kept)
+
+
+def test_the_name_of_a_level_line_stays_inside_its_plot():
+    assert [serving_figures.beside(y) for y in (0.0, 13.0, 14.0, 60.0)] == [12.0, 25.0, 10.0, 56.0]
 
 
 def test_gaps_reach_from_the_last_good_sample_to_the_next():
