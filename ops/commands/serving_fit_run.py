@@ -88,7 +88,7 @@ def run_fit_profile(
         typer.echo(line)
     if profile.assumed:
         typer.echo(f"assumed, no table gives them: {', '.join(profile.assumed)}")
-    typer.echo(f"wrote {target}")
+    typer.echo(f"wrote {target}; use it with midwatch serving simulate --gpu {target}")
 
 
 def _table(errors: Sequence[FitError]) -> list[str]:

@@ -14,9 +14,17 @@ def _option(panel: str, help_text: str, *names: str) -> Any:
 
 TRAFFIC, FLEET, POLICY, LIMITS, RESULT = "Traffic", "Fleet", "Policies", "Limits", "Result"
 
-Trace = Annotated[str, _option(TRAFFIC, "Trace file, or: generated.")]
+# Held to what the simulator knows by a test: reading it here would slow every --help down.
+GPUS = "A10, A100, B200, H100, H20, H200, L4, L40S, RTX-4090, RTX-PRO-6000"
+MODELS = "llama-2-7b, llama-2-70b, llama-3.1-8b, qwen3-32b, yi-34b"
+
+Trace = Annotated[
+    str, _option(TRAFFIC, "Trace file (public ones, or CSV like Azure's), or: generated.")
+]
 Format = Annotated[str, _option(TRAFFIC, "Of the trace; auto looks at its first line.", "--format")]
-Rate = Annotated[float | None, _option(TRAFFIC, "Requests/s; stamps are stretched to it.")]
+Rate = Annotated[
+    float | None, _option(TRAFFIC, "Requests/s; stamps are stretched to it. Without, as recorded.")
+]
 Load = Annotated[
     float | None, _option(TRAFFIC, "Rate as a share of what the saturated fleet answers.")
 ]
@@ -28,22 +36,31 @@ SkipBadRows = Annotated[
     bool, _option(TRAFFIC, "Drop and count rows that cannot be used.", "--skip-bad-rows")
 ]
 Seed = Annotated[int, _option(TRAFFIC, "Of generated traffic.")]
-Gpu = Annotated[str, _option(FLEET, "GPU of all instances, or a file of fit-profile.")]
-Model = Annotated[str, _option(FLEET, "Model of all instances.")]
+Gpu = Annotated[str, _option(FLEET, f"{GPUS}, or a file of fit-profile.")]
+Model = Annotated[str, _option(FLEET, f"{MODELS}.")]
 Instances = Annotated[int, _option(FLEET, "Number of instances.")]
-Tp = Annotated[int, _option(FLEET, "GPUs per instance.")]
-Sequences = Annotated[int, _option(FLEET, "Most sequences in a batch.")]
+Tp = Annotated[int, _option(FLEET, "GPUs per instance (tensor parallel).")]
+Sequences = Annotated[int, _option(FLEET, "Most sequences in a batch (max_num_seqs).")]
 PrefixCache = Annotated[
     bool,
     _option(
         FLEET,
         "Instances keep the KV of prompts for later ones that begin alike; needs a trace with "
-        "prefix ids (mooncake, bailian) or generated traffic. Runs once more without.",
+        "prefix ids (mooncake, bailian) or generated traffic. Runs once more without. Slower.",
         "--prefix-cache",
     ),
 ]
-Policy = Annotated[str, _option(POLICY, "Batch policy: chunked-prefill, fcfs.")]
-Chunk = Annotated[int, _option(POLICY, "Tokens per iteration; 0 = the policy's own.")]
+Policy = Annotated[
+    str, _option(POLICY, "Batch policy: chunked-prefill, fcfs (also called prefill-first).")
+]
+Chunk = Annotated[
+    int,
+    _option(
+        POLICY,
+        "Tokens per iteration (max_num_batched_tokens); 0 = 512 for chunked-prefill, 2048 for "
+        "fcfs.",
+    ),
+]
 Dispatch = Annotated[
     str, _option(POLICY, "Dispatch policy: least-loaded, prefix-aware, round-robin.")
 ]
@@ -51,12 +68,12 @@ Compare = Annotated[
     str,
     _option(
         POLICY,
-        "Several variants on the same requests, comma separated; each names a batch policy, "
+        "Up to six variants on the same requests, comma separated; each names a batch policy, "
         "a dispatch policy, a chunk, or some of them joined by +.",
     ),
 ]
-SloTtft = Annotated[float, _option(LIMITS, "Limit of TTFT in seconds.")]
-SloTpot = Annotated[float, _option(LIMITS, "Limit of TPOT in seconds.")]
+SloTtft = Annotated[float, _option(LIMITS, "Limit of TTFT in seconds; inf = none.")]
+SloTpot = Annotated[float, _option(LIMITS, "Limit of TPOT in seconds; inf = none.")]
 SloTarget = Annotated[float, _option(LIMITS, "Share of the requests within both.")]
 FindCapacity = Annotated[
     bool, _option(LIMITS, "Also search the highest rate within the limits.", "--capacity")
@@ -98,7 +115,10 @@ def simulate(
     Example: `midwatch serving simulate --trace azure_conv.csv --gpu a100 --model llama-2-7b
     --instances 16 --tokens-max 4096 --rate 48 --compare fcfs,chunked-prefill --out out/serving`
 
-    Highest rate within limits: `midwatch serving simulate --capacity --slo-ttft 1 --slo-tpot .05`
+    Highest rate at a TTFT p90 of 1 s: `midwatch serving simulate --capacity --slo-ttft 1
+    --slo-tpot inf --slo-target .9`
+
+    What the options and figures mean: docs/simulate.md
 
     What prefix caches are worth: `midwatch serving simulate --trace conversation_trace.jsonl
     --gpu h100 --instances 16 --prefix-cache --compare round-robin,least-loaded,prefix-aware`

@@ -12,13 +12,13 @@ from rich.table import Table
 
 from ops.commands.options import OURS, command_line
 from ops.commands.serving_runs import Done, Runner
-from ops.commands.serving_traffic import Traffic, read_traffic
+from ops.commands.serving_traffic import GENERATED, Traffic, read_traffic
 from ops.commands.serving_variants import check_caches, parse_policies, parse_variants
 from ops.replay.provenance import commit, versions
 from ops.reports.serving_cache import cache_rows
-from ops.reports.serving_page import ServingRun, figure_rows, render_serving
+from ops.reports.serving_page import ServingRun, capacity_text, figure_rows, render_serving
 from serving.errors import ConfigError
-from serving.sim.profile_files import gpu_key
+from serving.sim.profile_files import gpu_key, model_key
 from serving.sim.world import FleetConfig
 from serving.state import Slo
 
@@ -62,14 +62,15 @@ def run_simulate(asked: Asked) -> None:
         base = parse_policies(batch=asked.policy, dispatch=asked.dispatch, token_budget=asked.chunk)
         variants = parse_variants(asked.compare, base)
         check_caches(variants, prefix_cache=asked.prefix_cache)
-        console.print(f"seed {asked.seed}: reading or generating the traffic")
+        source = "generating traffic" if asked.trace == GENERATED else f"reading {asked.trace}"
+        console.print(f"seed {asked.seed}: {source}", soft_wrap=True)
         traffic = read_traffic(
             trace=asked.trace, trace_format=asked.trace_format, rate_rps=asked.rate_rps,
             load=asked.load, duration_s=asked.duration_s, tokens_max=asked.tokens_max,
             skip_bad_rows=asked.skip_bad_rows, seed=asked.seed, fleet=fleet, policies=variants[0],
         )  # fmt: skip
         for note in traffic.notes:
-            console.print(f"note: {note}")
+            console.print(f"note: {note}", soft_wrap=True)
         runner = Runner(
             console=console, requests=traffic.requests, fleet=fleet, slo=slo, seed=asked.seed
         )
@@ -97,17 +98,28 @@ def _fleet(asked: Asked) -> FleetConfig:
     Raises:
         ConfigError: GPU or model unknown, or sizes that do not fit.
     """
+    faults = [
+        f"{name} is {value}, expected 1 or more"
+        for name, value in (
+            ("--instances", asked.instances),
+            ("--tp", asked.tp),
+            ("--sequences", asked.sequences),
+        )
+        if value < 1
+    ]
+    if asked.seed < 0:
+        faults.append(f"--seed {asked.seed}: expected 0 or more")
+    if faults:
+        raise ConfigError("; ".join(faults))
     fleet = FleetConfig(
         num_instances=asked.instances,
         gpu=gpu_key(asked.gpu),
-        model=asked.model.lower(),
+        model=model_key(asked.model),
         tp_degree=asked.tp,
         sequences_max=asked.sequences,
         prefix_cache=asked.prefix_cache,
     )
     fleet.instance_config(fleet.cost_model())
-    if asked.seed < 0:
-        raise ConfigError(f"--seed {asked.seed}: expected 0 or more")
     return fleet
 
 
@@ -126,6 +138,7 @@ def _write(out: Path, asked: Asked, traffic: Traffic, fleet: FleetConfig, done: 
             facts=[
                 ("Requests", traffic.text),
                 ("Fleet", f"{_fleet_text(fleet)}, batches of at most {fleet.sequences_max}"),
+                *(("Note", note) for note in traffic.notes),
                 *((name, str(text)) for name, text in made.items()),
             ],
             banners=[] if done.complete else ["Incomplete: the run was stopped before its end."],
@@ -205,9 +218,6 @@ def _print(asked: Asked, traffic: Traffic, fleet: str, done: Done) -> None:
         table.add_row(name, *cells)
     Console().print(table)
     for item in done.capacities:
-        typer.echo(
-            f"{item.label}: {item.rate_rps:.3g} requests/s within the limits, not "
-            f"{item.rate_rps_failed:.3g}; goodput {item.goodput_rps_per_gpu:.3g} requests/s per GPU"
-        )
+        typer.echo(f"{item.label}: {capacity_text(item)}")
     if asked.out is not None:
         typer.echo(f"Report {asked.out / 'report.html'}")

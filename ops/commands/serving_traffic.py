@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from serving.errors import ConfigError
 from serving.sim.capacity import saturated_rps
 from serving.sim.run import playable
@@ -25,6 +27,7 @@ GENERATED = "generated"
 DURATION_S = 300.0  # of generated traffic
 LOAD = 0.7  # of generated traffic without --rate and --load
 SAMPLE_REQUESTS = 600  # to measure a throughput before the rate is known
+SETTLED_S = 60.0  # a shorter trace gets a note
 CONVERSATION_RATIO = 1.0  # generated traffic: chat
 
 
@@ -85,6 +88,11 @@ def read_traffic(
         if rate_rps is not None:
             table = to_rate(table, rate_rps)
         table = replace(table, arrival_s=table.arrival_s - table.arrival_s[:1])
+        if rate_rps is not None and duration_s is None and table.arrival_s[-1] < SETTLED_S:
+            notes.append(
+                f"at this rate the trace lasts {table.arrival_s[-1]:.2g} s: queues hardly settle, "
+                "so latencies and limits look better than they are; take a longer trace"
+            )
         name = Path(trace).name
     if duration_s is not None:
         table = cut(table, 0.0, duration_s)
@@ -92,9 +100,33 @@ def read_traffic(
         raise ConfigError(
             f"{name}: {len(table)} requests are left; take a longer --duration or other limits"
         )
+    notes += _size_notes(table, fleet)
     reuse_ratio = _reuse_ratio(table, name, notes) if fleet.prefix_cache else math.nan
     text = f"{name}: {len(table):,} requests at {mean_rate_rps(table):.3g}/s"
     return Traffic(requests=table, text=text, notes=notes, reuse_ratio=reuse_ratio)
+
+
+def _size_notes(table: RequestTable, fleet: FleetConfig) -> list[str]:
+    """Requests that are too long for the model, or for the memory of an instance."""
+    cost_model = fleet.cost_model()
+    prompt = table.num_prompt_tokens.astype(np.int64)
+    context = cost_model.model.context_tokens
+    room = fleet.instance_config(cost_model).context_limit
+    num_long = np.count_nonzero(prompt + table.num_output_tokens > context)
+    num_refused = np.count_nonzero(prompt + 1 > room)
+    notes = []
+    if num_long:
+        notes.append(
+            f"{num_long:,} of {len(table):,} requests are longer than the {context:,} tokens of "
+            f"{fleet.model}, prompt and output: a real engine refuses or cuts them, here they run; "
+            f"leave them out with --tokens-max {context}"
+        )
+    if num_refused:
+        notes.append(
+            f"{num_refused:,} of {len(table):,} prompts are rejected: an instance has KV memory "
+            f"for {room:,} tokens"
+        )
+    return notes
 
 
 def _reuse_ratio(table: RequestTable, name: str, notes: list[str]) -> float:

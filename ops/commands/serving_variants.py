@@ -47,7 +47,7 @@ def parse_variants(text: str, base: Policies) -> list[Policies]:
     if not text.strip():
         return [base]
     variants = [_variant(item.strip(), base) for item in text.split(",") if item.strip()]
-    if len(set(variants)) < len(variants):
+    if len({variant.label for variant in variants}) < len(variants):
         raise ConfigError(f"--compare {text!r} names the same policies twice; leave one out")
     if not 1 <= len(variants) <= VARIANTS_MAX:
         raise ConfigError(
@@ -73,7 +73,7 @@ def labels_of(variants: Sequence[Policies]) -> list[str]:
     """How to call them: what they have in common is left out."""
     if len(variants) == 1:
         return [variant.label for variant in variants]
-    if len({(variant.batch, variant.token_budget) for variant in variants}) == 1:
+    if len({(variant.batch, variant.tokens_per_iteration) for variant in variants}) == 1:
         return [variant.dispatch for variant in variants]
     if len({variant.dispatch for variant in variants}) == 1:
         return [variant.label.removesuffix(f", {variant.dispatch}") for variant in variants]

@@ -57,7 +57,9 @@ def generate(
         Path | None, typer.Option(help="ServeGen's token quantiles; windows need them.")
     ] = None,
     start: Annotated[float, typer.Option(help="Second of the windows to begin at.")] = 0.0,
-    rate_ratio: Annotated[float, typer.Option(help="Times the fitted rate.")] = 1.0,
+    rate_ratio: Annotated[
+        float, typer.Option(help="Times the fitted rate; bursts grow with it.")
+    ] = 1.0,
     shape: Annotated[
         str,
         typer.Option(help="windows: rates as fitted, window by window; curve: by hour and day."),
@@ -124,7 +126,7 @@ def reuse(
     skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell how many prompt blocks one cache would find, by its size; least recently used leave.
+    """Tell how many prompt blocks one cache would find, by its size; it evicts the least recent.
 
     Example: `midwatch serving workload reuse conversation_trace.jsonl --blocks 10000,inf`
     """
@@ -138,7 +140,9 @@ def reuse(
 
 @app.command("closed-loop")
 def closed_loop(
-    load: Annotated[float, typer.Option(help="Of the server's capacity.")] = 0.8,
+    load: Annotated[
+        float, typer.Option(help="Share of the capacity, slots over service time.")
+    ] = 0.8,
     think_s: Annotated[
         float, typer.Option(help="Mean think time; 0 = a new user for each request.")
     ] = 30.0,
@@ -150,7 +154,9 @@ def closed_loop(
         float | None,
         typer.Option(help="Retries per request, shared by all.", show_default="no limit"),
     ] = None,
-    slots: Annotated[int, typer.Option(help="Requests served at once.")] = 40,
+    slots: Annotated[
+        int, typer.Option(help="Requests served at once, by all instances together.")
+    ] = 40,
     service_s: Annotated[float, typer.Option(help="Mean time of service.")] = 4.0,
     queue_max: Annotated[
         int | None, typer.Option(help="Longest queue.", show_default="no limit")

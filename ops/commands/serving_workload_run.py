@@ -12,7 +12,7 @@ import typer
 
 from ops.commands.options import OURS, command_line
 from ops.reports.workload_page import render_workload
-from ops.reports.workload_words import differences
+from ops.reports.workload_words import aspect_lines, differences, repeated
 from serving.errors import ConfigError
 from serving.workload import RequestTable, read_table, read_trace, write_csv, write_trace
 from serving.workload.clients import draw_clients
@@ -84,6 +84,7 @@ def run_generate(
     as_json: bool,
 ) -> None:
     """Draw a trace and write it."""
+    notes: list[str] = []
     try:
         if tokens is not None:
             table = _from_clients(
@@ -93,8 +94,10 @@ def run_generate(
         elif start_s:
             raise ConfigError("--start belongs to ServeGen's windows; give --tokens, or leave it")
         else:
+            law = _law(model)
+            notes = repeated(law.duration_s, duration_s)
             table = resample(
-                _law(model), seed=seed, duration_s=duration_s, rate_ratio=rate_ratio, shape=shape,
+                law, seed=seed, duration_s=duration_s, rate_ratio=rate_ratio, shape=shape,
                 continuous=continuous,
             )  # fmt: skip
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,7 @@ def run_generate(
     figures = {
         "out": str(out),
         "format": trace_format,
+        "notes": notes,
         "seed": seed,
         "requests": len(table),
         "rate_rps": mean_rate_rps(table) if len(table) > 1 else None,
@@ -117,6 +121,8 @@ def run_generate(
         return
     typer.echo(f"seed {seed}: {len(table):,} requests, {figures['prompt_tokens']:,} prompt and "
                f"{figures['output_tokens']:,} output tokens")  # fmt: skip
+    for note in notes:
+        typer.echo(note)
     typer.echo(f"wrote {out}")
 
 
@@ -165,27 +171,14 @@ def run_check(
     else:
         for note in notes:
             typer.echo(note)
-        _print(aspects, names=(reference.name, candidate.name))
+        for line in aspect_lines(aspects, names=(reference.name, candidate.name)):
+            typer.echo(line)
         for _, text in differences(aspects):
             typer.echo(text)
         if out is not None:
             typer.echo(f"Report {out}")
     if not alike:
         raise typer.Exit(1)
-
-
-def _print(aspects: list[Aspect], *, names: tuple[str, str]) -> None:
-    typer.echo(f"A is {names[0]}, B is {names[1]}")
-    typer.echo(f"{'aspect':<20}{'A':>9}{'B':>9}{'figure':>9}{'bound':>7}  {'':<10} the figure is")
-    for aspect in aspects:
-        a, b, figure, bound = (
-            "-" if math.isnan(number) else f"{number:.3g}"
-            for number in (aspect.reference, aspect.candidate, aspect.figure, aspect.bound)
-        )
-        typer.echo(
-            f"{aspect.name:<20}{a:>9}{b:>9}{figure:>9}{bound:>7}  {aspect.verdict.value:<10} "
-            f"{aspect.meaning}"
-        )
 
 
 def _facts(law: WorkloadLaw) -> dict[str, list[dict[str, Any]]]:

@@ -122,7 +122,7 @@ def figure_rows(figures: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
         *rows,
         row("Within limits", lambda f: percent(f["attainment_ratio"])),
         row("Good requests", lambda f: f"{words.number(f['good_rps'])} /s"),
-        row("Unanswered", lambda f: f"{sum(f['outcomes'][k] for k in unanswered):,}"),
+        row("Unanswered", lambda f: _counts(f["outcomes"], unanswered)),
         row("Instances busy", lambda f: percent(f["busy_ratio"])),
         row("Longest queue", lambda f: f"{f['waiting_max']:,}"),
         row("KV memory, mean", lambda f: percent(f["kv_ratio_mean"])),
@@ -131,8 +131,29 @@ def figure_rows(figures: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[st
     ]
 
 
+def _counts(outcomes: Mapping[str, int], which: Sequence[str]) -> str:
+    return ", ".join(f"{outcomes[key]:,} {key}" for key in which if outcomes[key]) or "0"
+
+
+def capacity_text(item: Capacity) -> str:
+    """A search's answer in one sentence."""
+    failed = item.rate_rps_failed
+    if item.rate_rps:
+        return (
+            f"{item.rate_rps:.3g} requests/s within the limits, not {failed:.3g}; goodput "
+            f"{item.goodput_rps_per_gpu:.3g} requests/s per GPU"
+        )
+    kept = min(item.trials, key=lambda trial: trial.rate_rps).attainment_ratio
+    return (
+        f"no rate keeps the wanted share within the limits: even at {failed:.2g} requests/s, where "
+        f"requests hardly meet, it is {percent(kept)}"
+    )
+
+
 def _capacity(item: Capacity) -> list[str]:
     failed = item.rate_rps_failed
+    if not item.rate_rps:
+        return [item.label, "none", f"{words.number(failed)} /s", "none", str(len(item.trials))]
     return [
         item.label,
         f"{words.number(item.rate_rps)} /s",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ops.reports import words
 from serving.workload.fidelity import Aspect, Verdict
+
+DAY_S = 86_400.0
 
 # What an aspect bears on; looked up by its name, or by the first word of it.
 MATTERS = {
@@ -49,6 +52,34 @@ def differences(aspects: Sequence[Aspect]) -> list[tuple[str, str]]:
         name, text = found[fanos[0]]
         found[fanos[0]] = (name, f"{text} {OF_THE_RATE}")
     return found
+
+
+def repeated(fitted_s: float, asked_s: float | None) -> list[str]:
+    """What to know of a generated trace that is longer than what was fitted."""
+    if asked_s is None or asked_s <= 1.01 * fitted_s:
+        return []
+    told = f"the model holds {words.span(fitted_s)}; its rates repeat to fill {words.span(asked_s)}"
+    if fitted_s < DAY_S:
+        told += ", so it has no day and night"
+    return [told]
+
+
+def aspect_lines(aspects: Sequence[Aspect], *, names: tuple[str, str]) -> list[str]:
+    """The comparison as a table of text."""
+    lines = [
+        f"A is {names[0]}, B is {names[1]}",
+        f"{'aspect':<20}{'A':>9}{'B':>9}{'figure':>9}{'bound':>7}  {'':<10} the figure is",
+    ]
+    for aspect in aspects:
+        a, b, figure, bound = (
+            "-" if math.isnan(number) else f"{number:.3g}"
+            for number in (aspect.reference, aspect.candidate, aspect.figure, aspect.bound)
+        )
+        lines.append(
+            f"{aspect.name:<20}{a:>9}{b:>9}{figure:>9}{bound:>7}  {aspect.verdict.value:<10} "
+            f"{aspect.meaning}"
+        )
+    return lines
 
 
 def unknown(aspects: Sequence[Aspect]) -> str:

@@ -22,6 +22,8 @@ from serving.workload import RequestTable, to_rate
 SATURATING_REQUESTS = 512
 TRIALS_MAX = 24
 PRECISION_RATIO = 0.02  # the search ends when the bracket is this narrow
+MISSES_MAX = 3  # in a row from the start, before an idle fleet is tried
+IDLE_RATIO = 1e-3  # of the last rate that missed
 MIDDLE = (0.2, 0.8)  # share of the answers that a saturated instance gives at its steady pace
 
 
@@ -41,7 +43,7 @@ class Capacity:
 
     label: str
     rate_rps: float  # highest tried that meets the SLO; 0 = none did
-    rate_rps_failed: float  # lowest tried above it that does not
+    rate_rps_failed: float  # lowest tried above it that does not; at 0, of an idle fleet
     goodput_rps_per_gpu: float
     trials: tuple[Trial, ...]  # in the order of trying
 
@@ -80,7 +82,8 @@ def find_capacity(
     """Highest rate at which the wanted share of requests meets both limits, to 2 %.
 
     Starts at 70 % of the saturated throughput, grows by half or halves until the answer is
-    bracketed, then bisects.
+    bracketed, then bisects. After three misses a trial so slow that requests hardly meet tells
+    whether any rate can do: where even that misses, the search ends with 0.
     A trial that was interrupted raises KeyboardInterrupt.
 
     Raises:
@@ -111,6 +114,9 @@ def find_capacity(
             low = rate_rps
         else:
             high = rate_rps
+        if low == 0.0 and len(trials) == MISSES_MAX and not meets(IDLE_RATIO * high):
+            high = trials[-1].rate_rps
+            break
         rate_rps = 1.5 * low if high == np.inf else (low + high) / 2 if low else high / 2
     return Capacity(
         label=policies.label,

@@ -195,12 +195,16 @@ class CostModel:
             ConfigError: the weights leave no room.
         """
         per_gpu_gib = (memory_gib or self.gpu.memory_gib) * memory_ratio - WORKSPACE_GIB
-        room_bytes = per_gpu_gib * 2**30 * self.tp_degree - 2 * self.model.num_parameters
-        num_blocks = int(room_bytes // (self.model.kv_bytes_per_token * block_tokens))
+        usable_bytes = per_gpu_gib * 2**30 * self.tp_degree
+        weights_bytes = 2 * self.model.num_parameters
+        num_blocks = int(
+            (usable_bytes - weights_bytes) // (self.model.kv_bytes_per_token * block_tokens)
+        )
         if num_blocks < 1:
             raise ConfigError(
-                f"{self.model.name} leaves {room_bytes / 2**30:.1f} GiB for KV on "
-                f"{self.tp_degree} x {self.gpu.name}; raise tp_degree or memory_ratio"
+                f"{self.model.name} leaves no room for KV on {self.tp_degree} x {self.gpu.name}: "
+                f"its weights take {weights_bytes / 2**30:.1f} of {usable_bytes / 2**30:.1f} GiB; "
+                "raise tp_degree (--tp)"
             )
         return num_blocks
 

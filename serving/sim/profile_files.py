@@ -7,6 +7,7 @@ errors. The files beside this module were written by `midwatch serving fit-profi
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -62,6 +63,14 @@ def gpu_keys() -> list[str]:
 def gpu_key(text: str) -> str:
     """The key that is spelt like `text` but for upper and lower case, or `text` itself."""
     return next((key for key in gpu_keys() if key.lower() == text.lower()), text)
+
+
+def model_key(text: str) -> str:
+    """The key of a model as its publisher spells it: meta-llama/Llama-3.1-8B-Instruct and the like.
+
+    A tuned variant has the shape of its base, so its times are the same.
+    """
+    return re.sub(r"^meta-(?=llama)|(-instruct|-chat|-hf)+$", "", text.lower().rpartition("/")[2])
 
 
 @cache

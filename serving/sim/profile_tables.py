@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,16 +111,31 @@ def _columns(path: Path) -> tuple[Columns, dict[str, list[str]]]:
         if name in ("backend", "layer"):
             texts[name] = cells
             continue
-        try:
-            values = np.array(cells, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise TraceFormatError(
-                f"{path.name}: column {name!r} holds something that is no number: {error}"
-            ) from error
-        if not (np.isfinite(values) & (values >= 0)).all():
-            raise TraceFormatError(f"{path.name}: column {name!r} must be finite and >= 0")
-        columns[name] = values
+        columns[name] = _numbers(cells, path, name)
     return columns, texts
+
+
+def _numbers(cells: Sequence[str | None], path: Path, name: str) -> Array:
+    """A column; the header is line 1."""
+    try:
+        values = np.array([math.nan if cell is None else cell for cell in cells], dtype=np.float64)
+        good = np.isfinite(values) & (values >= 0)
+    except ValueError:
+        good = np.array([_is_size(cell) for cell in cells])
+    if not good.all():
+        row = int(np.argmin(good))
+        raise TraceFormatError(
+            f"{path.name}:{row + 2}: column {name!r} is {cells[row] or ''!r}, expected a finite "
+            "number of 0 or more; mend or delete the row"
+        )
+    return values
+
+
+def _is_size(cell: str | None) -> bool:
+    try:
+        return 0.0 <= float(cell or "") < math.inf
+    except ValueError:
+        return False
 
 
 def _model_of(path: Path) -> tuple[ModelProfile, int]:

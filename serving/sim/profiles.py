@@ -101,6 +101,7 @@ class ModelProfile:
     kv_heads: int
     head_size: int
     vocabulary: int
+    context_tokens: int  # prompt and output together, `max_position_embeddings` of its config.json
 
     @property
     def num_layer_parameters(self) -> int:
@@ -165,7 +166,7 @@ GPUS = {
 
 
 def _model(name: str, *sizes: int) -> ModelProfile:
-    layers, hidden, ffn, q_heads, kv_heads, vocabulary = sizes
+    layers, hidden, ffn, q_heads, kv_heads, vocabulary, context = sizes
     return ModelProfile(
         name=name,
         num_layers=layers,
@@ -175,16 +176,17 @@ def _model(name: str, *sizes: int) -> ModelProfile:
         kv_heads=kv_heads,
         head_size=128,
         vocabulary=vocabulary,
+        context_tokens=context,
     )
 
 
 MODELS = {
     model.name: model
     for model in (
-        _model("llama-3.1-8b", 32, 4096, 14336, 32, 8, 128256),
-        _model("llama-2-7b", 32, 4096, 11008, 32, 32, 32000),
-        _model("llama-2-70b", 80, 8192, 28672, 64, 8, 32000),
-        _model("yi-34b", 60, 7168, 20480, 56, 8, 64000),
-        _model("qwen3-32b", 64, 5120, 25600, 64, 8, 151936),
+        _model("llama-3.1-8b", 32, 4096, 14336, 32, 8, 128256, 131072),
+        _model("llama-2-7b", 32, 4096, 11008, 32, 32, 32000, 4096),
+        _model("llama-2-70b", 80, 8192, 28672, 64, 8, 32000, 4096),
+        _model("yi-34b", 60, 7168, 20480, 56, 8, 64000, 4096),
+        _model("qwen3-32b", 64, 5120, 25600, 64, 8, 151936, 40960),
     )
 }

@@ -134,8 +134,12 @@ class Policies:
     @property
     def label(self) -> str:
         """How tables and plots call them."""
-        budget = f" {self.token_budget}" if self.token_budget else ""
-        return f"{self.batch}{budget}, {self.dispatch}"
+        return f"{self.batch} {self.tokens_per_iteration}, {self.dispatch}"
+
+    @property
+    def tokens_per_iteration(self) -> int:
+        """The chunk that holds: the one given, else the batch policy's own."""
+        return self.token_budget or BATCH_POLICIES[self.batch]().token_budget
 
 
 def make_world(
@@ -149,7 +153,7 @@ def make_world(
     """The fastest fleet that the policies allow."""
     cost_model = fleet.cost_model()
     config = fleet.instance_config(cost_model)
-    token_budget = policies.token_budget or BATCH_POLICIES[policies.batch]().token_budget
+    token_budget = policies.tokens_per_iteration
     batch = batch_policy(policies.batch, token_budget=token_budget)
     dispatch = dispatch_policy(policies.dispatch)
     if isinstance(dispatch, PrefixAware):

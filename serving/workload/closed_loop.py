@@ -64,7 +64,6 @@ def play(crowd: Crowd, server: Server, *, seed: int, duration_s: float) -> Attem
 
 
 def _check(crowd: Crowd, server: Server, duration_s: float) -> None:
-    cut_ok = 0.0 <= server.cut_ratio <= 1.0 and server.cut_s >= 0.0 and server.cut_from_s > 0.0
     faults = [
         f"{name} is {value}, expected {wanted}"
         for name, value, good, wanted in (
@@ -72,8 +71,9 @@ def _check(crowd: Crowd, server: Server, duration_s: float) -> None:
             ("slots", server.slots, server.slots >= 1, "1 or more"),
             ("service_s", server.service_s, 0 < server.service_s < math.inf, "above 0"),
             ("queue_max", server.queue_max, (server.queue_max or 0) >= 0, "0 or more, or none"),
-            ("cut", (server.cut_from_s, server.cut_s, server.cut_ratio), cut_ok,
-             "a start above 0, a length of 0 or more, a ratio 0..1"),
+            ("cut_from_s", server.cut_from_s, server.cut_from_s > 0, "above 0"),
+            ("cut_s", server.cut_s, server.cut_s >= 0, "0 or more"),
+            ("cut_ratio", server.cut_ratio, 0 <= server.cut_ratio <= 1, "0 to 1"),
             ("rate_rps, population", (crowd.rate_rps, crowd.population),
              (crowd.rate_rps > 0) != (crowd.population > 0), "one of the two above 0"),
             ("think_s", crowd.think_s, 0 < crowd.think_s < math.inf, "above 0"),

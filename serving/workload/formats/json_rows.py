@@ -105,7 +105,10 @@ def number(
 ) -> float:
     """A number in least..limit."""
     if name not in row:
-        raise BadRow("missing field", column=name, value=tuple(row), expected=f"a field {name!r}")
+        names = ", ".join(row)
+        raise BadRow(
+            "missing field", column="(fields)", value=names, expected=f"one named {name!r}"
+        )
     value = row[name]
     # type() and not isinstance(): True is an int, and a count of True tokens is a damaged row.
     if type(value) is int or (type(value) is float and not whole):

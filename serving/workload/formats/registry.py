@@ -223,6 +223,10 @@ class _Loop:
             rows_kept=self.rows_kept,
             dropped=dict(sorted(self.dropped.items())),
         )
+        if report.rows_read == 0:
+            raise TraceFormatError(
+                f"{self.file_name}: no row below its header; give a trace with rows"
+            )
         if report.rows_kept == 0:
             raise TraceFormatError(
                 f"{self.file_name}: none of its {report.rows_read} rows can be used (dropped: "

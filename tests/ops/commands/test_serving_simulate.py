@@ -10,6 +10,10 @@ import pytest
 from rich.console import Console
 
 from ops.commands import serving_runs
+from ops.commands.serving_simulate import GPUS, MODELS
+from serving.policies import BATCH_POLICIES
+from serving.sim.profile_files import gpu_keys
+from serving.sim.profiles import MODELS as KNOWN_MODELS
 from serving.sim.run import simulate
 from serving.sim.world import FleetConfig, Policies
 from serving.state import Slo
@@ -113,6 +117,56 @@ def test_limits_that_nothing_meets_are_a_finding(cli, trace) -> None:
     assert orjson.loads(done.stdout)["runs"][0]["good_rps"] == 0.0
 
 
+def test_limits_that_an_idle_fleet_misses_end_the_search(cli, trace, tmp_path) -> None:
+    done = cli(
+        "serving", "simulate", "--trace", trace, *SMALL, "--rate", 3, "--slo-ttft", 1e-6,
+        "--capacity", "--out", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 1, done.output
+    assert re.search(r"no rate keeps .* even at [\d.e-]+ requests/s, .* it is 0.0 %", done.stdout)
+    (found,) = orjson.loads((tmp_path / "result.json").read_bytes())["capacities"]
+    assert len(found["trials"]) == 4
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.split('id="capacity"')[1].count(">none<") == 2
+
+
+def test_requests_beyond_context_or_memory_are_noted_and_counted(cli, tmp_path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2023-11-16 18:17:03,100,10\n2023-11-16 18:17:04,5000,10\n2023-11-16 18:17:05,900000,10\n"
+    )
+    done = cli("serving", "simulate", "--trace", path, "--model", "yi-34b", "--gpu", "h100",
+               "--out", tmp_path)  # fmt: skip
+    assert re.search(r"Unanswered +1 rejected", done.stdout), done.output
+    notes = orjson.loads((tmp_path / "result.json").read_bytes())["notes"]
+    assert notes[0].startswith("2 of 3 requests are longer than the 4,096 tokens of yi-34b")
+    assert notes[0].endswith("--tokens-max 4096")
+    assert notes[1].startswith("1 of 3 prompts are rejected: an instance has KV memory for ")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert all(note in page for note in notes)
+
+
+def test_a_trace_stretched_to_seconds_is_noted(cli, trace) -> None:
+    whole = ("serving", "simulate", "--trace", trace, *SMALL[:-2], "--json", "--rate")
+    short, long = (orjson.loads(cli(*whole, rate).stdout)["notes"] for rate in (30, 0.3))
+    assert any("at this rate the trace lasts" in note for note in short)
+    assert not any("at this rate" in note for note in long)
+
+
+def test_a_model_may_be_named_as_its_publisher_does(cli, trace) -> None:
+    done = cli("serving", "simulate", "--trace", trace, *SMALL, "--model",
+               "meta-llama/Meta-Llama-3.1-8B-Instruct", "--rate", 3, "--json")  # fmt: skip
+    assert orjson.loads(done.stdout)["fleet"].endswith("llama-3.1-8b")
+
+
+def test_help_names_what_the_simulator_knows() -> None:
+    assert GPUS.split(", ") == [key for key in gpu_keys() if "@" not in key]
+    assert sorted(MODELS.split(", ")) == sorted(KNOWN_MODELS)
+    own = [BATCH_POLICIES[name]().token_budget for name in ("chunked-prefill", "prefill-first")]
+    assert own == [512, 2048]  # as the help of --chunk says
+
+
 @pytest.mark.slow
 def test_the_capacity_search_prints_rate_and_goodput(cli, trace, tmp_path) -> None:
     done = cli(
@@ -138,7 +192,10 @@ def test_the_capacity_search_prints_rate_and_goodput(cli, trace, tmp_path) -> No
         (("--compare", "fcfs,magic"), "'magic'"),
         (("--chunk", "-1"), "--chunk -1"),
         (("--slo-ttft", "0"), "limits above 0"),
-        (("--instances", "0"), "num_instances is 0"),
+        (("--instances", "0"), "--instances is 0, expected 1 or more"),
+        (("--sequences", "0"), "--sequences is 0, expected 1 or more"),
+        (("--tp", "0"), "--tp is 0, expected 1 or more"),
+        (("--compare", "512,chunked-prefill"), "twice"),
         (("--seed", "-1"), "--seed -1"),
         (("--tokens-max", "-5"), "--tokens-max is -5"),
         (("--dispatch", "prefix-aware"), "without --prefix-cache the instances keep nothing"),

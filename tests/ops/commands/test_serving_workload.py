@@ -35,6 +35,15 @@ def test_what_a_fit_generates_is_alike(cli, folder) -> None:
     assert alike >= 12, done.stdout
 
 
+def test_a_trace_longer_than_the_fit_says_that_its_rates_repeat(cli, folder) -> None:
+    model, out = folder / "model.json", folder / "long.csv"
+    done = workload(cli, "generate", model, "--duration", 7200, "--out", out)
+    assert "the model holds 59 min 52 s; its rates" in done.stdout
+    assert "repeat to fill 2 h, so it has no day and night" in done.stdout
+    done = workload(cli, "generate", model, "--duration", 1800, "--out", out, "--json")
+    assert orjson.loads(done.stdout)["notes"] == []
+
+
 def test_a_workload_is_like_itself(cli, folder) -> None:
     done = workload(cli, "check", folder / "a.csv", folder / "a.csv", "--json")
     result = orjson.loads(done.stdout)

@@ -15,6 +15,7 @@ from serving.sim.profile_files import (
     find_gpu,
     fit_base,
     load_profile,
+    model_key,
     parse_profile,
     shipped_profiles,
 )
@@ -126,3 +127,19 @@ def test_unknown_keys_are_refused() -> None:
     for key in ("V100", "A100@vllm-9", ""):
         with pytest.raises(ConfigError, match="has no coefficients, choose from"):
             find_gpu(key)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("meta-llama/Meta-Llama-3.1-8B", "llama-3.1-8b"),
+        ("meta-llama/Llama-2-7b-chat-hf", "llama-2-7b"),
+        ("Qwen/Qwen3-32B", "qwen3-32b"),
+        ("01-ai/Yi-34B-Chat", "yi-34b"),
+        ("llama-2-70b", "llama-2-70b"),
+        ("some/Other-Model", "other-model"),
+    ],
+)
+def test_models_are_found_by_their_publishers_names(text: str, key: str) -> None:
+    assert model_key(text) == key

@@ -99,9 +99,9 @@ def test_layer_tables_take_their_model_from_the_file_name(tmp_path: Path) -> Non
     [
         ("a.csv", "x,y\n1,2\n", "none of the known tables"),
         ("a.csv", "", "has no rows"),
-        ("a.csv", "m,n,k,ms\n1,2,3,fast\n", "column 'ms' holds something that is no number"),
-        ("a.csv", "m,n,k,ms\n1,2,3,-1\n", "must be finite and >= 0"),
-        ("a.csv", "m,n,k,ms\n1,2,3\n", "column 'ms' must be finite"),
+        ("a.csv", "m,n,k,ms\n1,2,3,4\n1,2,3,fast\n", "a.csv:3: column 'ms' is 'fast'"),
+        ("a.csv", "m,n,k,ms\n1,2,3,-1\n", "a.csv:2: column 'ms' is '-1', expected a finite number"),
+        ("a.csv", "m,n,k,ms\n1,2,3\n", "a.csv:2: column 'ms' is ''"),
         ("a.csv.gz", "", "has no rows"),
         ("layers_x_gpt_tp1_dense.csv", "layer,tokens,time_us\no_proj,1,2\n", "gives no model"),
     ],

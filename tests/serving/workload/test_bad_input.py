@@ -347,7 +347,7 @@ SAYS = {
     "leading-nul": "binary data",
     "endless-line": "the line is longer than",
     "blank-first": "the first line ''",
-    "header-only": "none of its 0 rows can be used",
+    "header-only": "no row below its header",
     "twice": "twice",
     "empty": "the file is empty",
     "png": "binary data",
