@@ -68,7 +68,7 @@ def test_a_limit_without_end_is_not_told_and_not_drawn(cli, trace, tmp_path) -> 
     assert done.exit_code == 0, done.output
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     title = page.split("<h1")[1].split("</h1>")[0]
-    assert title.endswith("within a TTFT of 1 s")
+    assert title.endswith("within a TTFT of 1\u00a0s")  # no line ends before the unit
     assert "unbounded" not in page
     tpot = page.split("Distribution of TPOT")[1].split("</svg>")[0]
     assert "lim" not in tpot
