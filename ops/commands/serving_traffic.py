@@ -82,7 +82,8 @@ def read_traffic(
         num_rows = len(table)
         table = playable(table, tokens_max=tokens_max)
         if len(table) < num_rows:
-            notes.append(f"{num_rows - len(table)} of {num_rows} rows left out: no tokens, or more")
+            why = f"no tokens, or more than {tokens_max:,}" if tokens_max else "no tokens"
+            notes.append(f"{num_rows - len(table):,} of {num_rows:,} rows left out: {why}")
         if load is not None:
             rate_rps = _load_rate(table, load, plain, policies, seed, notes)
         if rate_rps is not None:

@@ -147,6 +147,17 @@ def test_requests_beyond_context_or_memory_are_noted_and_counted(cli, tmp_path) 
     assert all(note in page for note in notes)
 
 
+def test_rows_that_are_left_out_are_counted_with_the_reason(cli, trace, tmp_path) -> None:
+    done = cli("serving", "simulate", "--trace", trace, "--tokens-max", 1500, "--json")
+    assert re.match(r"\d+ of \d+ rows left out: no tokens, or more than 1,500$",
+                    orjson.loads(done.stdout)["notes"][0])  # fmt: skip
+    failed = tmp_path / "failed.jsonl"
+    row = '{"timestamp": %d, "input_length": 60, "output_length": %d, "hash_ids": [1]}\n'
+    failed.write_text("".join(row % (900 * k, k % 2) for k in range(8)))
+    done = cli("serving", "simulate", "--trace", failed, "--json")
+    assert orjson.loads(done.stdout)["notes"] == ["4 of 8 rows left out: no tokens"]
+
+
 def test_a_trace_stretched_to_seconds_is_noted(cli, trace) -> None:
     whole = ("serving", "simulate", "--trace", trace, *SMALL[:-2], "--json", "--rate")
     short, long = (orjson.loads(cli(*whole, rate).stdout)["notes"] for rate in (30, 0.3))
