@@ -17,6 +17,11 @@ Source: RUN (AAAI 2024), stage 2; AERCA (ICLR 2025) for the exogenous term and i
 Differs: one model instead of one per target; an empty source and no self-arcs; Q is one per
 source (one for all makes the causes of a target act at one lag); the gates start from marginal
 statistics, not at 1; a permutation null decides; moments are matched with the right sign.
+
+Beside ridge (tests/bench/bench_granger.py): AUROC of planted arcs .98 against .82 where effects
+are curved, a tie at 1.00 where they are linear; origins first after the walk in 8 of 8 settings,
+with ties. Worse: arcs into a shuffled target (1.5 % against .1 %), `exogenous` alone for strong
+curved effects (.63 against .73). No gain from pre-training, moments, or on recorded incidents.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rca.encoder import Encoder, EncoderConfig, one_thread, pretrain
+from rca.encoder import Adam, Encoder, EncoderConfig, one_thread, pretrain
 from rca.forecasters import GrangerResult, against_law, skip, standardised, unfit
 from rca.readout import explain
 from rca.state import FloatArray
@@ -41,7 +46,7 @@ class NeuralConfig:
     """Sizes, training and null of the model."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    rank: int = 12
+    rank: int = 8
     num_series_max: int = 128
     rows_min: int = 150
     step_s_max: float = 15.0
@@ -236,9 +241,7 @@ def trained(h: Tensor, rest: Tensor, config: NeuralConfig, generator: torch.Gene
     model = started(h[:num_train], rest[:num_train], config, generator)
     regressors = h.flatten(1)  # [time, source * dim]
     sparsity = config.sparsity * math.sqrt(h.shape[-1] / num_train) / rest.shape[1]
-    for parameter in model.parameters():
-        parameter.requires_grad_()
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    adam = Adam(model.parameters(), config.learning_rate)
     best, best_at, kept = math.inf, 0, model
     for step in range(config.steps):
         forecast = regressors @ model.weights().flatten(0, 1)
@@ -254,9 +257,7 @@ def trained(h: Tensor, rest: Tensor, config: NeuralConfig, generator: torch.Gene
         if config.moment_weight > 0.0:
             u = rest[:num_train] - forecast[:num_train]
             loss = loss + config.moment_weight * moment_loss(u)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
+        adam.step(loss)
     return kept
 
 
@@ -267,7 +268,7 @@ def beyond_chance(
 
         r_i = rest_i - sum_j <w_ij, h_j>           residual of the whole model
         S_ij = |cov(r_i + <w_ij, h_j>, h_j)|       j's own part put back; h_j is white
-        S0_ij = root mean square of |cov(r_i, shift(h_j))| over shifts
+        S0_ij = root mean square of |cov(shift(r_i), h_j)| over shifts
 
     Returns:
         S / S0 over the `null_quantile` of the shifted ones of that target, [target, source].
@@ -284,8 +285,11 @@ def beyond_chance(
     shifts = torch.randint(low, high, (config.num_shifts,), generator=generator)
     null = torch.stack([_size(told(residual.roll(int(s), 0))).T for s in shifts])
     usual = null.square().mean(dim=0).sqrt().clamp(min=1e-6)  # [target, source]
+    # Each shift is measured by the others, as S is: with itself in S0 its tail would look light.
+    without = (null.square().sum(dim=0) - null.square()) / (config.num_shifts - 1)
     others = ~torch.eye(num_series, dtype=torch.bool)
-    pooled = (null / usual)[:, others].view(config.num_shifts, num_series, num_series - 1)
+    against = null / without.sqrt().clamp(min=1e-6)
+    pooled = against[:, others].view(config.num_shifts, num_series, num_series - 1)
     limit = pooled.transpose(0, 1).flatten(1).quantile(config.null_quantile, dim=1)  # [target]
     strength = _size(told(residual) + weights).T
     return (strength / usual / limit[:, None]).fill_diagonal_(0.0)

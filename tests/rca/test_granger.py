@@ -42,7 +42,7 @@ def test_planted_arcs_are_found_with_the_cause_as_the_column(seed, effect):
     result = fitted(planted(seed, effect=effect))
     assert result.granger[1, 0] > 0.2 and result.granger[2, 1] > 0.2
     assert result.ratio[2, 0] < result.ratio[2, 1]  # what acts through 1 is explained by 1
-    assert (result.granger[3:] > 0.0).sum() <= 2
+    assert (result.granger[3:] > 0.0).sum() <= 3  # of 35 pairs
 
 
 def test_an_effect_of_size_alone_is_seen_where_the_linear_model_is_blind():

@@ -23,6 +23,7 @@ torch = pytest.importorskip("torch", reason="torch is absent; pip install 'midwa
 from rca import encoder as encoder_module  # noqa: E402
 from rca import granger as granger_module  # noqa: E402
 from rca.encoder import (  # noqa: E402
+    Adam,
     Encoder,
     EncoderConfig,
     contrast,
@@ -118,6 +119,9 @@ def test_fault_05_trends_run_along_time_so_permuted_columns_permute_the_embeddin
 
 def test_fault_06_no_self_arcs_and_an_arc_outside_all_cycles_is_never_cut():
     assert np.diag(fitted(series()).ratio).max() == 0.0
+    open_gates = Model(torch.zeros(5, 6), torch.zeros(5), torch.ones(5, 3), torch.ones(5, 8, 3))
+    assert torch.equal(open_gates.gates().diagonal(), torch.zeros(5))
+    assert torch.allclose(open_gates.gates()[:, -1], torch.tensor(0.2))  # the empty source
     arcs = np.zeros((5, 5))
     arcs[0, 0] = 9.0  # self
     arcs[1, 0], arcs[2, 1], arcs[0, 2] = 5.0, -0.5, 4.0  # a cycle; its weakest is 2 <- 1
@@ -249,13 +253,25 @@ def test_fault_16_a_gate_times_the_size_of_its_target_is_the_sd_of_the_effect():
 
 def test_fault_17_the_number_of_steps_is_the_callers():
     steps = []
-    real = torch.optim.Adam.step
+    real = Adam.step
 
     def counted(self, *args, **more):
         steps.append(1)
         return real(self, *args, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.Adam, "step", counted)
+        patch.setattr(Adam, "step", counted)
         fitted(series(), config=replace(FAST, steps=9, patience=99, encoder=EncoderConfig(steps=4)))
     assert len(steps) == 9 + 4
+
+
+@pytest.mark.slow  # torch's own loads its compiler
+def test_our_adam_takes_the_steps_of_torchs():
+    ours, theirs = (torch.tensor([1.0, -2.0, 3.0], requires_grad=True) for _ in range(2))
+    adam, reference = Adam([ours], 0.1), torch.optim.Adam([theirs], lr=0.1)
+    for _ in range(20):
+        adam.step(((ours - 1.5) ** 4).sum())
+        reference.zero_grad()
+        ((theirs - 1.5) ** 4).sum().backward()
+        reference.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
