@@ -11,7 +11,7 @@ from rca.channels.surprise import Surprise
 from rca.incident import Incident
 from rca.kinds import plain
 from rca.knobs import LocaliseConfig
-from rca.state import Evidence, FloatArray
+from rca.state import Evidence, FloatArray, Series
 
 CHANNEL = "metric"
 NORMAL_ROWS_MIN = 3
@@ -75,6 +75,7 @@ def tell(table: MetricTable, column: int) -> Evidence:
         text=f"{name} {way} from {plain(before)} to {plain(after)}, "
         f"{plain(abs(z))} times its usual spread{woke}",
         strength=round(float(table.score[column]), DECIMALS),
+        series=Series(str(name)),
         before=before,
         after=after,
         onset_s=onset if np.isfinite(onset) else None,

@@ -22,7 +22,7 @@ from rca.channels.trace_stats import Contrast, top_mean
 from rca.channels.trace_tables import FAULT, UNUSED, TraceTables, build_tables
 from rca.incident import Incident, IntArray
 from rca.kinds import plain, plain_s
-from rca.state import Evidence, FloatArray
+from rca.state import Evidence, FloatArray, Series
 
 SPLITS = 8
 BLOCK_TRACES_MIN = 20  # a block with fewer says nothing about other days
@@ -56,7 +56,8 @@ class _Channel:
     floor: float
     owner: IntArray  # service of each key, for the evidence
     judge: Callable[[IntArray], Judged]
-    tell: Callable[[int, Contrast], str]
+    tell: Callable[[int, Contrast], tuple[str, Series]]  # a sentence, and what it is about
+    unit: str  # of the contrast; "s" stands for log(1 + us)
 
 
 def trace_surprises(incident: Incident, when: Split, *, seed: int = 0) -> list[Surprise]:
@@ -135,14 +136,22 @@ def block_splits(tables: TraceTables) -> list[IntArray]:
 
 
 def _evidence(channel: _Channel, judged: Judged, key: int) -> Evidence:
-    contrast = judged.contrast
+    level = _seconds if channel.unit == "s" else float
+    text, series = channel.tell(key, judged.contrast)
     return Evidence(
         channel=channel.name,
-        text=channel.tell(key, contrast),
+        text=text,
         strength=round(float(judged.value[key]), 6),
-        before=float(contrast.before[key]),
-        after=float(contrast.after[key]),
+        series=series,
+        before=level(float(judged.contrast.before[key])),
+        after=level(float(judged.contrast.after[key])),
+        unit=channel.unit,
     )
+
+
+def _about(channel: str, **labels: str) -> Series:
+    """What one piece of evidence is about, as the channel's own series."""
+    return Series(channel, tuple(sorted(labels.items())))
 
 
 def _share_value(contrast: Contrast) -> FloatArray:
@@ -160,14 +169,17 @@ def _self_time(tables: TraceTables) -> _Channel:
         score = top_mean(value, tables.kind_service, num_owners=num, top=3)
         return Judged(score=score, value=value, contrast=contrast)
 
-    def tell(key: int, contrast: Contrast) -> str:
+    def tell(key: int, contrast: Contrast) -> tuple[str, Series]:
+        operation, service = tables.operations[key], tables.services[tables.kind_service[key]]
         return (
-            f"{tables.operations[key]} takes {_duration(contrast.after[key])} by itself, "
+            f"{operation} takes {_duration(contrast.after[key])} by itself, "
             f"{_duration(contrast.before[key])} before ({contrast.num_after[key]:.0f} and "
             f"{contrast.num_before[key]:.0f} spans)"
-        )
+        ), _about("self-time", service=service, operation=operation)
 
-    return _Channel(name="self-time", floor=0.8, owner=tables.kind_service, judge=judge, tell=tell)
+    return _Channel(
+        name="self-time", floor=0.8, owner=tables.kind_service, judge=judge, tell=tell, unit="s"
+    )
 
 
 def _edges(tables: TraceTables) -> _Channel:
@@ -179,16 +191,16 @@ def _edges(tables: TraceTables) -> _Channel:
         ends = np.concatenate([contrast.z, contrast.z])
         return Judged(score=score, value=np.maximum(ends, 0.0), contrast=_doubled(contrast))
 
-    def tell(key: int, contrast: Contrast) -> str:
+    def tell(key: int, contrast: Contrast) -> tuple[str, Series]:
         edge = key % max(len(edges.caller), 1)
         caller, callee = (tables.services[e[edge]] for e in (edges.caller, edges.callee))
         return (
             f"calls {caller} -> {callee} wait {_duration(contrast.after[key])} outside the callee, "
             f"{_duration(contrast.before[key])} before"
-        )
+        ), _about("edges", caller=caller, callee=callee)
 
     owner = np.concatenate([edges.caller, edges.callee])
-    return _Channel(name="edges", floor=0.35, owner=owner, judge=judge, tell=tell)
+    return _Channel(name="edges", floor=0.35, owner=owner, judge=judge, tell=tell, unit="s")
 
 
 def _doubled(contrast: Contrast) -> Contrast:
@@ -211,16 +223,16 @@ def _structure(tables: TraceTables) -> _Channel:
         value = _share_value(contrast)
         return Judged(score=_log_top(value, owner, num), value=value, contrast=contrast)
 
-    def tell(key: int, contrast: Contrast) -> str:
+    def tell(key: int, contrast: Contrast) -> tuple[str, Series]:
         parent, child = patterns.parent[key], patterns.child[key]
-        callee = tables.services[tables.kind_service[child]]
+        caller, callee = (tables.services[tables.kind_service[k]] for k in (parent, child))
         often = " more than once" if patterns.repeated[key] else ""
-        return (
-            f"{tables.operations[parent]} calls {callee} {tables.operations[child]}{often} in "
-            f"{_shares(key, contrast)}"
-        )
+        operation, called = tables.operations[parent], tables.operations[child]
+        about = _about("structure", service=caller, operation=operation, callee=callee,
+                       called=called, often=often.strip())  # fmt: skip
+        return f"{operation} calls {callee} {called}{often} in {_shares(key, contrast)}", about
 
-    return _Channel(name="structure", floor=0.5, owner=owner, judge=judge, tell=tell)
+    return _Channel(name="structure", floor=0.5, owner=owner, judge=judge, tell=tell, unit="ratio")
 
 
 def _sequences(tables: TraceTables) -> _Channel:
@@ -231,12 +243,17 @@ def _sequences(tables: TraceTables) -> _Channel:
         value = _share_value(contrast)
         return Judged(score=_log_top(value, visits.service, num), value=value, contrast=contrast)
 
-    def tell(key: int, contrast: Contrast) -> str:
+    def tell(key: int, contrast: Contrast) -> tuple[str, Series]:
         given, other = visits.given[key], visits.other[key]
-        when = f"with '{tables.templates[given]}'" if given < len(tables.templates) else "per visit"
-        return f"'{tables.templates[other]}' {when} in {_shares(key, contrast)}"
+        beside = tables.templates[given] if given < len(tables.templates) else ""
+        when, line = f"with '{beside}'" if beside else "per visit", tables.templates[other]
+        about = _about("sequences", service=tables.services[visits.service[key]], line=line,
+                       beside=beside)  # fmt: skip
+        return f"'{line}' {when} in {_shares(key, contrast)}", about
 
-    return _Channel(name="sequences", floor=0.5, owner=visits.service, judge=judge, tell=tell)
+    return _Channel(
+        name="sequences", floor=0.5, owner=visits.service, judge=judge, tell=tell, unit="ratio"
+    )
 
 
 def _errors(tables: TraceTables) -> _Channel:
@@ -247,14 +264,15 @@ def _errors(tables: TraceTables) -> _Channel:
         contrast = error_contrast(tables, kinds, split)
         return Judged(score=_log_top(contrast.z, owner, num), value=contrast.z, contrast=contrast)
 
-    def tell(key: int, contrast: Contrast) -> str:
+    def tell(key: int, contrast: Contrast) -> tuple[str, Series]:
+        line = tables.templates[kinds[key]]
         return (
-            f"'{tables.templates[kinds[key]]}' {contrast.num_after[key]:.0f} times, "
+            f"'{line}' {contrast.num_after[key]:.0f} times, "
             f"{plain(float(contrast.after[key]))} a trace, "
             f"{plain(float(contrast.before[key]))} before"
-        )
+        ), _about("errors", service=tables.services[owner[key]], line=line)
 
-    return _Channel(name="errors", floor=0.8, owner=owner, judge=judge, tell=tell)
+    return _Channel(name="errors", floor=0.8, owner=owner, judge=judge, tell=tell, unit="a trace")
 
 
 def _log_top(value: FloatArray, owner: IntArray, num: int) -> FloatArray:
@@ -268,8 +286,12 @@ def _shares(key: int, contrast: Contrast) -> str:
     return f"{hits[0]:.0f} of {tries[0]:.0f}, {hits[1]:.0f} of {tries[1]:.0f} before"
 
 
+def _seconds(log_us: float) -> float:
+    return float(np.expm1(log_us)) * UNIT_S
+
+
 def _duration(log_us: float) -> str:
-    return plain_s(float(np.expm1(log_us)) * UNIT_S)
+    return plain_s(_seconds(log_us))
 
 
 def channel_names() -> Sequence[str]:

@@ -160,6 +160,28 @@ def test_evidence_says_how_often_then_and_now():
     assert " of 30, " in text or "before" in text
 
 
+@pytest.mark.parametrize(
+    ("knobs", "channel", "service", "labels", "unit"),
+    [
+        ({"slow": "store"}, "self-time", "store", {"operation", "service"}, "s"),
+        ({"far": "mail"}, "edges", "mail", {"caller", "callee"}, "s"),
+        ({"early": "cart"}, "structure", "cart", {"operation", "callee", "called"}, "ratio"),
+        ({"early": "cart"}, "sequences", "cart", {"line", "beside"}, "ratio"),
+        ({"error": "store"}, "errors", "store", {"line", "service"}, "a trace"),
+    ],
+)
+def test_evidence_says_what_it_is_about_in_units_that_people_read(
+    knobs, channel, service, labels, unit
+):
+    one = by_name(trace_surprises(incident(**knobs), AT_FAULT))[channel].evidence[service][0]
+    assert one.series is not None and one.series.name == channel
+    assert labels <= {name for name, _ in one.series.labels}
+    assert one.unit == unit
+    if unit == "s":
+        assert 0.0 < one.before < one.after < 10.0
+        assert f"{one.after * 1e3:.3g} ms" in one.text
+
+
 def test_healthy_traces_stay_near_their_null():
     above = 0
     for seed in range(20):
