@@ -13,3 +13,7 @@ class FrameError(RcaError):
 
 class DatasetError(RcaError):
     """Incidents on disk that cannot be read: names the file, the value and the next step."""
+
+
+class ModelError(RcaError):
+    """A model that was asked for and cannot be had."""

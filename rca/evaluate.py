@@ -6,6 +6,7 @@ the systems) that are scored with them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -195,6 +196,10 @@ def report(result: Evaluation) -> dict[str, Any]:
             "p50": round(float(np.quantile(costs, 0.5)), 5),
             "p95": round(float(np.quantile(costs, 0.95)), 5),
         },
+        "granger": {
+            "used": _counts(j.granger.used for j in result.judged if not j.failed),
+            "why": _counts(j.granger.why for j in result.judged if not j.failed),
+        },
         "failures": sum(bool(j.failed) for j in result.judged),
         "knobs": result.knobs,
         "cases": [_case(j) for j in faults],
@@ -214,6 +219,10 @@ def _case(judged: Judged) -> dict[str, Any]:
         "cpu_s": round(judged.cpu_s, 5),
         "failed": judged.failed,
     }
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(value or "none" for value in values).items()))
 
 
 def _figures(values: dict[str, Any], *dropped: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import numpy as np
 
 from rca.state import FloatArray
 
+ROWS_MIN = 120  # normal rows; with fewer, arcs into shuffled series pass 2 % (bench_granger)
+STEP_S_MAX = 15.0  # between rows; what leads by less is one moment in coarser ones
 FAULT_Z_MAX = 50.0  # a level further out tells no more, and a forecast from it nothing at all
 SCALE_MIN = 0.05  # of a residual, in sd of its series: what is forecast perfectly has no spread
 
@@ -28,6 +30,8 @@ class GrangerResult:
             of its normal law, signed, shape [K].
         exogenous: the same after what its causes explain is taken off as well: what came from
             outside. The cause score; both signs count. Shape [K].
+        model: which one was fitted, "neural" or "linear"; empty when none was.
+        why: this model and no other, where there was a choice.
         skipped: why nothing was fitted; empty when it was.
     """
 
@@ -35,15 +39,13 @@ class GrangerResult:
     ratio: FloatArray
     innovation: FloatArray
     exogenous: FloatArray
+    model: str = ""
+    why: str = ""
     skipped: str = ""
 
 
 class Forecaster(Protocol):
     """Fits normal rows and reads the fault rows. Holds its settings, no state of a fit."""
-
-    @property
-    def name(self) -> str:
-        """What a report calls the model."""
 
     @property
     def num_series_max(self) -> int:
@@ -80,7 +82,12 @@ def skip(num_series: int, reason: str) -> GrangerResult:
 
 
 def unfit(
-    num_series: int, *, normal_end: int, step_s: float, rows_min: int, step_s_max: float
+    num_series: int,
+    *,
+    normal_end: int,
+    step_s: float,
+    rows_min: int = ROWS_MIN,
+    step_s_max: float = STEP_S_MAX,
 ) -> str:
     """Why these rows cannot be fitted; empty when they can."""
     if num_series < 2:

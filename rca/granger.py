@@ -34,7 +34,15 @@ import torch
 from torch import Tensor
 
 from rca.encoder import Adam, Encoder, EncoderConfig, one_thread, pretrain
-from rca.forecasters import GrangerResult, against_law, skip, standardised, unfit
+from rca.forecasters import (
+    ROWS_MIN,
+    STEP_S_MAX,
+    GrangerResult,
+    against_law,
+    skip,
+    standardised,
+    unfit,
+)
 from rca.readout import explain
 from rca.state import FloatArray
 
@@ -48,8 +56,8 @@ class NeuralConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     rank: int = 8
     num_series_max: int = 128
-    rows_min: int = 150
-    step_s_max: float = 15.0
+    rows_min: int = ROWS_MIN
+    step_s_max: float = STEP_S_MAX
     clip_z: float = 5.0
     steps: int = 40
     learning_rate: float = 0.03
@@ -92,11 +100,6 @@ class NeuralForecaster:
     """The neural model as a `Forecaster`."""
 
     config: NeuralConfig = field(default_factory=NeuralConfig)
-
-    @property
-    def name(self) -> str:
-        """What a report calls the model."""
-        return "neural Granger"
 
     @property
     def num_series_max(self) -> int:
@@ -157,6 +160,7 @@ def _fit(
         ratio=ratio.double().numpy(),
         innovation=against_law(rest.double().numpy(), normal=normal, fault_start=start),
         exogenous=against_law(levels - explained, normal=normal, fault_start=start),
+        model="neural",
     )
 
 

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rca.forecasters import GrangerResult, against_law, skip, standardised, unfit
+from rca.forecasters import (
+    ROWS_MIN,
+    STEP_S_MAX,
+    GrangerResult,
+    against_law,
+    skip,
+    standardised,
+    unfit,
+)
 from rca.state import FloatArray
 
 SCORE_MIN = 1.0  # change score below which a series is not worth a place
@@ -25,9 +33,9 @@ class GrangerConfig:
     penalty: float = 30.0
     clip_z: float = 5.0
     num_series_max: int = 64
-    rows_min: int = 150
+    rows_min: int = ROWS_MIN
     num_shifts: int = 8  # time-shifted copies that make the null
-    step_s_max: float = 15.0
+    step_s_max: float = STEP_S_MAX
 
 
 def screen(
@@ -43,11 +51,6 @@ class LinearForecaster:
     """The regression as a `Forecaster`."""
 
     config: GrangerConfig = field(default_factory=GrangerConfig)
-
-    @property
-    def name(self) -> str:
-        """What a report calls the model."""
-        return "linear Granger"
 
     @property
     def num_series_max(self) -> int:
@@ -100,6 +103,7 @@ class LinearForecaster:
             ratio=ratio,
             innovation=against_law(x - own, normal=train, fault_start=fault_start),
             exogenous=against_law(x - own - caused, normal=train, fault_start=fault_start),
+            model="linear",
         )
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from rca.datasets import Case, read_case
 from rca.disturb import Disturbance, disturb, quiet_moments
 from rca.errors import RcaError
+from rca.forecasters import Forecaster
 from rca.incident import Incident, Labels
 from rca.knobs import LocaliseConfig
-from rca.localisation import Localisation
+from rca.localisation import GrangerUse, Localisation
 from rca.localise import CHANNELS, LINEAR, decide
 from rca.prepare import Channels, Prepared, prepare
 from rca.scoring import MISS, rank_of
@@ -39,12 +40,13 @@ class Method:
     Attributes:
         channels: beside the metrics; empty for metrics only.
         without: channels left out, by name.
+        granger: what leads what, by which model; None for none.
         repair: whether a given fault time is mended.
     """
 
     channels: tuple[Channels, ...] = CHANNELS
     without: frozenset[str] = frozenset()
-    granger: bool = True
+    granger: Forecaster | None = LINEAR
     repair: bool = True
     spans: bool = True
     logs: bool = True
@@ -80,6 +82,7 @@ class Judged:
     quiet: tuple[float, ...] = ()
     replicas: tuple[tuple[float, bool], ...] = ()
     cpu_s: float = 0.0
+    granger: GrangerUse = field(default_factory=GrangerUse)
     failed: str = ""
 
     @property
@@ -130,6 +133,7 @@ def read_off(judged: Judged, answer: Localisation) -> None:
     judged.num_candidates = len(names)
     judged.alphabetical = rank_of(sorted(names), wanted)
     judged.presence = answer.presence
+    judged.granger = answer.granger
     if judged.metric_rank is not None:
         judged.metric_rank = rank_of([m.name for m in answer.metrics], labels.metrics or ())
 
@@ -147,7 +151,7 @@ def _prepare(incident: Incident, method: Method) -> Prepared:
 
 
 def _decide(prepared: Prepared, method: Method, config: LocaliseConfig) -> Localisation:
-    return decide(prepared, config, granger=LINEAR if method.granger else None)
+    return decide(prepared, config, granger=method.granger)
 
 
 def _quiet(

@@ -39,6 +39,58 @@ class MetricSuspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrangerUse:
+    """Which model said what leads what.
+
+    Attributes:
+        used: "neural" or "linear"; empty where none was fitted.
+        why: this model and no other, or why none; a clause for people.
+        num_series: series that it was fitted on, the strongest changes first.
+    """
+
+    used: str = ""
+    why: str = "switched off"
+    num_series: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arc:
+    """One arc cause -> effect, between two series or between two services.
+
+    Attributes:
+        strength: what the cause tells of the effect beyond chance and beyond the effect's own
+            past, > 0; 0 where only the calls draw the arc.
+        called: whether the effect calls the cause, which is how trouble travels; None where no
+            calls are known or both ends belong to one service.
+    """
+
+    cause: str
+    effect: str
+    strength: float
+    called: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CausalGraph:
+    """What led what. Arcs of one level have no cycle: the weakest arc of each is cut.
+
+    Attributes:
+        metrics: arcs between columns as the table spells them, strongest first.
+        services: the same collapsed to services; then, with strength 0, calls on the path that
+            no series shows.
+        visits: service -> visits of a walk from what suffers along effect -> cause, sum 1; of
+            the services that arcs touch, most visited first.
+        path: services from the first suspect up to the one that users call, or, where that is
+            unknown or unreached, to the most changed service downstream. One name: no way known.
+    """
+
+    metrics: tuple[Arc, ...] = ()
+    services: tuple[Arc, ...] = ()
+    visits: tuple[tuple[str, float], ...] = ()
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Localisation:
     """Ranking of one recorded incident. It is always there; `abstained` says whether to trust it.
 
@@ -52,6 +104,8 @@ class Localisation:
         change_at_s: own change point near the given time, or in the whole record without one.
         used: channels that spoke.
         skipped: channel -> why it said nothing.
+        granger: which model said what leads what, and why that one.
+        graph: its arcs, and the way from the first suspect to what users feel.
         notes: what was repaired or assumed.
     """
 
@@ -68,4 +122,6 @@ class Localisation:
     change_at_s: float | None = None
     used: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    granger: GrangerUse = field(default_factory=GrangerUse)
+    graph: CausalGraph = field(default_factory=CausalGraph)
     notes: tuple[str, ...] = ()

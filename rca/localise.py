@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
+from rca.causal import draw_causes
 from rca.channels.announced import change_surprise
 from rca.channels.metric_table import MetricTable, owner_scores
 from rca.channels.metrics import metric_order, metric_surprise, tell
@@ -21,7 +20,8 @@ from rca.forecasters import Forecaster
 from rca.granger_linear import LinearForecaster
 from rca.incident import Incident
 from rca.knobs import LocaliseConfig
-from rca.localisation import Localisation, MetricSuspect, Suspect
+from rca.leads import Leads, find_leads
+from rca.localisation import GrangerUse, Localisation, MetricSuspect, Suspect
 from rca.prepare import Channels, Prepared, measure, prepare
 from rca.presence import PRESENCE_MIN, accused, confidence_of, presence_of
 from rca.splits import Found
@@ -29,7 +29,6 @@ from rca.state import Evidence, FloatArray
 
 METRICS_MAX = 50
 EVIDENCE_MAX = 4
-GRANGER_COLUMNS_MAX = 32
 GRANGER_WEIGHT = 0.1  # of a forecast's surprise beside the change itself, when a metric is named
 
 LINEAR = LinearForecaster()
@@ -51,7 +50,8 @@ def localise(
     Args:
         channels: beside the metrics and the announced changes.
         without: channels that are left out, by name; "topology" leaves calls unused.
-        granger: re-ranks metrics by what their past and the others do not forecast; None skips.
+        granger: re-ranks metrics by what their past and the others do not forecast, and draws
+            the causal graph; `rca.granger_choice` makes one. None skips.
         repair: whether a given fault time is checked against the metrics' own change point.
 
     Raises:
@@ -74,11 +74,8 @@ def decide(
         return _unsplit(prepared.incident, prepared.found)
     table = measure(prepared, split, config)
     surprises = _surprises(prepared, split, table, config)
-    exogenous, why = _exogenous(table, prepared, split, granger, seed)
-    skipped = {s.name: s.skipped for s in surprises if s.skipped}
-    if why:
-        skipped["granger"] = why
-    return _answer(prepared, table, surprises, config, exogenous, skipped)
+    leads = find_leads(table, prepared, split, granger, seed=seed)
+    return _answer(prepared, table, surprises, config, leads)
 
 
 def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
@@ -121,10 +118,12 @@ def _answer(
     table: MetricTable,
     surprises: Sequence[Surprise],
     config: LocaliseConfig,
-    exogenous: FloatArray,
-    skipped: Mapping[str, str],
+    leads: Leads,
 ) -> Localisation:
     incident, found = prepared.incident, prepared.found
+    skipped = {s.name: s.skipped for s in surprises if s.skipped}
+    if leads.result.skipped:
+        skipped["granger"] = leads.result.skipped
     ranked = _ranked(prepared, surprises, config)
     scores = dict(ranked)
     services = tuple(
@@ -136,7 +135,7 @@ def _answer(
         incident_id=incident.incident_id,
         services=services,
         instances=_instances(incident, table, scores, config),
-        metrics=_metrics(incident, table, scores, exogenous),
+        metrics=_metrics(incident, table, scores, leads.exogenous),
         accused=named,
         presence=presence,
         confidence=confidence_of(presence, scores),
@@ -146,6 +145,8 @@ def _answer(
         change_at_s=found.change_at_s,
         used=tuple(s.name for s in surprises if not s.skipped),
         skipped=skipped,
+        granger=leads.use,
+        graph=draw_causes(incident, table, leads, ranked),
         notes=found.notes,
     )
 
@@ -159,6 +160,7 @@ def _unsplit(incident: Incident, found: Found) -> Localisation:
             for rank, name in enumerate(incident.services, 1)
         ),
         reason=f"nothing can be compared: {found.notes[-1]}",
+        granger=GrangerUse(why="nothing can be compared"),
         notes=found.notes,
     )
 
@@ -235,26 +237,3 @@ def _metrics(
         )
         for rank, (column, score) in enumerate(order[:METRICS_MAX], 1)
     )
-
-
-def _exogenous(
-    table: MetricTable, prepared: Prepared, split: Split, granger: Forecaster | None, seed: int
-) -> tuple[FloatArray, str]:
-    """log(1 + |z|) of what causes leave of the strongest columns, 0 elsewhere; why skipped."""
-    out = np.zeros(len(table.score))
-    if granger is None:
-        return out, "switched off"
-    rounded = np.round(table.score, 6)
-    most = min(granger.num_series_max, GRANGER_COLUMNS_MAX)
-    chosen = np.lexsort((np.arange(len(rounded)), -rounded))[:most]
-    chosen = np.sort(chosen[rounded[chosen] > 0.0])
-    result = granger.fit(
-        prepared.levels[:, chosen],
-        normal_end=int(np.searchsorted(prepared.times_s, split.normal_end_s)),
-        fault_start=int(np.searchsorted(prepared.times_s, split.fault_start_s)),
-        step_s=prepared.incident.step_s,
-        rng=np.random.default_rng([seed, 5]),
-    )
-    if not result.skipped:
-        out[chosen] = np.log1p(np.abs(result.exogenous))
-    return out, result.skipped

@@ -17,7 +17,7 @@ from rca.channels.mesh import build_red
 from rca.channels.red import RedTree
 from rca.channels.silence import find_silence
 from rca.detect import change_points
-from rca.forecasters import Forecaster
+from rca.forecasters import Forecaster, GrangerResult
 from rca.fuse import FuseConfig, fuse, ranked
 from rca.granger_linear import GrangerConfig, LinearForecaster, screen
 from rca.graph import add_links, causal_graph, path_to_users
@@ -144,7 +144,7 @@ def _conclude(
     blamed = blame(case, tree, silence, reasons(own))
     found = collect_findings(case, tree, blamed, gaps, silence, own, changes, events)
     first = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
-    links, innovation, skipped = _granger(case, forecaster, rng)
+    links, innovation, leads = _granger(case, forecaster, rng)
     prior = {c.entity: min(1.0, c.score) for c in first}
     for entity, value in innovation.items():
         prior[entity] = min(1.0, prior.get(entity, 0.0) + INNOVATION_WEIGHT * value)
@@ -163,7 +163,7 @@ def _conclude(
         causes=causes,
         abstained=abstained,
         reason=reason,
-        checked=checked(case, changes, events, granger=forecaster.name, granger_skipped=skipped),
+        checked=checked(case, changes, events, leads=leads),
         missing=gaps.missing,
         would_settle=would_settle(case, causes),
         ruled_out=ruled_out(case, tree, blamed, changes, causes),
@@ -174,7 +174,7 @@ def _conclude(
 def _granger(
     case: Case, forecaster: Forecaster, rng: np.random.Generator
 ) -> tuple[dict[tuple[Entity, Entity], float], dict[Entity, float], str]:
-    """Links (cause, effect) and exogenous change per entity, each 0..1; why they were skipped."""
+    """Links (cause, effect) and exogenous change per entity, each 0..1; which model said so."""
     aligned = case.aligned
     region = case.symptom.region
     usable = [
@@ -207,7 +207,14 @@ def _granger(
         if pair[0] != pair[1]:
             strength = min(1.0, float(result.granger[effect, cause]))
             links[pair] = max(links.get(pair, 0.0), strength)
-    return links, innovation, result.skipped
+    return links, innovation, _model(result)
+
+
+def _model(result: GrangerResult) -> str:
+    """Which model it was, and why that one, or why none."""
+    if result.skipped:
+        return f"skipped, {result.skipped}"
+    return f"{result.model} Granger" + (f", {result.why}" if result.why else "")
 
 
 def _walked(

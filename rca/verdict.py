@@ -64,20 +64,16 @@ def checked(
     changes: Sequence[ChangeEvent],
     events: Sequence[ClusterEvent],
     *,
-    granger: str,
-    granger_skipped: str,
+    leads: str,
 ) -> tuple[str, ...]:
     """Channels and hypotheses that were looked at."""
-    leads = f"which series lead which ({granger})"
-    if granger_skipped:
-        leads += f": skipped, {granger_skipped}"
     return (
         f"change scores of {len(case.roles)} series against {case.windows.normal_end} normal rows",
         "own time and errors per service, gaps per link, siblings and nodes",
         "resources of pods and nodes",
         "demand, and speed at equal load",
         f"{_counted(changes, 'announced change')}, {_counted(events, 'cluster event')}",
-        leads,
+        f"which series lead which: {leads}",
     )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rca.granger_kind import GrangerChoice
+
 app = typer.Typer(
     help="Rank the causes of recorded incidents and measure how often the ranking is right.",
     no_args_is_help=True,
@@ -28,6 +30,12 @@ class Fold(StrEnum):
     SYSTEM = "system"
 
 
+Granger = Annotated[
+    GrangerChoice,
+    typer.Option(help="What leads what, by which model; auto is neural with torch, else linear."),
+]
+
+
 @app.command()
 def rank(
     path: Annotated[
@@ -39,6 +47,7 @@ def rank(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Suspects to print.")] = 5,
     channels: Annotated[Channels, typer.Option(help="Metrics only, or all.")] = Channels.ALL,
+    granger: Granger = GrangerChoice.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Name the service, instance and metric at fault in one recorded incident.
@@ -52,7 +61,7 @@ def rank(
 
     run_rank(
         path, fault_at_s=fault_at_s, top=top, metrics_only=channels is Channels.METRICS,
-        as_json=as_json,
+        granger=granger, as_json=as_json,
     )  # fmt: skip
 
 
@@ -77,7 +86,8 @@ def evaluate(
     ] = False,
     shuffle_columns: Annotated[bool, typer.Option("--shuffle-columns")] = False,
     rescale_units: Annotated[bool, typer.Option("--rescale-units")] = False,
-    no_granger: Annotated[bool, typer.Option("--no-granger")] = False,
+    granger: Granger = GrangerChoice.AUTO,
+    no_granger: Annotated[bool, typer.Option("--no-granger", help="As --granger off.")] = False,
     no_spans: Annotated[bool, typer.Option("--no-spans")] = False,
     no_logs: Annotated[bool, typer.Option("--no-logs")] = False,
     no_sequences: Annotated[bool, typer.Option("--no-sequences")] = False,
@@ -108,5 +118,6 @@ def evaluate(
         data, only=only, leave_out=str(leave_out or ""), as_json=as_json,
         metrics_only=channels is Channels.METRICS, disturbance=disturbance,
         without=frozenset(name for name, off in without.items() if off),
-        granger=not no_granger, spans=not no_spans, logs=not no_logs, repair=not no_onset,
+        granger=GrangerChoice.OFF if no_granger else granger,
+        spans=not no_spans, logs=not no_logs, repair=not no_onset,
     )  # fmt: skip

@@ -21,6 +21,8 @@ from rca.datasets import find_cases, read_case
 from rca.disturb import Disturbance
 from rca.errors import RcaError
 from rca.evaluate import LeaveOut, evaluate, report
+from rca.granger_choice import choose
+from rca.granger_kind import GrangerChoice
 from rca.incident import Incident
 from rca.judging import Method
 from rca.localisation import Localisation
@@ -29,12 +31,21 @@ from rca.tables import read_wide
 
 
 def run_rank(
-    path: Path, *, fault_at_s: float | None, top: int, metrics_only: bool, as_json: bool
+    path: Path,
+    *,
+    fault_at_s: float | None,
+    top: int,
+    metrics_only: bool,
+    granger: GrangerChoice,
+    as_json: bool,
 ) -> None:
     """Read, rank, print. Exit code 1 where nothing stands out, 2 on wrong use."""
     try:
         channels = () if metrics_only else CHANNELS
-        answers = [localise(i, channels=channels) for i in _incidents(path, fault_at_s)]
+        model = choose(granger)
+        answers = [
+            localise(i, channels=channels, granger=model) for i in _incidents(path, fault_at_s)
+        ]
     except (RcaError, OpsError) as error:
         raise typer.BadParameter(str(error)) from error
     # A bundle holds every region: the one where most happened is the incident's.
@@ -97,7 +108,26 @@ def _print_ranking(found: Localisation, top: int) -> None:
     console.print("instances: " + ", ".join(s.name for s in found.instances[:top]))
     console.print(f"used: {', '.join(found.used) or 'nothing'}")
     for name, why in sorted(found.skipped.items()):
-        console.print(f"  {name} not used: {why}")
+        if name != "granger":
+            console.print(f"  {name} not used: {why}")
+    for line in _causal_lines(found, top):
+        console.print(line)
+
+
+def _causal_lines(found: Localisation, top: int) -> list[str]:
+    """Which model said what leads what, its strongest arcs, and the way to the users."""
+    use, graph = found.granger, found.graph
+    if use.used:
+        lines = [f"granger: {use.used}, {use.num_series} series ({use.why})"]
+    else:
+        lines = [f"granger: not used: {use.why}"]
+    for arc in graph.services[:top]:
+        said = {True: ", a call", False: ", no call", None: ""}[arc.called]
+        strength = f"{arc.strength:.2f} beyond chance" if arc.strength else "by calls alone"
+        lines.append(f"  {arc.cause} -> {arc.effect}: {strength}{said if arc.strength else ''}")
+    if len(graph.path) > 1:
+        lines.append("path: " + " -> ".join(graph.path))
+    return lines
 
 
 def run_evaluate(
@@ -108,23 +138,23 @@ def run_evaluate(
     metrics_only: bool,
     disturbance: Disturbance,
     without: frozenset[str],
-    granger: bool,
+    granger: GrangerChoice,
     spans: bool,
     logs: bool,
     repair: bool,
     as_json: bool,
 ) -> None:
     """Evaluate and print. Exit code 2 on wrong use."""
-    method = Method(
-        channels=() if metrics_only else CHANNELS,
-        without=without,
-        granger=granger,
-        repair=repair,
-        spans=spans,
-        logs=logs,
-        disturbance=disturbance,
-    )
     try:
+        method = Method(
+            channels=() if metrics_only else CHANNELS,
+            without=without,
+            granger=choose(granger),
+            repair=repair,
+            spans=spans,
+            logs=logs,
+            disturbance=disturbance,
+        )
         result = evaluate(
             data, only=only, method=method, leave_out=LeaveOut(leave_out), cpu_s=cpu_s, tick=_tick
         )
@@ -174,5 +204,7 @@ def _print_figures(figures: dict[str, Any]) -> None:
         f"CPU a case: {cost['p50'] * 1e3:.0f} ms median, {cost['p95'] * 1e3:.0f} ms p95; "
         f"failures {figures['failures']}"
     )
+    used = ", ".join(f"{name} in {n}" for name, n in figures["granger"]["used"].items())
+    typer.echo(f"granger: {used} of the cases")
     for fold, knobs in figures["knobs"].items():
         typer.echo(f"settings {fold}: " + ", ".join(f"{k} {v:g}" for k, v in knobs.items()))

@@ -22,8 +22,8 @@ from rca.knobs import LocaliseConfig
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
 SERVICES = ("ads", "cart", "pay", "shop", "user")
-KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "knobs",
-        "cases"}  # fmt: skip
+KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "granger",
+        "knobs", "cases"}  # fmt: skip
 
 
 def write_set(root: Path, name: str, *, cases=3, system="Made", services=SERVICES, step_s=10):

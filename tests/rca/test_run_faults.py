@@ -191,7 +191,7 @@ def test_fault_11_all_series_in_one_product_and_no_anomaly_mode():
         assert "anomaly" not in inspect.getsource(module)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 60, 149])
+@pytest.mark.parametrize("rows", [0, 1, 60, 119])
 def test_fault_12_a_short_run_is_skipped_with_a_reason(rows):
     result = fitted(series(rows=rows + 20), normal_end=rows)
     assert f"{rows} normal rows" in result.skipped
@@ -199,7 +199,7 @@ def test_fault_12_a_short_run_is_skipped_with_a_reason(rows):
 
 
 def test_fault_12_no_row_count_above_the_least_is_dropped_or_crashes():
-    for rows in (150, 151, 163):
+    for rows in (120, 121, 163):
         assert not fitted(series(rows=rows + 20), normal_end=rows).skipped
 
 
