@@ -43,10 +43,9 @@ from rca.forecasters import (
     standardised,
     unfit,
 )
+from rca.granger_model import Model, effect_size, started
 from rca.readout import explain
 from rca.state import FloatArray
-
-GATE_MIN = 1e-3  # of a source at the start; a softmax never quite closes a gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,32 +66,6 @@ class NeuralConfig:
     patience: int = 10
     num_shifts: int = 16
     null_quantile: float = 0.99
-
-
-@dataclass(slots=True)
-class Model:
-    """Parameters of all targets. `logits` has one column more than sources: the empty source."""
-
-    logits: Tensor  # [target, source + 1]
-    log_size: Tensor  # log a_i, [target]
-    target: Tensor  # v_i, [target, rank]
-    source: Tensor  # Q_j, [source, dim, rank]
-
-    def parameters(self) -> list[Tensor]:
-        """All that is trained."""
-        return [self.logits, self.log_size, self.target, self.source]
-
-    def gates(self) -> Tensor:
-        """G, [target, source + 1]; rows sum to 1, no series is its own source."""
-        own = torch.eye(len(self.logits), self.logits.shape[1], dtype=torch.bool)
-        return torch.softmax(self.logits.masked_fill(own, -torch.inf), dim=1)
-
-    def weights(self) -> Tensor:
-        """Coefficients of the whitened embeddings, [source, dim, target]."""
-        direction = torch.einsum("jdr,ir->jdi", self.source, self.target)
-        direction = direction / _size(direction).clamp(min=1e-6)[:, None, :]
-        effect = self.log_size.exp()[:, None] * self.gates()[:, :-1]  # sd, [target, source]
-        return direction * effect.T[:, None, :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,31 +160,6 @@ def own_history(h: Tensor, target: Tensor, normal: slice) -> Tensor:
     return level + (h * coefficients).sum(dim=-1)
 
 
-def started(h: Tensor, rest: Tensor, config: NeuralConfig, generator: torch.Generator) -> Model:
-    """A model whose gates follow what each source tells of each target when taken alone.
-
-    The square of the correlation of h_j with i, less twice what chance gives, is the gate at the
-    start; Q_j is the least-squares fit of the directions of j's strongest targets.
-    """
-    rows, num_series, dim = h.shape
-    alone = torch.einsum("tjd,ti->jdi", h, rest) / rows  # regression on white regressors
-    size = _size(alone).T  # [target, source]
-    share = (size**2 - 2.0 * dim / rows).clamp(min=0.0).sqrt().fill_diagonal_(0.0)
-    gates = torch.cat([share, share.new_full((num_series, 1), 0.1)], dim=1) + GATE_MIN
-    target = torch.randn(num_series, config.rank, generator=generator)
-    direction = alone / size.T.clamp(min=1e-6)[:, None, :]
-    weight = (share**2 + GATE_MIN).T  # [source, target]
-    gram = torch.einsum("ji,ir,is->jrs", weight, target, target)
-    moment = torch.einsum("ji,jdi,ir->jdr", weight, direction, target)
-    gram = gram + 1e-3 * torch.eye(config.rank)
-    return Model(
-        logits=gates.log(),
-        log_size=gates.sum(dim=1).log(),
-        target=target,
-        source=torch.linalg.solve(gram, moment.transpose(1, 2)).transpose(1, 2).contiguous(),
-    )
-
-
 def forecast_loss(forecast: Tensor, target: Tensor) -> Tensor:
     """Mean squared error, element by element, [time, series] against [time, series]."""
     assert forecast.shape == target.shape, (forecast.shape, target.shape)
@@ -242,7 +190,7 @@ def trained(h: Tensor, rest: Tensor, config: NeuralConfig, generator: torch.Gene
         rest: what own history leaves, in sd, [time, series].
     """
     num_train = int(len(h) * (1.0 - config.valid_ratio))
-    model = started(h[:num_train], rest[:num_train], config, generator)
+    model = started(h[:num_train], rest[:num_train], config.rank, generator)
     regressors = h.flatten(1)  # [time, source * dim]
     sparsity = config.sparsity * math.sqrt(h.shape[-1] / num_train) / rest.shape[1]
     adam = Adam(model.parameters(), config.learning_rate)
@@ -287,7 +235,7 @@ def beyond_chance(
 
     low, high = rows // 8, rows - rows // 8
     shifts = torch.randint(low, high, (config.num_shifts,), generator=generator)
-    null = torch.stack([_size(told(residual.roll(int(s), 0))).T for s in shifts])
+    null = torch.stack([effect_size(told(residual.roll(int(s), 0))).T for s in shifts])
     usual = null.square().mean(dim=0).sqrt().clamp(min=1e-6)  # [target, source]
     # Each shift is measured by the others, as S is: with itself in S0 its tail would look light.
     without = (null.square().sum(dim=0) - null.square()) / (config.num_shifts - 1)
@@ -295,10 +243,5 @@ def beyond_chance(
     against = null / without.sqrt().clamp(min=1e-6)
     pooled = against[:, others].view(config.num_shifts, num_series, num_series - 1)
     limit = pooled.transpose(0, 1).flatten(1).quantile(config.null_quantile, dim=1)  # [target]
-    strength = _size(told(residual) + weights).T
+    strength = effect_size(told(residual) + weights).T
     return (strength / usual / limit[:, None]).fill_diagonal_(0.0)
-
-
-def _size(vectors: Tensor) -> Tensor:
-    """Length along dim 1 of [source, dim, target]; `norm` is ten times slower on this axis."""
-    return torch.sqrt((vectors * vectors).sum(dim=1) + 1e-12)

@@ -34,7 +34,7 @@ def no_torch(monkeypatch):
 def forget(monkeypatch):
     """No import of torch succeeds from here on, as if it had never been made."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    for name in ("rca.granger", "rca.encoder"):
+    for name in ("rca.granger", "rca.granger_model", "rca.encoder"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 

@@ -31,7 +31,8 @@ from rca.encoder import (  # noqa: E402
     moving_average,
     pretrain,
 )
-from rca.granger import Model, NeuralConfig, NeuralForecaster, forecast_loss, started  # noqa: E402
+from rca.granger import NeuralConfig, NeuralForecaster, forecast_loss  # noqa: E402
+from rca.granger_model import Model, started  # noqa: E402
 
 FAST = NeuralConfig(steps=15, encoder=EncoderConfig(steps=3))
 NORMAL_END = 200
@@ -164,7 +165,7 @@ def test_fault_10_parameters_grow_with_the_series_but_for_the_gates():
     def size(num):
         h = torch.randn(64, num, 8, generator=generator())
         rest = torch.randn(64, num, generator=generator())
-        model = started(h, rest, NeuralConfig(), generator())
+        model = started(h, rest, NeuralConfig().rank, generator())
         weights = Encoder(num, EncoderConfig(), generator()).weights
         gates = model.logits.numel()
         assert gates == num * (num + 1)
@@ -242,7 +243,7 @@ def test_fault_16_rescaling_an_input_leaves_its_gates_unchanged():
 def test_fault_16_a_gate_times_the_size_of_its_target_is_the_sd_of_the_effect():
     h = torch.randn(400, 5, 8, generator=generator())
     h = granger_module.whitened(h, slice(0, 400))
-    model = started(h, torch.randn(400, 5, generator=generator()), NeuralConfig(), generator())
+    model = started(h, torch.randn(400, 5, generator=generator()), NeuralConfig().rank, generator())
     larger = Model(model.logits, model.log_size, 3.0 * model.target, 7.0 * model.source)
     assert torch.allclose(larger.weights(), model.weights(), atol=1e-5)
     effect = torch.einsum("tjd,jdi->tij", h, model.weights()).std(dim=0)
