@@ -16,6 +16,13 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+# torch for neural Granger. pip's own settings choose the index: a wheel without CUDA is smaller,
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu. Without torch the linear model stands in.
+$(VENV)/.models: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models]' \
+	  && touch $@ \
+	  || echo "the extra 'models' could not be installed: linear Granger stands in" >&2
+
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,prometheus,models]'
 	@touch $@
@@ -24,8 +31,8 @@ install: $(VENV)/.base  ## make .venv with the base installation
 
 install-dev: $(VENV)/.dev  ## the same with the developers' tools
 
-demo: $(VENV)/.base  ## replay the embedded scenario and write its report
-	$(BIN)/midwatch replay --out out/demo
+demo: $(VENV)/.models  ## replay the embedded scenario with neural Granger and write its report
+	$(BIN)/midwatch replay --granger auto --out out/demo
 
 test: $(VENV)/.dev  ## default tests, under a minute on two cores
 	$(PYTEST) -n 2 -m 'not slow and not integration' -q

@@ -81,6 +81,25 @@ def skip(num_series: int, reason: str) -> GrangerResult:
     )
 
 
+class NoForecaster:
+    """Fits nothing, on request: for callers in whom None means their own default."""
+
+    num_series_max = 0
+
+    def fit(
+        self,
+        levels: FloatArray,
+        *,
+        normal_end: int,
+        fault_start: int,
+        step_s: float,
+        rng: np.random.Generator,
+    ) -> GrangerResult:
+        """See `Forecaster`."""
+        del normal_end, fault_start, step_s, rng
+        return skip(levels.shape[1], "switched off")
+
+
 def unfit(
     num_series: int,
     *,

@@ -19,6 +19,8 @@ from rca.state import FloatArray
 
 ASKED = "asked for"
 INSTALL = "pip install -e '.[models]' brings the neural model"
+NOT_INSTALLED = f"torch is not installed; {INSTALL}"
+INSTALLED = "torch is installed"
 
 
 def choose(choice: GrangerChoice) -> Forecaster | None:
@@ -38,7 +40,34 @@ def choose(choice: GrangerChoice) -> Forecaster | None:
             f"the neural model needs torch, which is not installed: {INSTALL}, or take auto, "
             "which uses the linear model then"
         )
-    return _Linear(why=f"torch is not installed; {INSTALL}")
+    return _Linear(why=NOT_INSTALLED)
+
+
+def resolve(choice: GrangerChoice) -> tuple[GrangerChoice, str]:
+    """What `auto` amounts to on this machine, and why; for records that others repeat.
+
+    Loads torch where it is there: an installation that is broken is found now.
+    """
+    if choice is not GrangerChoice.AUTO:
+        return choice, ASKED
+    if find_spec("torch") is None:
+        return GrangerChoice.LINEAR, NOT_INSTALLED
+    try:
+        _neural()
+    except (ImportError, OSError) as error:
+        return GrangerChoice.LINEAR, _broken(error)
+    return GrangerChoice.NEURAL, INSTALLED
+
+
+def _neural() -> Forecaster:
+    # Heavy and optional: 1.5 s and 250 MB that other commands need not pay.
+    from rca.granger import NeuralForecaster  # noqa: PLC0415
+
+    return NeuralForecaster()
+
+
+def _broken(error: Exception) -> str:
+    return f"torch cannot be imported ({error}); {INSTALL}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +119,12 @@ class _Neural:
         if reason:
             return skip(num_series, reason)
         try:
-            # Heavy and optional: 1.5 s and 250 MB that other commands need not pay.
-            from rca.granger import NeuralForecaster  # noqa: PLC0415
+            model = _neural()
         except (ImportError, OSError) as error:
             if self.strict:
-                raise ModelError(f"torch cannot be imported: {error}; {INSTALL}") from error
-            spare = _Linear(why=f"torch cannot be imported ({error}); {INSTALL}")
-            return spare.fit(
-                levels, normal_end=normal_end, fault_start=fault_start, step_s=step_s, rng=rng
-            )
-        result = NeuralForecaster().fit(
+                raise ModelError(_broken(error)) from error
+            model = _Linear(why=_broken(error))
+        result = model.fit(
             levels, normal_end=normal_end, fault_start=fault_start, step_s=step_s, rng=rng
         )
-        return replace(result, why=ASKED if self.strict else "torch is installed")
+        return replace(result, why=result.why or (ASKED if self.strict else INSTALLED))

@@ -211,10 +211,10 @@ def _granger(
 
 
 def _model(result: GrangerResult) -> str:
-    """Which model it was, and why that one, or why none."""
+    """Which model it was, or why none."""
     if result.skipped:
         return f"skipped, {result.skipped}"
-    return f"{result.model} Granger" + (f", {result.why}" if result.why else "")
+    return f"{result.model} Granger of {len(result.exogenous)} series"
 
 
 def _walked(

@@ -25,6 +25,7 @@ from rca.state import (
 )
 
 NUM_ARCS_MAX = 24
+LEADS = "which series lead which: "  # and by which model
 NUM_RULED_OUT_MAX = 8
 
 
@@ -73,7 +74,7 @@ def checked(
         "resources of pods and nodes",
         "demand, and speed at equal load",
         f"{_counted(changes, 'announced change')}, {_counted(events, 'cluster event')}",
-        f"which series lead which: {leads}",
+        f"{LEADS}{leads}",
     )
 
 

@@ -12,9 +12,10 @@ from ops.errors import OpsError
 from ops.replay.scenario import Scenario
 from ops.replay.scenario_file import load_scenario
 from ops.replay.scenarios import embedded_names, load_embedded
+from rca.errors import RcaError
 from serving.errors import ServingError
 
-OURS = (OpsError, ServingError)
+OURS = (OpsError, RcaError, ServingError)
 
 
 def command_line(*words: object, options: Sequence[tuple[str, object]]) -> str:

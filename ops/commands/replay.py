@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rca.granger_kind import GrangerChoice
+
 
 class Only(StrEnum):
     """Which of the two worlds is run."""
@@ -49,6 +51,13 @@ def replay(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be used.")
     ] = False,
+    granger: Annotated[
+        GrangerChoice,
+        typer.Option(
+            help="What leads what, by which model; auto is neural with torch, else linear. "
+            "linear gives the same journal on every machine."
+        ),
+    ] = GrangerChoice.LINEAR,
     check: Annotated[
         bool, typer.Option("--check", help="Verify invariants at every scrape.")
     ] = False,
@@ -62,7 +71,7 @@ def replay(
 
     options = ReplayOptions(
         trace=trace, trace_format=trace_format, load=load, regions=regions, instances=instances,
-        gpu=gpu, model=model, skip_bad_rows=skip_bad_rows,
+        gpu=gpu, model=model, skip_bad_rows=skip_bad_rows, granger=granger,
     )  # fmt: skip
     run_replay(
         Asked(

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -15,14 +16,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ops.commands.options import OURS, find_scenario
+from ops.errors import ScenarioError
 from ops.replay.again import is_recording, read_again
 from ops.replay.experiment import Experiment, Plan, make_plan, run_experiment
 from ops.replay.export import JOURNAL, journal_sha256, summary, write_run
-from ops.replay.facts import Source
+from ops.replay.facts import GRANGER, Source
 from ops.replay.options import ReplayOptions, with_options
 from ops.replay.recorded import replay_recorded
 from ops.reports import RunReport, findings, render_gap, render_terminal, sentence
 from ops.reports.build import good_ratio
+from rca.forecasters import Forecaster, NoForecaster
+from rca.granger_choice import choose, resolve
+from rca.granger_kind import GrangerChoice
+from rca.pipeline import diagnose
 
 SEED = 7
 OUT, OUT_AGAIN = Path("out/replay"), Path("out/again")
@@ -53,13 +59,14 @@ def run_replay(asked: Asked) -> None:
     seed = SEED if asked.seed is None else asked.seed
     if seed < 0:
         raise typer.BadParameter(f"--seed {seed}: expected 0 or more")
+    options, notes = _resolved(asked.options)
     source = Source(
         scenario=asked.subject,
-        options=asked.options,
+        options=options,
         seed=seed,
         worlds=WORLDS if asked.only is None else (asked.only,),
     )
-    done, report = simulate(source, out=out, check=asked.check)
+    done, report = simulate(source, out=out, check=asked.check, notes=notes)
     _tell(done, report, as_json=asked.as_json)
     if not done.complete:
         raise typer.Exit(130)
@@ -67,6 +74,13 @@ def run_replay(asked: Asked) -> None:
     if missed:
         Console(stderr=True).print(missed)
         raise typer.Exit(1)
+
+
+def _resolved(options: ReplayOptions) -> tuple[ReplayOptions, tuple[str, ...]]:
+    """What runs here, so that whoever repeats the record gets the same journal, and why it does."""
+    choice, why = resolve(GrangerChoice(options.granger))
+    notes = () if choice == options.granger else (f"{choice} Granger: {why}",)
+    return replace(options, granger=str(choice)), notes
 
 
 def run_recording(folder: Path, asked: Asked) -> None:
@@ -124,8 +138,13 @@ def _tell(done: Experiment, report: RunReport, *, as_json: bool) -> None:
         _print(report)
 
 
-def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, RunReport]:
+def simulate(
+    source: Source, *, out: Path, check: bool, notes: tuple[str, ...] = ()
+) -> tuple[Experiment, RunReport]:
     """Plan, run both worlds, write below `out`.
+
+    Args:
+        notes: told at the start and in the report, before those of the plan.
 
     Raises:
         typer.BadParameter: scenario, trace or options cannot be used.
@@ -134,16 +153,18 @@ def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, Run
     console = Console(stderr=True)
     try:
         scenario = with_options(find_scenario(source.scenario), source.options)
+        diagnoser = partial(diagnose, forecaster=_forecaster(source.options.granger))
         console.print(f"seed {source.seed}: reading the traffic, measuring the capacity if needed")
         plan = make_plan(
             scenario, seed=source.seed, skip_bad_rows=source.options.skip_bad_rows
         )  # fmt: skip
+        plan = replace(plan, notes=(*notes, *plan.notes))
         out.mkdir(parents=True, exist_ok=True)
         _announce(console, plan)
         with _progress(console) as progress:
             done = run_experiment(
-                plan, journal=out / JOURNAL, worlds=source.worlds, check=check,
-                progress=progress,
+                plan, journal=out / JOURNAL, worlds=source.worlds, diagnoser=diagnoser,
+                check=check, progress=progress,
             )  # fmt: skip
         return done, write_run(done, source, out)
     except OURS as error:
@@ -158,6 +179,14 @@ def simulate(source: Source, *, out: Path, check: bool) -> tuple[Experiment, Run
         raise typer.Exit(130) from None
 
 
+def _forecaster(name: str) -> Forecaster:
+    if name not in set(GrangerChoice):
+        raise ScenarioError(
+            f"recorded options: granger is {name!r}, expected {', '.join(GrangerChoice)}"
+        )
+    return choose(GrangerChoice(name)) or NoForecaster()
+
+
 def _announce(console: Console, plan: Plan) -> None:
     load = f"load {plan.load:g} of a capacity of {plan.capacity_rps:.3g}/s: " if (
         plan.capacity_rps
@@ -167,7 +196,7 @@ def _announce(console: Console, plan: Plan) -> None:
         f"{plan.scenario.duration_s:.0f} simulated seconds"
     )
     for note in plan.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", markup=False)
 
 
 @contextmanager
@@ -200,6 +229,7 @@ def _print(report: RunReport) -> None:
         typer.echo(render_gap(report, gap))
     rows = [] if len(report.incidents) == 1 else [("", sentence.run_headline(report))]
     rows += findings.run_rows_short(report)
+    rows += [row for row in report.versions if row[0] == GRANGER]
     for name, text in rows:
         indent = " " * LABEL_COLUMNS if name else ""
         lines = textwrap.wrap(text, COLUMNS - len(indent), break_on_hyphens=False)

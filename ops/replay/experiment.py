@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ops.adapters.journal import FileJournal
 from ops.catalogue import Catalogue
+from ops.ports import Diagnoser
 from ops.replay.capacity import measure_capacity
 from ops.replay.hardware import unfitted_notes
 from ops.replay.options import GENERATED
@@ -17,6 +18,7 @@ from ops.replay.scenario import FaultSpec, Scenario
 from ops.replay.scenario_limits import RANGES
 from ops.replay.traffic import Traffic
 from ops.state import Incident, IncidentPhase, Snapshot
+from rca.pipeline import diagnose
 from rca.state import ChangeEvent
 
 TAIL_S = 120.0  # simulated after the last arrival of a trace
@@ -146,6 +148,7 @@ def run_experiment(
     *,
     journal: Path,
     worlds: tuple[str, ...] = ("with", "without"),
+    diagnoser: Diagnoser = diagnose,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Experiment:
@@ -160,7 +163,7 @@ def run_experiment(
     done = Experiment(plan=plan)
     share = 1.0 / len(worlds)
     if "with" in worlds:
-        _run_with(done, journal, check, _part(progress, plan, 0.0, share))
+        _run_with(done, journal, diagnoser, check, _part(progress, plan, 0.0, share))
     if "without" in worlds and done.complete:
         start = share if "with" in worlds else 0.0
         record = run_world(
@@ -173,7 +176,13 @@ def run_experiment(
     return done
 
 
-def _run_with(done: Experiment, journal: Path, check: bool, progress: Progress | None) -> None:
+def _run_with(
+    done: Experiment,
+    journal: Path,
+    diagnoser: Diagnoser,
+    check: bool,
+    progress: Progress | None,
+) -> None:
     plan = done.plan
 
     def on_incident(snapshot: Snapshot, incident: Incident) -> None:
@@ -186,7 +195,8 @@ def _run_with(done: Experiment, journal: Path, check: bool, progress: Progress |
     with FileJournal(journal, sync=False) as file:
         world = World(
             plan.scenario, plan.traffic, seed=plan.seed, rate_rps=plan.rate_rps,
-            controller=Loop(journal=file, on_incident=on_incident), catalogue=Catalogue.load(),
+            controller=Loop(journal=file, on_incident=on_incident, diagnoser=diagnoser),
+            catalogue=Catalogue.load(),
         )  # fmt: skip
         done.complete = world.run(check=check, progress=progress)
     done.acted = world.record(complete=done.complete)

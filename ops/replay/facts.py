@@ -12,13 +12,15 @@ from ops.replay.experiment import Experiment
 from ops.replay.hardware import engine_text
 from ops.replay.options import ReplayOptions
 from ops.replay.provenance import commit, versions
-from ops.replay.run import WorldRecord
+from ops.replay.run import WorldRecord, incidents_of
 from ops.replay.traffic import START_HOUR
 from ops.reports import ClockBase, Command, RequestLedger, RunReport, words
 from ops.reports.build import RunFacts, build_report
 from ops.reports.build_lanes import MinuteRow
 from ops.reports.calibration import load_calibration
+from rca.verdict import LEADS
 
+GRANGER = "Granger"  # row of the report's foot
 MIDNIGHT_S = 1773705600.0  # 17 Mar 2026 00:00 UTC: an arbitrary day for the simulated clock
 
 
@@ -109,10 +111,21 @@ def _foot(
         ("Requests from", f"{Path(told).name if trace != 'generated' else told}, "
          f"{done.plan.rate_rps:.3g} requests/s"),
     ]  # fmt: skip
+    rows += _granger(done)
     rows += [("Note", note) for note in done.plan.notes]
     if num_bins:
         rows.append(("Confidence from", counted))
     return tuple(rows)
+
+
+def _granger(done: Experiment) -> list[tuple[str, str]]:
+    """Which model said what leads what, as each verdict has it."""
+    if done.acted is None:
+        return []
+    results = [i.result for i in incidents_of(done.acted.decisions) if i.result is not None]
+    told = sorted({text.removeprefix(LEADS) for result in results for text in result.checked
+                   if text.startswith(LEADS)})  # fmt: skip
+    return [(GRANGER, text) for text in told]
 
 
 def _rows(world: WorldRecord) -> list[MinuteRow]:

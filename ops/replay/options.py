@@ -29,6 +29,7 @@ class ReplayOptions:
     gpu: str = ""
     model: str = ""
     skip_bad_rows: bool = False
+    granger: str = "linear"  # model of what leads what; never auto: others repeat what is recorded
 
     def plain(self) -> dict[str, Any]:
         """Values that differ from the defaults, for a file."""
