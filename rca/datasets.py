@@ -115,6 +115,42 @@ def read_case(case: Case) -> tuple[Incident, Labels]:
     return incident, _labels(case, meta, fault_at_s)
 
 
+def incident_of_table(path: Path) -> Incident:
+    """Read a wide table that comes without anything else.
+
+    Raises:
+        DatasetError: no such file, or one that is no such table.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} does not exist; give a case folder, a wide table or a bundle")
+    times_s, columns, values = read_wide(path)
+    return Incident(
+        incident_id=path.name,
+        times_s=times_s,
+        values=values,
+        columns=columns,
+        step_s=_step(times_s),
+    )
+
+
+def read_changes(path: Path) -> tuple[ChangeEvent, ...]:
+    """Read announced changes: a JSON array, or one JSON object a line.
+
+    Raises:
+        DatasetError: unreadable, or no such changes.
+    """
+    text = read_text(path).strip()
+    try:
+        raw = json.loads(text) if text.startswith("[") else [
+            json.loads(line) for line in text.splitlines() if line.strip()
+        ]  # fmt: skip
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DatasetError(
+            f"{path}: {error}; write one JSON object a line with at_s, kind and service"
+        ) from error
+    return _changes({"changes": raw}, path)
+
+
 def _labels(case: Case, meta: Mapping[str, Any], injected_at_s: float | None) -> Labels:
     metrics = meta.get("root_cause_metrics")
     return Labels(

@@ -107,6 +107,7 @@ class Incident:
         normal_spans, normal_logs: blocks of fault-free time of the same deployment; their clocks
             are their own, only differences count.
         changes: announced changes, if any.
+        notes: what was repaired or assumed when it was read, one sentence each.
     """
 
     incident_id: str
@@ -124,6 +125,7 @@ class Incident:
     normal_spans: tuple[Spans, ...] = ()
     normal_logs: tuple[Logs, ...] = ()
     changes: tuple[ChangeEvent, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Verify shapes and order.

@@ -147,7 +147,7 @@ def _answer(
         skipped=skipped,
         granger=leads.use,
         graph=draw_causes(incident, table, leads, ranked),
-        notes=found.notes,
+        notes=(*incident.notes, *found.notes),
     )
 
 
@@ -161,7 +161,7 @@ def _unsplit(incident: Incident, found: Found) -> Localisation:
         ),
         reason=f"nothing can be compared: {found.notes[-1]}",
         granger=GrangerUse(why="nothing can be compared"),
-        notes=found.notes,
+        notes=(*incident.notes, *found.notes),
     )
 
 

@@ -15,7 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 from prometheus_api_client import PrometheusConnect
 
-from ops.adapters.prometheus_answers import Answer, read_counts, read_matrix, read_names
+from ops.adapters.prometheus_answers import (
+    Answer,
+    read_counts,
+    read_matrix,
+    read_names,
+    read_scalar,
+)
 from ops.adapters.prometheus_selectors import Matcher, selector
 from ops.adapters.prometheus_wire import Wire
 from ops.clock import Deadline
@@ -132,6 +138,16 @@ class PrometheusReader:
         """
         query = f"{selector(names, matchers)}[{until_ms - after_ms}ms]"
         return self._query(query, until_ms, deadline, read_matrix)
+
+    def now_s(self, *, deadline: Deadline) -> float:
+        """Unix seconds on the server's clock, by which its samples are stamped.
+
+        Raises:
+            PrometheusError: no usable answer.
+        """
+        return self._ask(
+            "time()", deadline, lambda: self._client.custom_query("time()", params={}), read_scalar
+        )
 
     def close(self) -> None:
         """Close the connections."""

@@ -96,6 +96,19 @@ def read_counts(body: bytes) -> dict[str, int]:
         raise PrometheusError(f"its counts cannot be read: {error!r}") from error
 
 
+def read_scalar(body: bytes) -> float:
+    """Read the answer to a query that is one number.
+
+    Raises:
+        PrometheusError: the body is no such answer.
+    """
+    data, _ = _data(body, "scalar")
+    try:
+        return float(data["result"][1])
+    except (IndexError, TypeError, ValueError) as error:
+        raise PrometheusError(f"its number cannot be read: {error!r}") from error
+
+
 def read_names(body: bytes) -> tuple[str, ...]:
     """Read the values of a label, sorted.
 

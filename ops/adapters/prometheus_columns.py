@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ops.adapters.prometheus_answers import Answer
-from ops.catalogue import Catalogue, plain_name
+from ops.catalogue import plain_name
 from rca.state import MetricRole, Series
 
 Labels = tuple[tuple[str, str], ...]
 Places = npt.NDArray[np.intp]
 
 
+class Roles(Protocol):
+    """What gives a series its meaning: the catalogue, with or without further metrics."""
+
+    def resolve(self, series: Series) -> MetricRole | None:
+        """What the series means, None where nothing is known."""
+        ...
+
+    @property
+    def region_labels(self) -> tuple[str, ...]:
+        """Labels that give the region, in order of trust."""
+        ...
+
+
 @dataclass(slots=True)
 class Columns:
     """Series met so far. A series stored under two spellings, in turn or at once, is one column."""
 
-    catalogue: Catalogue
+    catalogue: Roles
     added: Mapping[str, str]
     series: list[Series] = field(default_factory=list)
     roles: list[MetricRole] = field(default_factory=list)

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING
 from ops.adapters.prometheus_answers import Answer
 from ops.adapters.prometheus_columns import Columns
 from ops.adapters.prometheus_grid import Grid, fill, interval_ms
-from ops.adapters.prometheus_plan import RawSamples, ask, count_series, make_parts
-from ops.adapters.prometheus_selectors import BUCKET_ROLES, Matcher, known_names
-from ops.catalogue import Catalogue
+from ops.adapters.prometheus_names import Asked, names_to_read
+from ops.adapters.prometheus_plan import (
+    RawSamples,
+    Tick,
+    ask,
+    count_series,
+    make_parts,
+    no_tick,
+)
+from ops.adapters.prometheus_selectors import BUCKET_ROLES, Matcher, some
+from ops.catalogue import Catalogue, WithUnlisted
 from ops.clock import Deadline
 from ops.errors import PrometheusError
 from rca.state import MetricFrame
@@ -30,7 +38,6 @@ DEADLINE_S = 120.0
 STEP_MS_GUESSED = 5_000  # for the plan, until the samples tell
 LOOKBACK_MS = 60_000  # before the first row where the step is not known
 CELLS_MAX = 2**24  # rows times series: 128 MB
-_SHOWN_MAX = 3  # names or warnings in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +119,11 @@ def read_window(
     step_s: float | None = None,
     *,
     matchers: Sequence[Matcher] = (),
+    also: Sequence[tuple[Matcher, ...]] = (),
     add_labels: Mapping[str, str] | None = None,
     bucket_roles: frozenset[str] = BUCKET_ROLES,
     deadline_s: float = DEADLINE_S,
+    tick: Tick = no_tick,
 ) -> Reading:
     """Read every series that has a role between two moments.
 
@@ -125,10 +134,12 @@ def read_window(
         start_s, end_s: first and last row in unix seconds, exact to the millisecond.
         step_s: between rows, best the scrape interval; None = the median distance of samples.
         matchers: further conditions, e.g. on the namespace.
+        also: selectors of metrics that the catalogue does not list, each as its conditions.
         add_labels: for series that lack them. Often the region, which a Prometheus adds only to
             what it sends elsewhere.
         bucket_roles: roles whose histogram buckets are read, too.
         deadline_s: for all of it.
+        tick: told (questions answered, questions known so far, samples) after each answer.
 
     Raises:
         PrometheusError: no usable answer, no known series, or more cells than fit.
@@ -138,13 +149,17 @@ def read_window(
     deadline = Deadline.after(deadline_s)
     step_ms = grid.step_ms or STEP_MS_GUESSED
     after_ms = grid.start_ms - (grid.step_ms or LOOKBACK_MS)
-    known = _known(reader, catalogue, grid, matchers, added, bucket_roles, after_ms, deadline)
+    asked = Asked(
+        after_ms=after_ms, until_ms=grid.end_ms, matchers=tuple(matchers), also=tuple(also),
+        added=frozenset(added), bucket_roles=bucket_roles,
+    )  # fmt: skip
+    known, unlisted = names_to_read(reader, catalogue, asked, deadline=deadline)
     counts = count_series(reader, known, at_ms=(grid.start_ms, grid.end_ms), deadline=deadline)
     if grid.step_ms:
         _check_cells(reader.url, grid, sum(counts.values()))
     parts = make_parts(known, counts, after_ms=after_ms, until_ms=grid.end_ms, step_ms=step_ms)
-    answers = ask(reader, parts, deadline=deadline)
-    columns = Columns(catalogue, added)
+    answers = ask(reader, parts, deadline=deadline, tick=tick)
+    columns = Columns(WithUnlisted(catalogue, unlisted) if unlisted else catalogue, added)
     places = [columns.places(answer) for answer in answers]
     if not columns.series:
         raise PrometheusError(_nothing_read(reader.url, known, columns))
@@ -178,26 +193,6 @@ def _grid(start_s: float, end_s: float, step_s: float | None) -> Grid:
     return Grid(round(start_s * 1000), round(end_s * 1000), round((step_s or 0.0) * 1000))
 
 
-def _known(
-    reader: RawSamples,
-    catalogue: Catalogue,
-    grid: Grid,
-    matchers: Sequence[Matcher],
-    added: Mapping[str, str],
-    bucket_roles: frozenset[str],
-    after_ms: int,
-    deadline: Deadline,
-) -> dict[str, tuple[Matcher, ...]]:
-    """Which spellings are live: stored names with a role, each with all of its matchers."""
-    stored = reader.names(
-        after_ms=after_ms, until_ms=grid.end_ms, matchers=matchers, deadline=deadline
-    )
-    known = known_names(stored, catalogue, added=added, bucket_roles=bucket_roles)
-    if not known:
-        raise PrometheusError(_nothing_known(reader.url, stored, matchers))
-    return {name: (*demanded, *matchers) for name, demanded in known.items()}
-
-
 def _check_cells(url: str, grid: Grid, num_series: int) -> None:
     if grid.num_rows * num_series > CELLS_MAX:
         raise PrometheusError(
@@ -206,29 +201,16 @@ def _check_cells(url: str, grid: Grid, num_series: int) -> None:
         )
 
 
-def _nothing_known(url: str, stored: Sequence[str], matchers: Sequence[Matcher]) -> str:
-    under = f" that match {_some(map(str, matchers))}" if matchers else ""
-    if not stored:
-        return (
-            f"{url}: no metrics are stored about that time{under}; check start, end and the "
-            "server's retention"
-        )
-    return (
-        f"{url}: of {len(stored)} metric names{under} the catalogue knows none, e.g. "
-        f"{_some(stored)}; is this the Prometheus that scrapes the fleet?"
-    )
-
-
 def _nothing_read(url: str, known: Mapping[str, object], columns: Columns) -> str:
     if columns.num_without_region:
         labels = ", ".join(columns.catalogue.region_labels)
         return (
             f"{url}: none of {columns.num_without_region} series has a label that gives the "
-            f"region ({labels}); add one, e.g. region=eu-west-1"
+            f"region ({labels}); add one, e.g. --label region=eu-west-1"
         )
     return (
         f"{url}: {len(known)} known metrics, {columns.num_without_role} series without a usable "
-        f"label and none with a role in that time, e.g. of {_some(sorted(known))}; "
+        f"label and none with a role in that time, e.g. of {some(sorted(known))}; "
         "check start, end and matchers"
     )
 
@@ -244,7 +226,7 @@ def _notes(answers: Sequence[Answer], columns: Columns, grid: Grid, seen_ms: int
         yield f"samples come every {seen_s:g} s: only the last of each {step_s:g} s is kept"
     for names in columns.spellings.values():
         if len(names) > 1:
-            yield f"one metric is stored as {_some(sorted(names))}; equal labels are one series"
+            yield f"one metric is stored as {some(sorted(names))}; equal labels are one series"
     if columns.num_without_region:
         yield f"{columns.num_without_region} series have no label that gives a region: left out"
     num_histograms = sum(answer.num_histograms for answer in answers)
@@ -252,10 +234,4 @@ def _notes(answers: Sequence[Answer], columns: Columns, grid: Grid, seen_ms: int
         yield f"{num_histograms} native histograms cannot be read: left out"
     told = list(dict.fromkeys(text for answer in answers for text in answer.warnings))
     if told:
-        yield f"the server warns: {_some(told)}"
-
-
-def _some(texts: Iterable[str]) -> str:
-    all_texts = list(texts)
-    shown = ", ".join(all_texts[:_SHOWN_MAX])
-    return shown if len(all_texts) <= _SHOWN_MAX else f"{shown}, ..."
+        yield f"the server warns: {some(told)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -16,6 +16,12 @@ SAMPLES_PER_ANSWER = 400_000  # about 12 MB; by default servers refuse more than
 NAMES_PER_ANSWER = 100
 SERIES_GUESSED = 200  # of a name that had none at both ends of the window
 PART_MS_MIN = 1_000  # a question over less time is not cut any more
+
+Tick = Callable[[int, int, int], None]  # questions answered, questions known so far, samples
+
+
+def no_tick(_answered: int, _known: int, _num_samples: int) -> None:
+    """Nobody is told."""
 
 
 class RawSamples(Protocol):
@@ -124,7 +130,9 @@ def make_parts(
     return parts
 
 
-def ask(reader: RawSamples, parts: Sequence[Part], *, deadline: Deadline) -> list[Answer]:
+def ask(
+    reader: RawSamples, parts: Sequence[Part], *, deadline: Deadline, tick: Tick = no_tick
+) -> list[Answer]:
     """Answers in order of time; what is too much for the server is asked in halves.
 
     Raises:
@@ -132,6 +140,7 @@ def ask(reader: RawSamples, parts: Sequence[Part], *, deadline: Deadline) -> lis
         PrometheusError: no usable answer.
     """
     answers: list[Answer] = []
+    num_samples = 0
     open_parts = list(reversed(parts))
     while open_parts:
         part = open_parts.pop()
@@ -150,6 +159,9 @@ def ask(reader: RawSamples, parts: Sequence[Part], *, deadline: Deadline) -> lis
             if halves is None or deadline.left_s() <= 0.0:
                 raise
             open_parts += reversed(halves)
+            continue
+        num_samples += len(answers[-1].values)
+        tick(len(answers), len(answers) + len(open_parts), num_samples)
     return answers
 
 

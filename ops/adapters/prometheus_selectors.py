@@ -14,8 +14,15 @@ from ops.errors import PrometheusError
 # count are enough, and buckets are most of what a Prometheus stores.
 BUCKET_ROLES = frozenset({"frontend_ttft", "frontend_tpot"})
 
+_SHOWN_MAX = 3  # names or warnings in a message
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MATCHER = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)(=~|!~|!=|=)(.*)", re.DOTALL)
+_CONDITION = r'([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"'
+_CONDITIONS = re.compile(_CONDITION)
+_SELECTOR = re.compile(
+    r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:.]*)?\s*"
+    rf"(?P<conditions>\{{\s*(?:{_CONDITION}\s*,?\s*)*\}})?"
+)
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 # Means the same in Python and in Prometheus' regular expressions.
 _SAME_EVERYWHERE = re.compile(r"[\w.|+*?\- ]*", re.ASCII)
@@ -57,6 +64,34 @@ def parse_matcher(text: str) -> Matcher:
     if len(value) >= 2 and value[0] == value[-1] == '"':
         value = value[1:-1]
     return Matcher(label, op, value)
+
+
+def parse_selector(text: str) -> tuple[Matcher, ...]:
+    """Read a vector selector: `name`, `name{label="value"}`, `{__name__=~"shop_.*"}`.
+
+    Raises:
+        PrometheusError: another form, or one that would select everything.
+    """
+    found = _SELECTOR.fullmatch(text.strip())
+    matchers = []
+    if found is not None:
+        name = found["name"]
+        matchers = [Matcher("__name__", "=", name)] if name else []
+        matchers += [
+            Matcher(label, op, re.sub(r"\\(.)", _unescaped, value))
+            for label, op, value in _CONDITIONS.findall(found["conditions"] or "")
+        ]
+    # The server refuses a selector that the empty label set would pass.
+    if not any(m.op in ("=", "=~") and m.value not in ("", ".*") for m in matchers):
+        raise PrometheusError(
+            f"selector is {text!r}, expected a metric's name or a selector such as "
+            'shop_orders_total{namespace="prod"} or {__name__=~"shop_.+"}'
+        )
+    return tuple(matchers)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return "\n" if found.group(1) == "n" else found.group(1)
 
 
 def parse_label(text: str) -> tuple[str, str]:
@@ -166,3 +201,10 @@ def _demanded(entries: Sequence[RoleInfo]) -> tuple[Matcher, ...]:
         Matcher(label, "=~", "|".join(sorted({one[label] for one in per_entry})))
         for label in sorted(common)
     )
+
+
+def some(texts: Iterable[object]) -> str:
+    """The first few of many, for a message."""
+    all_texts = [str(text) for text in texts]
+    shown = ", ".join(all_texts[:_SHOWN_MAX])
+    return shown if len(all_texts) <= _SHOWN_MAX else f"{shown}, ..."

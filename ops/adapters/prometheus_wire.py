@@ -112,7 +112,9 @@ class Wire:
     def _run(self, method: str, url: str, params: dict[str, Any]) -> _Exchange:
         seconds = self._deadline.left_s()
         if seconds <= 0.0:
-            raise self._error(PrometheusError, "no time was left", "allow more, or ask for less")
+            raise self._error(
+                PrometheusError, "no time was left", "allow more (--deadline-s), or ask for less"
+            )
         headers = {"User-Agent": "midwatch", **self._headers, **self._token()}
         exchange = _Exchange()
         threading.Thread(
@@ -200,7 +202,7 @@ class Wire:
             step = (
                 f"the token of {self._token_file} is not accepted; renew it"
                 if self._token_file
-                else "give a file with a bearer token"
+                else "give a file with a bearer token (--token-file)"
             )
             return self._error(PrometheusError, seen, step)
         if status in (404, 405):
@@ -217,7 +219,7 @@ class Wire:
         if status in BUSY:
             return self._error(PrometheusError, seen, "it is busy or starting; try again soon")
         if status == 400:
-            return self._error(PrometheusError, seen, "check the extra matchers")
+            return self._error(PrometheusError, seen, "check the matchers that were given")
         return self._error(PrometheusError, seen, "look into its log")
 
     def _failure(self, error: Exception) -> PrometheusError:
@@ -230,7 +232,9 @@ class Wire:
             )
         if isinstance(error, requests.exceptions.SSLError):
             return self._error(
-                PrometheusError, f"TLS failed: {text}", "give the CA's file, or use http://"
+                PrometheusError,
+                f"TLS failed: {text}",
+                "give the CA's file (--ca-file), or use http://",
             )
         if isinstance(error, requests.exceptions.ConnectTimeout):
             return self._error(
@@ -239,7 +243,9 @@ class Wire:
                 "check address and network policy",
             )
         if isinstance(error, requests.exceptions.Timeout) or "timed out" in text:
-            return self._error(TooMuchError, "no answer in time", "allow more time, or ask less")
+            return self._error(
+                TooMuchError, "no answer in time", "allow more time (--timeout-s), or ask less"
+            )
         if "Connection refused" in text:
             return self._error(
                 PrometheusError,
@@ -257,7 +263,9 @@ class Wire:
     def _too_late(self, exchange: _Exchange) -> PrometheusError:
         got = f"only {exchange.num_bytes} bytes" if exchange.status else "no answer"
         return self._error(
-            TooMuchError, f"{got} before its time was over", "allow more time, or ask for less"
+            TooMuchError,
+            f"{got} before its time was over",
+            "allow more time (--timeout-s), or ask for less",
         )
 
     def _error(self, kind: type[PrometheusError], seen: str, step: str) -> PrometheusError:

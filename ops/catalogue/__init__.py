@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from ops.catalogue.matcher import Catalogue, RoleInfo, plain_name
+from ops.catalogue.unlisted import WithUnlisted
 
-__all__ = ["Catalogue", "RoleInfo", "plain_name"]
+__all__ = ["Catalogue", "RoleInfo", "WithUnlisted", "plain_name"]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands import rca_options as options
 from rca.granger_kind import GrangerChoice
 
 app = typer.Typer(
@@ -39,29 +40,56 @@ Granger = Annotated[
 @app.command()
 def rank(
     path: Annotated[
-        Path, typer.Argument(help="Case folder, wide table (CSV, CSV.GZ, Parquet) or bundle.")
-    ],
+        Path | None,
+        typer.Argument(help="Case folder, wide table (CSV, CSV.GZ, Parquet) or bundle."),
+    ] = None,
     fault_at_s: Annotated[
         float | None,
         typer.Option(help="When it began, on the table's clock; found by itself without."),
     ] = None,
+    fault_at: options.FaultAt = "",
     top: Annotated[int, typer.Option(min=1, help="Suspects to print.")] = 5,
     channels: Annotated[Channels, typer.Option(help="Metrics only, or all.")] = Channels.ALL,
     granger: Granger = GrangerChoice.AUTO,
+    changes: options.Changes = None,
+    service_label: options.ServiceLabel = "",
+    prometheus: options.Url = "",
+    start: options.Start = "now-1h",
+    end: options.End = "now",
+    step: options.Step = "",
+    label: options.AddedLabels = None,
+    where: options.Where = None,
+    match: options.Match = None,
+    token_file: options.TokenFile = None,
+    ca_file: options.CaFile = None,
+    header: options.Headers = None,
+    timeout_s: options.TimeoutS = 30.0,
+    deadline_s: options.DeadlineS = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Name the service, instance and metric at fault in one recorded incident.
+    """Name the service, instance and metric at fault in one incident, recorded or of now.
 
-    Columns are `time` and `<service>_<metric>`, split at the last underscore. Exit code 1 when
-    nothing stands out: the ranking is printed all the same.
+    Columns of a table are `time` and `<service>_<metric>`, split at the last underscore. Exit code
+    1 when nothing stands out: the ranking is printed all the same.
 
     Example: `midwatch rca rank incidents/2024-05-01/metrics.csv --fault-at-s 1714521600`
+
+    Example: `midwatch rca rank --prometheus http://prometheus:9090 --start now-2h`
     """
     from ops.commands.rca_run import run_rank
 
+    asked = options.PrometheusOptions(
+        url=prometheus, start=start, end=end, step=step, labels=tuple(label or ()),
+        where=tuple(where or ()), match=tuple(match or ()), token_file=token_file,
+        ca_file=ca_file, headers=tuple(header or ()), timeout_s=timeout_s, deadline_s=deadline_s,
+    )  # fmt: skip
+    source = options.Source(
+        path=path, fault_at_s=fault_at_s, fault_at=fault_at, changes=changes,
+        service_label=service_label, prometheus=asked,
+    )  # fmt: skip
     run_rank(
-        path, fault_at_s=fault_at_s, top=top, metrics_only=channels is Channels.METRICS,
-        granger=granger, as_json=as_json,
+        source, top=top, metrics_only=channels is Channels.METRICS, granger=granger,
+        as_json=as_json,
     )  # fmt: skip
 
 

@@ -3,56 +3,44 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import typer
 from rich.console import Console
 
-from ops.bundle import MANIFEST
 from ops.clock import cpu_s
+from ops.commands.rca_inputs import read_incidents
+from ops.commands.rca_options import Source
 from ops.encode import to_json
 from ops.errors import OpsError
-from ops.replay.bundle_incident import incidents_of_bundle
-from rca.datasets import find_cases, read_case
 from rca.disturb import Disturbance
 from rca.errors import RcaError
 from rca.evaluate import LeaveOut, evaluate, report
 from rca.granger_choice import choose
 from rca.granger_kind import GrangerChoice
-from rca.incident import Incident
 from rca.judging import Method
 from rca.localisation import Localisation
 from rca.localise import CHANNELS, localise
-from rca.tables import read_wide
 
 
 def run_rank(
-    path: Path,
-    *,
-    fault_at_s: float | None,
-    top: int,
-    metrics_only: bool,
-    granger: GrangerChoice,
-    as_json: bool,
+    source: Source, *, top: int, metrics_only: bool, granger: GrangerChoice, as_json: bool
 ) -> None:
     """Read, rank, print. Exit code 1 where nothing stands out, 2 on wrong use."""
     try:
         channels = () if metrics_only else CHANNELS
         model = choose(granger)
-        answers = [
-            localise(i, channels=channels, granger=model) for i in _incidents(path, fault_at_s)
-        ]
+        answers = [localise(i, channels=channels, granger=model) for i in read_incidents(source)]
     except (RcaError, OpsError) as error:
         raise typer.BadParameter(str(error)) from error
-    # A bundle holds every region: the one where most happened is the incident's.
-    found = max(answers, key=lambda answer: answer.presence)
+    found = _most_troubled(answers)
     if not found.services:
         raise typer.BadParameter(
-            f"{path}: no column names a service; columns are <service>_<metric>"
+            f"{source.path}: no column names a service; columns are <service>_<metric>"
         )
     if as_json:
         typer.echo(to_json(found))
@@ -62,34 +50,15 @@ def run_rank(
         raise typer.Exit(1)
 
 
-def _incidents(path: Path, fault_at_s: float | None) -> list[Incident]:
-    if (path / MANIFEST).is_file():
-        found = list(incidents_of_bundle(path).values())
-    else:
-        found = [_incident(path)]
-    if fault_at_s is not None:
-        found = [replace(incident, fault_at_s=fault_at_s) for incident in found]
-    return found
-
-
-def _incident(path: Path) -> Incident:
-    if path.is_dir():
-        cases = find_cases(path)
-        if len(cases) > 1:
-            raise typer.BadParameter(
-                f"{path} holds {len(cases)} cases; give one, such as {cases[0].folder}"
-            )
-        return read_case(cases[0])[0]
-    if not path.is_file():
-        raise typer.BadParameter(f"{path} does not exist; give a case folder or a wide table")
-    times_s, columns, values = read_wide(path)
-    return Incident(
-        incident_id=path.name,
-        times_s=times_s,
-        values=values,
-        columns=columns,
-        step_s=float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0,
-    )
+def _most_troubled(answers: Sequence[Localisation]) -> Localisation:
+    """Of several regions the one where most happened, with a note on the others."""
+    found = max(answers, key=lambda answer: answer.presence)
+    if len(answers) == 1:
+        return found
+    others = ", ".join(f"{a.incident_id} {a.presence:.2f}" for a in answers if a is not found)
+    note = (f"of {len(answers)} regions this one changed most, {found.presence:.2f} times what "
+            f"quiet time shows; {others}")  # fmt: skip
+    return replace(found, notes=(note, *found.notes))
 
 
 def _print_ranking(found: Localisation, top: int) -> None:

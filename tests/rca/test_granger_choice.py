@@ -113,9 +113,9 @@ def test_with_torch_the_neural_model_is_used_and_two_runs_give_the_same_bytes(tm
 
 
 def test_a_model_handed_over_is_told_as_such(tmp_path):
-    from ops.commands.rca_run import _incident
+    from rca.datasets import incident_of_table
 
-    assert localise(_incident(table(tmp_path))).granger.why == "handed over by the caller"
+    assert localise(incident_of_table(table(tmp_path))).granger.why == "handed over by the caller"
 
 
 def test_evaluation_counts_which_model_was_used(tmp_path, no_torch):

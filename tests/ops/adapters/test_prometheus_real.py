@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, replace
@@ -35,7 +33,6 @@ pytestmark = [
 ]
 CATALOGUE = Catalogue.load()
 SHIFT_S = 1_700_000_000.0  # from the world's clock to one that Prometheus may have lived at
-READY_S = 30.0
 
 
 @dataclass
@@ -79,39 +76,8 @@ def incident(folder, monkeypatch):
     return frame, asked[-1]
 
 
-def serve(text, folder):
-    """Backfill a text and start a Prometheus on it; returns process, URL and log."""
-    (folder / "metrics.om").write_text(text, encoding="utf-8")
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "metrics.om", "data"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    log = folder / "prometheus.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=50y", f"--web.listen-address={address}",
-             "--query.max-samples=300000"],
-            cwd=folder, stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://{address}/-/ready", timeout=1.0):
-                return process, f"http://{address}", log
-        except OSError:
-            time.sleep(0.1)
-    process.kill()
-    process.wait()
-    raise AssertionError(f"Prometheus did not become ready:\n{log.read_text()}")
-
-
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
+def stored(tmp_path_factory, serve_prometheus):
     folder = tmp_path_factory.mktemp("prometheus")
     with pytest.MonkeyPatch.context() as patch:
         frame, asked = incident(folder / "run", patch)
@@ -122,17 +88,7 @@ def stored(tmp_path_factory):
         **{key: shifted(asked[key]) for key in ("symptom", "changes", "events")},
         "now_s": asked["now_s"] + SHIFT_S,
     }
-    process, url, log = serve(text, folder)
-    print(f"Prometheus writes to {log}")  # pytest shows it with a failure and keeps the file
-    try:
-        yield Stored(again, url, asked, diagnose(again, **asked))
-    finally:
-        process.terminate()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    yield Stored(again, serve_prometheus(text, folder), asked, diagnose(again, **asked))
 
 
 def window(stored, **more):
