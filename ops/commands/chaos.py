@@ -59,7 +59,10 @@ def record(
         ".5:.85"
     ),
     pairs: Annotated[int, typer.Option(help="Cases with two faults at once, per seed.")] = 2,
-    quiet: Annotated[int, typer.Option(help="Stretches without a fault, per seed.")] = 2,
+    quiet: Annotated[int, typer.Option(help="Stretches without a fault, per seed.")] = 4,
+    mild: Annotated[
+        int, typer.Option(help="Faults that are (mostly) too small to be felt, per seed.")
+    ] = 2,
     after_s: Annotated[
         float, typer.Option(help="Seconds recorded after the start of the fault.")
     ] = 180.0,
@@ -80,5 +83,5 @@ def record(
 
     run_record(
         scenario=scenario, kinds=kinds, seeds=seeds, load=load, pairs=pairs, quiet=quiet,
-        after_s=after_s, jobs=jobs, resume=resume, out=out, as_json=as_json,
+        mild=mild, after_s=after_s, jobs=jobs, resume=resume, out=out, as_json=as_json,
     )  # fmt: skip

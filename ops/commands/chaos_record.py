@@ -16,11 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ops.commands.chaos_options import parse_kinds, parse_load, parse_seeds
 from ops.commands.options import find_scenario
 from ops.errors import NoTargetError
-from ops.replay.recordings import Recording, record
+from ops.replay.recordings import Recording, record, recordings
 from ops.replay.scenario import Scenario
-from serving.sim.kernel import stream
 
-_NO_PLACE = "the truth is no service or pod"
+_ONE_SERVICE = "both faults hit one service"
 
 
 def run_record(
@@ -31,6 +30,7 @@ def run_record(
     load: str,
     pairs: int,
     quiet: int,
+    mild: int,
     after_s: float,
     jobs: int,
     resume: bool,
@@ -46,7 +46,11 @@ def run_record(
         raise typer.BadParameter(f"--after-s {after_s:g}: expected 30 to 300 seconds")
     if pairs and len(names) < 2:
         raise typer.BadParameter("--pairs needs at least two kinds; give more or --pairs 0")
-    wanted = [one for seed in range(first, last) for one in _recordings(names, seed, pairs, quiet)]
+    wanted = [
+        one
+        for seed in range(first, last)
+        for one in recordings(names, seed, pairs=pairs, quiet=quiet, mild=mild)
+    ]
     if not wanted:
         raise typer.BadParameter("nothing to record: no seed was asked for")
     there = [r for r in wanted if (out / r.dataset(base.name) / r.name / "case.json").is_file()]
@@ -81,16 +85,6 @@ def run_record(
     typer.echo(f"evaluate them: midwatch rca evaluate --data {out}")
 
 
-def _recordings(names: list[str], seed: int, pairs: int, quiet: int) -> list[Recording]:
-    """Every kind once, some pairs of kinds, some quiet stretches with seeds of their own."""
-    found = [Recording(kind, seed) for kind in names]
-    rng = stream(seed, "recordings/pairs")
-    for _ in range(pairs):
-        one, two = (names[int(k)] for k in rng.choice(len(names), 2, replace=False))
-        found.append(Recording(one, seed, also=two))
-    return found + [Recording("", seed + 10_000 * k) for k in range(quiet)]
-
-
 def _try(
     base: Scenario, one: Recording, *, root: Path, load: tuple[float, float], after_s: float
 ) -> str:
@@ -99,4 +93,4 @@ def _try(
         folder = record(base, one, root=root, load=load, after_s=after_s)
     except NoTargetError:
         return "no target for the fault"
-    return "" if folder is not None else _NO_PLACE
+    return "" if folder is not None else _ONE_SERVICE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from ops.catalogue import Catalogue
@@ -61,7 +61,7 @@ class Fleet:
 
     def __init__(
         self, scenario: Scenario, traffic: Traffic, *, seed: int, rate_rps: float,
-        catalogue: Catalogue | None,
+        catalogue: Catalogue | None, graph: Callable[..., ServiceGraph] = ServiceGraph,
     ) -> None:  # fmt: skip
         self.scenario, self._seed, self.rate_rps = scenario, seed, rate_rps
         self._traffic = traffic
@@ -74,7 +74,7 @@ class Fleet:
         )  # fmt: skip
         self._times: dict[float, FlatTimes] = {}  # of the engines, by clock
         self.cluster = Cluster(kernel, scenario, seed=seed, make_instance=self._make_instance)
-        self.graph = ServiceGraph(
+        self.graph = graph(
             kernel, self.cluster, draws, roots=roots,
             rtt_s={r.name: r.rtt_s for r in scenario.regions},
         )  # fmt: skip

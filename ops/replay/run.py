@@ -17,6 +17,7 @@ from ops.replay.fleet import Fleet
 from ops.replay.ledger import Ledger
 from ops.replay.scenario import Scenario
 from ops.replay.score import Minute, minutes
+from ops.replay.services import ServiceGraph
 from ops.replay.traffic import Traffic
 from ops.state import ActionKind, Decision, DecisionKind, Incident, Snapshot
 from rca.pipeline import diagnose
@@ -130,8 +131,11 @@ class World:
         rate_rps: float,
         controller: Controller | None,
         catalogue: Catalogue | None = None,
+        graph: Callable[..., ServiceGraph] = ServiceGraph,
     ) -> None:
-        self.fleet = Fleet(scenario, traffic, seed=seed, rate_rps=rate_rps, catalogue=catalogue)
+        self.fleet = Fleet(
+            scenario, traffic, seed=seed, rate_rps=rate_rps, catalogue=catalogue, graph=graph
+        )
         self.controller = controller
         self._next = 1  # row of samples that is looked at next
         self.fleet.start()

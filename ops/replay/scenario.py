@@ -134,6 +134,7 @@ class FaultSpec:
     start_s: float
     length_s: float = 300.0
     target: str = ""  # Entity in text form
+    region: str = ""  # where a target is drawn, empty = anywhere
     severity: float = 1.0  # 1 = the kind's typical size; 0 = none
     ramp_s: float = 0.0
 

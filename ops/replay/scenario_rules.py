@@ -35,7 +35,7 @@ def check_rules(scenario: Scenario, problems: Problems) -> None:
     _check_client(scenario, problems)
     _check_times(scenario, problems)
     for i, fault in enumerate(scenario.faults):
-        _check_target(fault, f"fault[{i}].target", scenario, problems)
+        _check_target(fault, f"fault[{i}]", scenario, problems)
     _check_changes(scenario, problems)
 
 
@@ -245,15 +245,17 @@ def _check_times(scenario: Scenario, problems: Problems) -> None:
 
 def _check_target(fault: FaultSpec, path: str, scenario: Scenario, problems: Problems) -> None:
     """A target names a region and, where the scenario knows the names, something in it."""
+    regions = _region_names(scenario)
+    if fault.region and fault.region not in regions:
+        problems.add(f"{path}.region", unknown(fault.region, "region", regions))
     if not fault.target:
         return
+    path = f"{path}.target"
     try:
         entity = Entity.parse(fault.target)
     except ValueError as error:
-        kinds = ", ".join(EntityKind)
-        problems.add(path, f"{error}; write kind:region/name with one of the kinds {kinds}")
+        problems.add(path, f"{error}; write kind:region/name, kind one of {', '.join(EntityKind)}")
         return
-    regions = _region_names(scenario)
     if entity.region not in regions:
         problems.add(path, unknown(entity.region, "region", regions))
     if entity.kind is EntityKind.SERVICE and entity.name not in _callable(scenario):

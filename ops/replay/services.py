@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 from ops.replay.calls import (
     FAST_LINK_S,
@@ -32,6 +33,8 @@ from serving.state import FinishReason, Request
 class ServiceGraph:
     """Runs calls over the pods that the cluster offers."""
 
+    short_way: ClassVar[type[LeafCalls]] = LeafCalls
+
     def __init__(
         self, kernel: Kernel, cluster: Endpoints, draws: Draws, *, roots: dict[str, Visit],
         rtt_s: dict[str, float],
@@ -41,7 +44,7 @@ class ServiceGraph:
         self._entries = list(roots)  # in the scenario's order: names mean nothing
         self.links: dict[tuple[str, str, str], Link] = {}
         self.admitted_ratio: dict[str, float] = {}
-        self._leaves = LeafCalls(
+        self._leaves = self.short_way(
             kernel, cluster, rtt_s, on_end=self._cpu_done, on_success=self._next, arm=self._arm
         )
         # Called with (attempt, now) and (attempt, status, now); the users set them.

@@ -34,7 +34,10 @@ class Targets:
 
     def pick_pod(self, spec: FaultSpec, rng: np.random.Generator, *, engine: bool) -> Pod:
         """A ready pod; drawn ones are instances or pods that users wait for, as asked."""
-        pods = [p for p in self._cluster.pods() if p.ready and not p.quarantined]
+        pods = [
+            p for p in self._cluster.pods()
+            if p.ready and not p.quarantined and _here(spec, p.region)
+        ]  # fmt: skip
         if spec.target:
             entity = self._entity(spec)
             pods = [
@@ -54,14 +57,17 @@ class Targets:
             return self._one(
                 spec, [n for n in self._cluster.nodes.values() if n.name == entity.name], rng
             )
-        used = {p.node for p in self._cluster.pods() if self._matters(p.region, p.service)}
+        used = {
+            p.node for p in self._cluster.pods()
+            if self._matters(p.region, p.service) and _here(spec, p.region)
+        }  # fmt: skip
         return self._one(spec, [n for n in self._cluster.nodes.values() if n.name in used], rng)
 
     def pick_link(self, spec: FaultSpec, rng: np.random.Generator) -> tuple[str, str, str]:
         """(region, caller, callee) of a call that users wait for."""
         edges = [
             (region, service.name, call.to)
-            for region in self._users.weights
+            for region in self._users.weights if _here(spec, region)
             for service in self._cluster.scenario.services
             for call in service.calls
             if not call.background and call.to != self._engine_service
@@ -76,7 +82,7 @@ class Targets:
         """A service, not the engine pool, that users wait for."""
         found = [
             d for key, d in self._cluster.deployments.items()
-            if d.spec is not None and self._matters(*key)
+            if d.spec is not None and self._matters(*key) and _here(spec, d.region)
         ]  # fmt: skip
         if spec.target:
             entity = self._entity(spec)
@@ -118,7 +124,7 @@ class Targets:
 
     def pick_region(self, spec: FaultSpec, rng: np.random.Generator) -> str:
         """A region."""
-        regions = list(self._users.weights)
+        regions = [r for r in self._users.weights if _here(spec, r)]
         if spec.target:
             regions = [r for r in regions if r == self._entity(spec).region]
         return self._one(spec, regions, rng)
@@ -151,7 +157,7 @@ class Targets:
         target = self._entity(spec) if spec.target else None
         return [
             d for key, d in self._cluster.deployments.items()
-            if d.spec is not None and self._matters(*key)
+            if d.spec is not None and self._matters(*key) and _here(spec, d.region)
             and (target is None or (d.region, d.service) == (target.region, target.name))
         ]  # fmt: skip
 
@@ -196,6 +202,10 @@ class Targets:
         edges = [p.source_edges[callee] for p in deployment.pods if callee in p.source_edges]
         count = sum(e.latency.count for e in edges)
         return sum(e.latency.sum for e in edges) / count if count else 0.0
+
+
+def _here(spec: FaultSpec, region: str) -> bool:
+    return spec.region in ("", region)
 
 
 def _busy(found: list[T], uses: list[float]) -> list[T]:
