@@ -159,6 +159,8 @@ def _labels(case: Case, meta: Mapping[str, Any], injected_at_s: float | None) ->
         system=str(meta.get("system") or case.dataset),
         service=str(meta.get("root_cause_service") or ""),
         also=tuple(str(s) for s in (meta.get("root_cause_services") or ())[1:]),
+        alternatives=tuple(str(s) for s in meta.get("root_cause_alternatives") or ()),
+        felt=meta.get("slo_effect") is not False,
         instance=str(meta.get("root_cause_instance") or ""),
         metrics=tuple(str(m) for m in metrics) if metrics else None,
         fault_type=str(meta.get("fault_type") or "unknown"),

@@ -19,6 +19,7 @@ from rca.datasets import find_cases
 from rca.judging import Judged, Method, judge, rank_with
 from rca.knobs import FUSION_KNOBS, METRIC_KNOBS, LocaliseConfig, neighbours
 from rca.localise import service_ranking
+from rca.outcomes import other_outcomes
 from rca.presence import PRESENCE_MIN
 from rca.scoring import (
     MISS,
@@ -59,7 +60,7 @@ class Evaluation:
 
     def of(self, name: str) -> list[Judged]:
         """Cases of one set that have a cause."""
-        return [j for j in self.judged if j.case.dataset == name and j.labels.service]
+        return [j for j in self.judged if j.case.dataset == name and j.labels.is_fault]
 
     @property
     def sets(self) -> list[str]:
@@ -158,7 +159,7 @@ class _Tuner:
         ranks = self.ranks[config]
         by_set: dict[str, list[int]] = {}
         for n in cases:
-            if self.judged[n].labels.service:
+            if self.judged[n].labels.is_fault:
                 by_set.setdefault(self.judged[n].case.dataset, []).append(ranks[n])
         if not by_set:
             return 0.0
@@ -167,15 +168,15 @@ class _Tuner:
 
     @staticmethod
     def _rank(one: Judged, config: LocaliseConfig) -> int:
-        if one.prepared is None or one.failed or not one.labels.service:
+        if one.prepared is None or one.failed or not one.labels.is_fault:
             return MISS
         ranking = [name for name, _ in service_ranking(one.prepared, config)]
-        return rank_of(ranking, (one.labels.service, *one.labels.also))
+        return rank_of(ranking, one.labels.right)
 
 
 def report(result: Evaluation) -> dict[str, Any]:
     """All figures as plain data."""
-    faults = [j for j in result.judged if j.labels.service]
+    faults = [j for j in result.judged if j.labels.is_fault]
     names = [s for s in result.sets if result.of(s)]
     macro = mean_accuracy([accuracy([j.rank for j in result.of(s)]) for s in names])
     costs = [j.cpu_s for j in result.judged if not j.failed] or [0.0]
@@ -200,6 +201,7 @@ def report(result: Evaluation) -> dict[str, Any]:
             "used": _counts(j.granger.used for j in result.judged if not j.failed),
             "why": _counts(j.granger.why for j in result.judged if not j.failed),
         },
+        **other_outcomes(result.judged, result.threshold),
         "failures": sum(bool(j.failed) for j in result.judged),
         "knobs": result.knobs,
         "cases": [_case(j) for j in faults],
@@ -257,7 +259,7 @@ def _presence(result: Evaluation) -> dict[str, float]:
         return [value >= result.threshold.get(name, PRESENCE_MIN) for name, value in values]
 
     quiet = above((j.case.dataset, p) for j in result.judged for p in j.quiet)
-    faults = [j for j in result.judged if j.labels.service]
+    faults = [j for j in result.judged if j.labels.is_fault]
     answered = above((j.case.dataset, j.presence) for j in faults)
     hits = [j.rank == 1 for j, told in zip(faults, answered, strict=True) if told]
     return {

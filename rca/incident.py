@@ -17,6 +17,7 @@ from rca.state import ChangeEvent, FloatArray
 
 IntArray = npt.NDArray[np.int64]
 
+QUIET_TYPES = ("", "none", "unknown")  # words for no fault, where no service is labelled
 SYMPTOM_PREFIX = "sli"  # owner of columns that measure users, never a candidate
 
 
@@ -157,8 +158,11 @@ class Labels:
     """What an incident really was. For scoring only: no method gets to see it.
 
     Attributes:
-        service: at fault; empty in a quiet stretch.
+        service: at fault; empty in a quiet stretch, or where no service is.
         also: further services at fault at the same time.
+        alternatives: services that are as right an answer as `service`, such as the other end of
+            a slow link.
+        felt: whether users noticed; a fault that they do not is no incident.
         instance: pod or node at fault, empty if unknown.
         metrics: columns of which any is a hit, None where the source labels none.
         fault_type: the source's word.
@@ -171,8 +175,25 @@ class Labels:
     system: str
     service: str
     also: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    felt: bool = True
     instance: str = ""
     metrics: tuple[str, ...] | None = None
     fault_type: str = ""
     contiguous: bool = True
     injected_at_s: float | None = None
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether there is a service to be named, and somebody who suffers."""
+        return bool(self.service) and self.felt
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was done to the system."""
+        return not self.service and self.fault_type in QUIET_TYPES
+
+    @property
+    def right(self) -> tuple[str, ...]:
+        """Services of which each is a right answer."""
+        return (self.service, *self.alternatives, *self.also)

@@ -61,6 +61,7 @@ class Judged:
         prepared: for other settings; None after a failure.
         rank, metric_rank: `scoring.MISS` where the cause is not ranked; the latter None where no
             metric is labelled.
+        each_rank: rank of each of several causes at the same time.
         num_candidates: services that could be named.
         alphabetical: rank of the cause by name alone, the floor of column order.
         change_off_s: distance of the own change point from the truth with the time hidden, None
@@ -74,6 +75,7 @@ class Judged:
     prepared: Prepared | None = None
     rank: int = MISS
     metric_rank: int | None = None
+    each_rank: tuple[int, ...] = ()
     num_candidates: int = 0
     alphabetical: int = MISS
     presence: float = 0.0
@@ -104,7 +106,7 @@ def judge(
     incident, labels = read_case(case)
     incident = _restricted(incident, method)
     judged = Judged(case=case, labels=labels, step_s=incident.step_s)
-    if labels.metrics and labels.service:
+    if labels.metrics and labels.is_fault:
         judged.metric_rank = MISS
     try:
         disturbed = disturb(incident, method.disturbance)
@@ -114,7 +116,7 @@ def judge(
         judged.cpu_s = cpu_s() - began
         read_off(judged, answer)
         judged.quiet = _quiet(incident, labels, answer, method, config)
-        if labels.service:
+        if labels.is_fault:
             judged.change_off_s = _change_off(incident, labels, method)
             judged.replicas = _replicas(disturbed, judged, answer, method, config)
     except (RcaError, ValueError, ArithmeticError, LookupError) as error:
@@ -128,8 +130,10 @@ def read_off(judged: Judged, answer: Localisation) -> None:
     """Ranks of an answer against the labels, in place."""
     labels = judged.labels
     names = [s.name for s in answer.services]
-    wanted = (labels.service, *labels.also)
+    wanted = labels.right
     judged.rank = rank_of(names, wanted)
+    first = (labels.service, *labels.alternatives)
+    judged.each_rank = tuple(rank_of(names, w) for w in (first, *((s,) for s in labels.also)))
     judged.num_candidates = len(names)
     judged.alphabetical = rank_of(sorted(names), wanted)
     judged.presence = answer.presence
@@ -162,7 +166,7 @@ def _quiet(
     config: LocaliseConfig,
 ) -> tuple[float, ...]:
     """Presence where nothing is wrong: moments inside the normal rows, or a quiet recording."""
-    found = [] if labels.service else [answer.presence]
+    found = [answer.presence] if labels.is_quiet else []
     for moment in quiet_moments(incident):
         prepared = _prepare(disturb(moment, replace(method.disturbance, shift_s=0.0)), method)
         found.append(decide(prepared, config, granger=None).presence)
@@ -185,7 +189,7 @@ def _replicas(
     method: Method,
     config: LocaliseConfig,
 ) -> tuple[tuple[float, bool], ...]:
-    wanted = (judged.labels.service, *judged.labels.also)
+    wanted = judged.labels.right
     out = [(answer.confidence, judged.rank == 1)]
     for how in REPLICAS:
         prepared = _prepare(disturb(incident, how), method)

@@ -164,6 +164,14 @@ def _print_figures(figures: dict[str, Any]) -> None:
         f"presence: {quiet['coverage']:.1%} of faults answered, {quiet['ac_at_1_answered']:.1%} "
         f"of these right; {quiet['false_accusations']:.1%} of quiet moments accused"
     )
+    for key, said in (("without_effect", "faults that nobody felt"),
+                      ("no_service", "troubles of no service")):  # fmt: skip
+        if key in figures:
+            typer.echo(f"{said}: {figures[key]['accused']:.1%} of {figures[key]['n']} accused")
+    if "simultaneous" in figures:
+        both = figures["simultaneous"]
+        typer.echo(f"two faults at once: both in the first four in {both['both_in_top_4']:.1%} "
+                   f"of {both['n']}")  # fmt: skip
     typer.echo(f"confidence: calibration error {sure['ece']:.3f}, Brier {sure['brier']:.3f}, "
                f"{sure['n']} answers")  # fmt: skip
     for name, one in figures["change_point"].items():
