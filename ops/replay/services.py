@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 from ops.replay.calls import (
     FAST_LINK_S,
@@ -33,7 +32,7 @@ from serving.state import FinishReason, Request
 class ServiceGraph:
     """Runs calls over the pods that the cluster offers."""
 
-    short_way: ClassVar[type[LeafCalls]] = LeafCalls
+    short_way = LeafCalls
 
     def __init__(
         self, kernel: Kernel, cluster: Endpoints, draws: Draws, *, roots: dict[str, Visit],

@@ -10,7 +10,6 @@ traces of their own. Nothing of this changes what happens in the world.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ops.replay.calls import Attempt, Call, Endpoints
 from ops.replay.draws import Draws, mix
@@ -109,7 +108,7 @@ class _UntracedLeaves(LeafCalls):
 class TracedGraph(ServiceGraph):
     """Writes into `log` what the calls of sampled requests did."""
 
-    short_way: ClassVar[type[LeafCalls]] = _UntracedLeaves
+    short_way = _UntracedLeaves
 
     def __init__(
         self, kernel: Kernel, cluster: Endpoints, draws: Draws, *, roots: dict[str, Visit],
@@ -162,7 +161,7 @@ class TracedGraph(ServiceGraph):
             return
         trace, callee = self._log.traces[call.attempt], call.visit.service
         asked_at_s = trace.asked_at_s.get(call, self._kernel.now_s)
-        if source.container.started_at_s > asked_at_s:
+        if not source.up or source.container.started_at_s > asked_at_s:
             return  # the process that asked is gone, and its span with it
         above = self._log.span_of(call.parent)
         self._write(call, number, -1 if above is None else above + 1, source.service,
@@ -184,7 +183,9 @@ class TracedGraph(ServiceGraph):
     def _served(self, call: Call, status: str) -> None:
         """The callee knows what it answered."""
         number, pod = self._log.span_of(call), call.pod
-        if number is None or pod is None or pod.container.started_at_s > call.arrived_at_s:
+        if number is None or pod is None or not pod.up:
+            return  # a process that died writes nothing, and what it held is lost
+        if pod.container.started_at_s > call.arrived_at_s:
             return
         engine = call.visit.spec is None
         self._write(call, number + 1, -1 if call.source is None else number, pod.service,

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from ops.replay.recordings import Recording, record
+from ops.replay.faults import CATALOGUE
+from ops.replay.recordings import SERVICE_KINDS, Recording, record, recordings
 from ops.replay.scenarios import load_embedded
 from rca.datasets import find_cases, read_case
 
@@ -57,9 +58,59 @@ def test_a_quiet_stretch_has_no_cause(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cause_that_the_layout_cannot_name_is_not_written(tmp_path):
-    assert written(tmp_path, Recording("traffic-burst", 1)) is None
-    assert not any(tmp_path.iterdir())
+def test_trouble_of_no_service_is_written_without_a_cause(tmp_path):
+    _, labels = written(tmp_path, Recording("traffic-burst", 1))
+    assert (labels.service, labels.fault_type) == ("", "traffic-burst")
+    assert not labels.is_quiet
+    assert not labels.is_fault
+
+
+@pytest.mark.slow
+def test_a_machine_stands_for_the_services_it_ran(tmp_path):
+    incident, labels = written(tmp_path, Recording("node-loss", 1))
+    lived = {incident.instances[pod] for pod, node in incident.nodes.items()
+             if node == labels.instance}  # fmt: skip
+    assert set(labels.right) <= lived
+
+
+@pytest.mark.slow
+def test_either_end_of_a_slow_link_is_right(tmp_path):
+    incident, labels = written(tmp_path, Recording("slow-link", 1))
+    callee, caller = labels.right
+    assert (caller, callee) in incident.calls
+
+
+@pytest.mark.slow
+def test_traces_logs_and_symptoms_come_along(tmp_path):
+    incident, labels = written(tmp_path, Recording("cpu-hog", 1))
+    spans, logs = incident.spans, incident.logs
+    before = spans.start_s < incident.fault_at_s
+    assert before.sum() > 300 and (~before).sum() > 300
+    assert set(spans.services) == set(incident.services)
+    assert set(np.unique(logs.trace)) <= set(np.unique(spans.trace)) | set(logs.trace)
+    assert {"success", "ttft"} <= {c.metric for c in incident.columns if c.is_symptom}
+    assert labels.felt
+
+
+@pytest.mark.slow
+def test_a_mild_fault_is_marked_as_one_that_nobody_felt(tmp_path):
+    _, labels = written(tmp_path, Recording("cpu-hog", 1, mild=True))
+    assert labels.service
+    assert not labels.felt
+    assert not labels.is_fault
+
+
+def test_a_seed_gives_every_kind_pairs_of_two_services_and_mild_faults_once():
+    kinds = list(CATALOGUE)
+    found = recordings(kinds, 4, pairs=3, quiet=2, mild=2)
+    assert [r.kind for r in found[: len(kinds)]] == kinds
+    pairs = [{r.kind, r.also} for r in found if r.also]
+    assert len(pairs) == 3
+    assert all(len(p) == 2 and p & set(SERVICE_KINDS) for p in pairs)
+    assert sum(r.mild for r in found) == 2
+    assert len({r.name for r in found}) == len(found) == len(kinds) + 7
+    assert found == recordings(kinds, 4, pairs=3, quiet=2, mild=2)
+    assert len({r.dataset("x") for r in found}) == 1
 
 
 @pytest.mark.slow
