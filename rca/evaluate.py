@@ -17,7 +17,7 @@ import numpy as np
 
 from rca.datasets import find_cases
 from rca.judging import Judged, Method, judge, rank_with
-from rca.knobs import FUSION_KNOBS, METRIC_KNOBS, LocaliseConfig, neighbours
+from rca.knobs import LocaliseConfig, central, settings
 from rca.localise import service_ranking
 from rca.outcomes import other_outcomes
 from rca.presence import PRESENCE_MIN
@@ -32,14 +32,7 @@ from rca.scoring import (
 )
 
 QUIET_SHARE = 0.95  # of quiet moments that a threshold lets pass
-# Where each search begins: a plain floored z, none of the shipped choices. A search that began at
-# the defaults would owe part of its result to the sets that it must not see.
-PLAIN = LocaliseConfig(
-    level_floor=0.03, saturation=5.0, num_metrics=2, wrong_way=1.0, kind_contrast=0.0, entry=1.0,
-    threshold=0.5, power=1.0,
-)  # fmt: skip
-TUNING_ROUNDS = 12
-BETTER = 0.01  # a knob moves only for so much more: less than one case in a hundred is luck
+NEARLY = 0.01  # settings so little below the best are as good: less than a case in a hundred
 
 
 class LeaveOut(StrEnum):
@@ -134,24 +127,17 @@ def _leave_out(
 
 
 class _Tuner:
-    """Ranks of all cases by settings, each computed once; coordinate search over the grid."""
+    """Ranks of all cases by settings, each computed once, for the whole grid."""
 
     def __init__(self, judged: Sequence[Judged]) -> None:
         self.judged = judged
         self.ranks: dict[LocaliseConfig, list[int]] = {}
 
     def choose(self, cases: Sequence[int]) -> LocaliseConfig:
-        """Settings with the best mean of AC@1 and Avg@5 over the sets of these cases."""
-        best = PLAIN
-        value = self._value(best, cases)
-        for _ in range(TUNING_ROUNDS):
-            options = [(self._value(c, cases), c) for c in
-                       neighbours(best, (*METRIC_KNOBS, *FUSION_KNOBS))]  # fmt: skip
-            gain, config = max(options, key=lambda pair: pair[0])
-            if gain < value + BETTER:
-                break
-            best, value = config, gain
-        return best
+        """The middle of the settings with (nearly) the best mean of AC@1 and Avg@5 per set."""
+        value = {config: self._value(config, cases) for config in settings()}
+        least = max(value.values()) - NEARLY
+        return central([config for config in value if value[config] >= least])
 
     def _value(self, config: LocaliseConfig, cases: Sequence[int]) -> float:
         if config not in self.ranks:

@@ -73,9 +73,9 @@ def decide(
     if split is None:
         return _unsplit(prepared.incident, prepared.found)
     table = measure(prepared, split, config)
-    surprises = _surprises(prepared, split, table, config)
+    surprises = _surprises(prepared, split, table)
     leads = find_leads(table, prepared, split, granger, seed=seed)
-    return _answer(prepared, table, surprises, config, leads)
+    return _answer(prepared, table, surprises, leads)
 
 
 def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
@@ -84,13 +84,11 @@ def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[st
     if split is None:
         return [(name, 0.0) for name in prepared.incident.services]
     table = measure(prepared, split, config)
-    return _ranked(prepared, _surprises(prepared, split, table, config), config)
+    return _ranked(prepared, _surprises(prepared, split, table))
 
 
-def _surprises(
-    prepared: Prepared, split: Split, table: MetricTable, config: LocaliseConfig
-) -> list[Surprise]:
-    found = [metric_surprise(prepared.incident, table, config), *prepared.surprises]
+def _surprises(prepared: Prepared, split: Split, table: MetricTable) -> list[Surprise]:
+    found = [metric_surprise(prepared.incident, table), *prepared.surprises]
     used = [s for s in found if not s.skipped]
     if "change" not in prepared.without:
         moved = {
@@ -101,15 +99,8 @@ def _surprises(
     return found
 
 
-def _ranked(
-    prepared: Prepared, surprises: Sequence[Surprise], config: LocaliseConfig
-) -> list[tuple[str, float]]:
-    scores = fuse_surprises(
-        surprises,
-        candidates=prepared.incident.services,
-        threshold=config.threshold,
-        power=config.power,
-    )
+def _ranked(prepared: Prepared, surprises: Sequence[Surprise]) -> list[tuple[str, float]]:
+    scores = fuse_surprises(surprises, candidates=prepared.incident.services)
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
@@ -117,14 +108,13 @@ def _answer(
     prepared: Prepared,
     table: MetricTable,
     surprises: Sequence[Surprise],
-    config: LocaliseConfig,
     leads: Leads,
 ) -> Localisation:
     incident, found = prepared.incident, prepared.found
     skipped = {s.name: s.skipped for s in surprises if s.skipped}
     if leads.result.skipped:
         skipped["granger"] = leads.result.skipped
-    ranked = _ranked(prepared, surprises, config)
+    ranked = _ranked(prepared, surprises)
     scores = dict(ranked)
     services = tuple(
         _suspect(rank, name, score, surprises) for rank, (name, score) in enumerate(ranked, 1)
@@ -134,7 +124,7 @@ def _answer(
     return Localisation(
         incident_id=incident.incident_id,
         services=services,
-        instances=_instances(incident, table, scores, config),
+        instances=_instances(incident, table, scores),
         metrics=_metrics(incident, table, scores, leads.exogenous),
         accused=named,
         presence=presence,
@@ -197,11 +187,11 @@ def _reason(services: Sequence[Suspect], presence: float, named: Sequence[str]) 
 
 
 def _instances(
-    incident: Incident, table: MetricTable, scores: Mapping[str, float], config: LocaliseConfig
+    incident: Incident, table: MetricTable, scores: Mapping[str, float]
 ) -> tuple[Suspect, ...]:
     """Pods (or whatever owns columns) by own change, within the order that services have."""
     top = max(scores.values(), default=0.0)
-    own = owner_scores(table.score, table.columns, config)
+    own = owner_scores(table.score, table.columns)
     rows = []
     for owner, value in zip(table.columns.owners, own.tolist(), strict=True):
         share = scores.get(incident.service_of(owner), 0.0) / top if top > 0.0 else 0.0

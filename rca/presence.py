@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from rca.channels.surprise import Surprise
 
-PRESENCE_MIN = 2.04  # 5 % of quiet moments reach it
-RIVAL_SHARE = 0.6  # of the first score: a service that reaches it is named as well
+PRESENCE_MIN = 1.72  # 5 % of quiet moments reach it
+RIVAL_SHARE = 0.8  # of the first score: a service that reaches it is named as well
 ACCUSED_MAX = 3
 # Chance that the first service is a cause = logistic of these times (1, log presence, margin,
 # log10 of the number of candidates). Source: logistic regression (ridge 1, every set and mode
 # weighs the same) over the cases and four disturbed copies of each.
-_CONFIDENCE = (-0.3, 1.5, 3.7, -1.8)
+_CONFIDENCE = (0.2, 2.6, 4.5, -1.7)
 CONFIDENCE_RANGE = (0.02, 0.98)
 
 

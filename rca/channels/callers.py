@@ -9,7 +9,7 @@ from rca.incident import Incident
 from rca.metric_kinds import Measured
 from rca.state import FloatArray
 
-EXPLAINED = 0.25  # at most this share of a caller's surprise is put down to its callees
+EXPLAINED = 0.5  # at most this share of a caller's surprise is put down to its callees
 _PASSED_ON = frozenset(
     {Measured.LATENCY, Measured.CLIENT_LATENCY, Measured.ERRORS, Measured.SUCCESS}
 )
@@ -21,10 +21,7 @@ def discount_callers(incident: Incident, table: MetricTable) -> FloatArray:
     A resource of the caller is its own whatever its callees do; only what a call passes on is
     discounted, and only as far as a callee moves in the same kind of metric.
     """
-    callees: dict[str, set[str]] = {}
-    for caller, callee in incident.calls:
-        if caller != callee:
-            callees.setdefault(caller, set()).add(callee)
+    callees = _callees(incident)
     if not callees:
         return table.score
     passed = np.array([s.kind in _PASSED_ON for s in table.columns.senses], dtype=bool)
@@ -40,3 +37,14 @@ def discount_callers(incident: Incident, table: MetricTable) -> FloatArray:
         if own > 0.0:
             score[column] = own * (1.0 - EXPLAINED * min(below / own, 1.0))
     return score
+
+
+def _callees(incident: Incident) -> dict[str, set[str]]:
+    """Whom each service calls; who serves the users calls everybody where nothing else is said."""
+    callees: dict[str, set[str]] = {}
+    for caller, callee in incident.calls:
+        if caller != callee:
+            callees.setdefault(caller, set()).add(callee)
+    if incident.entry and not callees.get(incident.entry):
+        callees[incident.entry] = set(incident.services) - {incident.entry}
+    return callees

@@ -1,7 +1,9 @@
 """How far every candidate column of an incident left its normal law: one table for all levels.
 
-Distances are two-sided and saturate, so that bytes weigh as much as ratios. Services, instances
-and single metrics are ranked from this table (`rca.channels.metrics`).
+Distances are two-sided and saturate, so that bytes weigh as much as ratios. What one owner shows
+counts once for each kind of measurement, so that five percentiles of one latency, or a metric under
+two names, are no more evidence than one. Services, instances and single metrics are ranked from
+this table (`rca.channels.metrics`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from rca.onset import onset_rows
 from rca.state import FloatArray
 
 ROBUST_SD = 1.349  # interquartile range of a normal law, in standard deviations
-BEYOND = 0.02  # of what exceeds saturation still counts, so that huge changes keep their order
 NULL_BLOCKS = 12
 NULL_FLOOR = 0.5
 PEER_FLOOR = 0.1
@@ -43,6 +44,9 @@ class Columns:
         names, senses: length N.
         weight, bad: of the senses, shape [N].
         floor: factor on the least scale, shape [N].
+        by_kind: columns ordered so that those of one owner and kind are neighbours, shape [N].
+        kind_starts: where each such group begins in `by_kind`, shape [G].
+        kind_owner: place in `owners` of each group, ascending, shape [G].
     """
 
     place: IntArray
@@ -53,6 +57,9 @@ class Columns:
     weight: FloatArray
     bad: FloatArray
     floor: FloatArray
+    by_kind: IntArray
+    kind_starts: IntArray
+    kind_owner: IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +103,33 @@ def candidate_columns(incident: Incident) -> Columns:
     owners = tuple(sorted({column.owner for column in names}))
     number = {owner: n for n, owner in enumerate(owners)}
     senses = tuple(sense(column.metric) for column in names)
+    owner = np.array([number[c.owner] for c in names], dtype=np.int64)
+    by_kind, kind_starts = _by_kind(owner, names, senses)
     return Columns(
         place=np.array([place for _, place in found], dtype=np.int64),
         owners=owners,
-        owner=np.array([number[c.owner] for c in names], dtype=np.int64),
+        owner=owner,
         names=names,
         senses=senses,
         weight=np.array([s.weight for s in senses], dtype=float),
         bad=np.array([s.bad for s in senses], dtype=float),
         floor=np.array([RATIO_FLOOR if s.kind in _RATIOS else 1.0 for s in senses], dtype=float),
+        by_kind=by_kind,
+        kind_starts=kind_starts,
+        kind_owner=owner[by_kind[kind_starts]],
     )
+
+
+def _by_kind(
+    owner: IntArray, names: Sequence[Column], senses: Sequence[Sense]
+) -> tuple[IntArray, IntArray]:
+    """Columns by owner and kind, and where each group begins. Each unknown name is a kind."""
+    labels = [c.metric if s.kind is Measured.OTHER else f" {s.kind}"
+              for c, s in zip(names, senses, strict=True)]  # fmt: skip
+    number = {label: n for n, label in enumerate(sorted(set(labels)))}
+    group = owner * max(len(number), 1) + np.array([number[x] for x in labels], dtype=np.int64)
+    order = np.argsort(group, kind="stable")
+    return order, np.flatnonzero(np.diff(group[order], prepend=-1))
 
 
 def measure_metrics(
@@ -129,7 +153,7 @@ def measure_metrics(
     far = _far(shift.z, columns, config)
     score = _score(far, columns, config)
     blocks = _block_scores(normal, len(fault), law, shift, columns, config)
-    null = np.array([owner_scores(b, columns, config).max(initial=0.0) for b in blocks])
+    null = np.array([owner_scores(b, columns).max(initial=0.0) for b in blocks])
     return MetricTable(
         columns=columns,
         law=law,
@@ -138,7 +162,7 @@ def measure_metrics(
         far=far,
         onset_s=np.where(rows >= 0, times_s[np.maximum(rows, 0)], np.nan),
         null=null,
-        presence=_presence(score, blocks, null, columns, config),
+        presence=_presence(score, blocks, null, columns),
         num_rows=(normal_end, len(fault)),
     )
 
@@ -166,9 +190,8 @@ def _far(z: FloatArray, columns: Columns, config: LocaliseConfig) -> FloatArray:
 
 
 def _score(far: FloatArray, columns: Columns, config: LocaliseConfig) -> FloatArray:
-    kept = np.minimum(far, config.saturation)
-    kept += BEYOND * np.maximum(far - config.saturation, 0.0)
-    return np.asarray(kept * columns.weight**config.kind_contrast)
+    """Huge changes keep their order, yet none outweighs several clear ones."""
+    return np.asarray(far / (1.0 + far / config.saturation) * columns.weight**config.kind_contrast)
 
 
 def _block_scores(
@@ -200,23 +223,27 @@ def _presence(
     blocks: Sequence[FloatArray],
     null: FloatArray,
     columns: Columns,
-    config: LocaliseConfig,
 ) -> float:
     if not blocks or not len(score):
         return 0.0
-    owners = float(owner_scores(score, columns, config).max()) / max(float(null.max()), NULL_FLOOR)
+    owners = float(owner_scores(score, columns).max()) / max(float(null.max()), NULL_FLOOR)
     peak = float(np.max(blocks))
     return max(owners, float(score.max()) / max(peak, NULL_FLOOR))
 
 
-def owner_scores(score: FloatArray, columns: Columns, config: LocaliseConfig) -> FloatArray:
-    """Mean of each owner's strongest columns, shape [owners]."""
+def owner_scores(score: FloatArray, columns: Columns) -> FloatArray:
+    """Mean of each owner's kinds, the n-th strongest with weight 1 / n, shape [owners].
+
+    A kind is as strong as its strongest column. Zipf's weights need no number of metrics to be
+    chosen: one kind alone is heard, what several kinds show together is heard better.
+    """
     out = np.zeros(len(columns.owners))
-    order = np.lexsort((-score, columns.owner))
-    owner, ranked = columns.owner[order], score[order]
-    starts = np.searchsorted(owner, np.arange(len(out)))
-    place = np.arange(len(order)) - starts[owner]
-    kept = place < config.num_metrics
-    np.add.at(out, owner[kept], ranked[kept])
-    sizes = np.minimum(np.bincount(owner, minlength=len(out)), config.num_metrics)
-    return np.asarray(np.round(out / np.maximum(sizes, 1), DECIMALS))
+    if not len(score):
+        return out
+    kinds = np.maximum.reduceat(score[columns.by_kind], columns.kind_starts)
+    owner = columns.kind_owner
+    order = np.lexsort((-kinds, owner))
+    weight = 1.0 / (1.0 + np.arange(len(order)) - np.searchsorted(owner, owner))
+    num = len(out)
+    total = np.bincount(owner, weight * kinds[order], num)
+    return np.asarray(np.round(total / np.bincount(owner, weight, num), DECIMALS))

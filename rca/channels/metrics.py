@@ -10,7 +10,6 @@ from rca.channels.metric_table import DECIMALS, NULL_FLOOR, MetricTable, owner_s
 from rca.channels.surprise import Surprise
 from rca.incident import Incident
 from rca.kinds import plain
-from rca.knobs import LocaliseConfig
 from rca.state import Evidence, FloatArray, Series
 
 CHANNEL = "metric"
@@ -19,20 +18,17 @@ EVIDENCE_MAX = 3
 NAMING_Z = 6.0  # as far off as a metric need be to be named by its kind rather than its size
 
 
-def service_scores(
-    incident: Incident, table: MetricTable, config: LocaliseConfig
-) -> dict[str, float]:
-    """Strongest instance of each service; who serves the users shows everybody's fault."""
+def service_scores(incident: Incident, table: MetricTable) -> dict[str, float]:
+    """Strongest instance of each service."""
     scores: dict[str, float] = {}
-    values = owner_scores(table.score, table.columns, config)
+    values = owner_scores(table.score, table.columns)
     for owner, value in zip(table.columns.owners, values.tolist(), strict=True):
         service = incident.service_of(owner)
-        factor = config.entry if service == incident.entry else 1.0
-        scores[service] = max(scores.get(service, 0.0), round(factor * value, DECIMALS))
+        scores[service] = max(scores.get(service, 0.0), value)
     return scores
 
 
-def metric_surprise(incident: Incident, table: MetricTable, config: LocaliseConfig) -> Surprise:
+def metric_surprise(incident: Incident, table: MetricTable) -> Surprise:
     """The channel: score per service, chance level, strongest columns as evidence."""
     if not table.columns.owners:
         return Surprise(name=CHANNEL, skipped="no column of a service")
@@ -50,7 +46,7 @@ def metric_surprise(incident: Incident, table: MetricTable, config: LocaliseConf
             mine.append(tell(table, column))
     return Surprise(
         name=CHANNEL,
-        score=service_scores(incident, table, config),
+        score=service_scores(incident, table),
         null=max(float(np.median(table.null)) if len(table.null) else 0.0, NULL_FLOOR),
         evidence={service: tuple(mine) for service, mine in evidence.items()},
     )

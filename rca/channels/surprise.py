@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from rca.incident import Incident
 from rca.state import Evidence
 
+SOFT_MAX_POWER = 4.0  # 1 is a sum, endless a maximum; nothing changes between 3 and 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
@@ -67,31 +69,19 @@ Channel = Callable[[Incident, Split], Surprise]
 
 
 def fuse_surprises(
-    surprises: Sequence[Surprise],
-    *,
-    candidates: Collection[str],
-    weights: Mapping[str, float] | None = None,
-    threshold: float = 0.7,
-    power: float = 2.0,
-    tie_weight: float = 0.1,
+    surprises: Sequence[Surprise], *, candidates: Collection[str]
 ) -> dict[str, float]:
-    """One score per candidate: the sum over channels of what exceeds `threshold` times chance.
+    """One score per candidate: the soft maximum over channels, in units of chance.
 
-    A channel that shows no more than chance adds nothing, so a silent channel cannot outvote a
-    loud one; below the threshold the strongest channel still orders the candidates.
+    The strongest channel decides, as one clear kind of evidence is enough; channels that agree add
+    a little. A channel that shows no more than chance adds next to nothing to a loud one.
 
     Args:
         candidates: services that may be accused; each gets a score.
-        weights: channel name -> factor on its relative score, 1 where absent.
-        threshold: in units of the channel's null.
-        power: above 1, one clear channel counts more than several faint ones.
-        tie_weight: of the strongest relative score, added to every candidate.
     """
     used = [s for s in surprises if not s.skipped]
-    factor = weights or {}
     scores: dict[str, float] = {}
     for candidate in sorted(candidates):
-        relative = [factor.get(s.name, 1.0) * s.relative(candidate) for s in used]
-        excess = sum(max(r - threshold, 0.0) ** power for r in relative)
-        scores[candidate] = round(excess + tie_weight * max(relative, default=0.0), 9)
+        total = sum(max(s.relative(candidate), 0.0) ** SOFT_MAX_POWER for s in used)
+        scores[candidate] = round(total ** (1.0 / SOFT_MAX_POWER), 9)
     return scores

@@ -168,4 +168,4 @@ def test_recorded_incidents_keep_their_figures():
     assert figures["sets"]["rcd_sockshop"]["metric"]["ac_at_1"] >= 0.9
     assert figures["presence"]["false_accusations"] <= 0.08
     assert figures["calibration"]["ece"] <= 0.09
-    assert LocaliseConfig().num_metrics == figures["knobs"]["shipped"]["num_metrics"]
+    assert LocaliseConfig().saturation == figures["knobs"]["shipped"]["saturation"]

@@ -9,7 +9,7 @@ import pytest
 
 from rca.channels.surprise import Surprise
 from rca.incident import Column, Incident
-from rca.knobs import GRID, LocaliseConfig
+from rca.knobs import GRID, LocaliseConfig, central, settings
 from rca.localise import localise
 from rca.state import ChangeEvent, ChangeKind
 
@@ -207,6 +207,34 @@ def test_the_same_input_gives_the_same_answer():
 def test_shipped_settings_are_on_the_grid():
     config = LocaliseConfig()
     assert len(GRID) <= 8
-    assert all(getattr(config, name) in values for name, values in GRID.items())
-    with pytest.raises(ValueError, match="num_metrics is 0"):
-        LocaliseConfig(num_metrics=0)
+    assert config in settings() and len(settings()) == 81
+    with pytest.raises(ValueError, match="saturation is 0"):
+        LocaliseConfig(saturation=0)
+
+
+def test_of_settings_that_are_as_good_the_middle_is_taken():
+    good = [replace(LocaliseConfig(), saturation=s) for s in (2.0, 4.0, 8.0)]
+    assert central(good) == LocaliseConfig()
+    lonely = replace(LocaliseConfig(), level_floor=0.02, wrong_way=1.0)
+    assert central([lonely]) == lonely
+
+
+def test_a_metric_under_more_names_is_no_more_evidence():
+    incident = broken(metric="latency-90", factor=1.5)
+    plain = localise(incident, granger=None)
+    n = place(incident, "ads", "latency-90")
+    copies = np.repeat(incident.values[:, [n]], 3, axis=1)
+    names = tuple(Column("ads", f"latency-{p}") for p in (50, 95, 99))
+    more = replace(incident, values=np.hstack([incident.values, copies]),
+                   columns=(*incident.columns, *names))  # fmt: skip
+    found = localise(more, granger=None)
+    assert order(found) == order(plain)
+    score = {s.name: s.score for s in plain.services}
+    assert {s.name: s.score for s in found.services} == pytest.approx(score, rel=1e-6)
+
+
+def test_who_serves_the_users_is_not_accused_of_what_it_passes_on():
+    incident = broken(metric="latency-90", factor=4.0)
+    incident.values[FAULT:, place(incident, "shop", "latency-90")] *= 4.4
+    assert order(localise(incident))[0] == "shop"
+    assert order(localise(replace(incident, entry="shop")))[0] == "pay"

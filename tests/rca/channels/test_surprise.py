@@ -31,11 +31,17 @@ def test_every_candidate_is_scored_and_nothing_else():
     assert fuse_surprises([], candidates=SERVICES) == dict.fromkeys(SERVICES, 0.0)
 
 
-def test_a_skipped_channel_and_a_weight_of_zero_say_nothing():
+def test_a_skipped_channel_says_nothing():
     skipped = Surprise(name="log", score={"cart": 9.0}, skipped="no logs")
     assert fuse_surprises([skipped], candidates=SERVICES)["cart"] == 0.0
-    loud = Surprise(name="log", score={"cart": 9.0})
-    assert fuse_surprises([loud], candidates=SERVICES, weights={"log": 0.0})["cart"] == 0.0
+
+
+def test_one_clear_channel_beats_two_faint_ones_and_agreement_decides_between_equals():
+    clear = Surprise(name="log", score={"cart": 3.0, "shop": 1.6, "user": 3.0})
+    other = Surprise(name="metric", score={"shop": 1.6, "user": 1.6})
+    fused = fuse_surprises([clear, other], candidates=SERVICES)
+    assert fused["user"] > fused["cart"] > fused["shop"]
+    assert fused["user"] == pytest.approx(3.0, rel=0.05)
 
 
 @pytest.mark.parametrize("null", [0.0, -1.0, math.nan])
