@@ -77,7 +77,7 @@ def evaluate(
         tick: told (what, done, total) after each step.
 
     Raises:
-        DatasetError: nothing to read, or a damaged case.
+        DatasetError: no case there. A damaged one is a failure of its own and a miss.
     """
     method = method or Method()
     shipped = LocaliseConfig()
@@ -189,6 +189,7 @@ def report(result: Evaluation) -> dict[str, Any]:
         },
         **other_outcomes(result.judged, result.threshold),
         "failures": sum(bool(j.failed) for j in result.judged),
+        "failed": {j.case.case_id: j.failed for j in result.judged if j.failed},
         "knobs": result.knobs,
         "cases": [_case(j) for j in faults],
     }

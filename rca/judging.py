@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from rca.datasets import Case, read_case
+from rca.datasets import Case, read_incident, read_labels
 from rca.disturb import Disturbance, disturb, quiet_moments
-from rca.errors import RcaError
+from rca.errors import DatasetError, RcaError
 from rca.forecasters import Forecaster
 from rca.incident import Incident, Labels
 from rca.knobs import LocaliseConfig
@@ -66,6 +66,7 @@ class Judged:
         alphabetical: rank of the cause by name alone, the floor of column order.
         change_off_s: distance of the own change point from the truth with the time hidden, None
             where that is not scored.
+        failed: why there is no answer, empty if there is one.
         quiet: presence at moments without a fault.
         replicas: (confidence, hit) of the case itself and of its disturbed copies.
     """
@@ -98,12 +99,19 @@ class Judged:
 def judge(
     case: Case, method: Method, config: LocaliseConfig, *, cpu_s: Callable[[], float]
 ) -> Judged:
-    """Run the method on one case. A failure is a miss, logged and counted.
-
-    Raises:
-        DatasetError: the case cannot be read.
-    """
-    incident, labels = read_case(case)
+    """Run the method on one case. What cannot be read or ranked is a miss with its reason."""
+    try:
+        labels = read_labels(case)
+    except DatasetError as error:
+        return _unread(
+            case,
+            Labels(incident_id=case.name, dataset=case.dataset, system=case.dataset, service=""),
+            error,
+        )
+    try:
+        incident = read_incident(case)
+    except DatasetError as error:
+        return _unread(case, labels, error)
     incident = _restricted(incident, method)
     judged = Judged(case=case, labels=labels, step_s=incident.step_s)
     if labels.metrics and labels.is_fault:
@@ -120,10 +128,15 @@ def judge(
             judged.change_off_s = _change_off(incident, labels, method)
             judged.replicas = _replicas(disturbed, judged, answer, method, config)
     except (RcaError, ValueError, ArithmeticError, LookupError) as error:
-        logger.exception("case=%s failed", case.case_id)
+        logger.debug("case=%s failed", case.case_id, exc_info=True)
         judged.failed = f"{type(error).__name__}: {error}"
         judged.rank = MISS
     return judged
+
+
+def _unread(case: Case, labels: Labels, error: DatasetError) -> Judged:
+    wanted = MISS if labels.metrics and labels.service else None
+    return Judged(case=case, labels=labels, failed=str(error), metric_rank=wanted)
 
 
 def read_off(judged: Judged, answer: Localisation) -> None:

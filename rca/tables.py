@@ -1,4 +1,4 @@
-"""Text and Parquet tables -> columns, with errors that name the file, the line and the value."""
+"""Files -> text and rows of cells, with errors that name the file, the line and the value."""
 
 from __future__ import annotations
 
@@ -8,115 +8,130 @@ import hashlib
 import io
 import zlib
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from rca.errors import DatasetError
-from rca.incident import Column, IntArray
+from rca.incident import IntArray
 from rca.state import FloatArray
 
 NO_IDENTIFIER = -1
+FILE_BYTES_MAX = 1 << 30  # unpacked; a small archive may hold a hundred times its size
+_GZIP = b"\x1f\x8b"
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")
+_SEEN_CHARS = 40
 
 
-def read_wide(path: Path) -> tuple[FloatArray, tuple[Column, ...], FloatArray]:
-    """Read a wide table: `time` and one column per metric; empty cells are NaN.
-
-    Returns:
-        times [T] strictly ascending (rows of one stamp are merged, the last finite value wins),
-        columns of length N, values [T, N].
+def read_bytes(path: Path) -> bytes:
+    """A whole file, unpacked where it is gzip, whatever its name says.
 
     Raises:
-        DatasetError: no `time`, doubled names, a cell that is no number, an unreadable file.
+        DatasetError: unreadable, damaged, packed otherwise or larger than fits.
     """
-    names, matrix = _parquet(path) if path.suffix == ".parquet" else _csv_matrix(path)
-    if "time" not in names:
-        raise DatasetError(f"{path}: no column 'time'; first columns are {', '.join(names[:3])}")
-    if len(set(names)) < len(names):
-        doubled = sorted({n for n in names if names.count(n) > 1})
-        raise DatasetError(f"{path}: column {doubled[0]!r} appears twice; rename or drop one")
-    place = names.index("time")
-    times = matrix[:, place]
-    if not len(times) or not np.isfinite(times).all():
-        raise DatasetError(f"{path}: every row needs a time; {int((~np.isfinite(times)).sum())} "
-                           f"of {len(times)} have none")  # fmt: skip
-    order = np.argsort(times, kind="stable")
-    times, matrix = times[order], np.delete(matrix[order], place, axis=1)
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(times) > 0]))
-    if len(starts) < len(times):
-        matrix = _merge_rows(matrix, starts)
-    columns = tuple(Column.parse(n) for k, n in enumerate(names) if k != place)
-    return np.asarray(times[starts]), columns, matrix
-
-
-def _merge_rows(matrix: FloatArray, starts: npt.NDArray[np.intp]) -> FloatArray:
-    merged = matrix[starts].copy()
-    group = np.searchsorted(starts, np.arange(len(matrix)), side="right") - 1
-    for row, into in enumerate(group):
-        np.copyto(merged[into], matrix[row], where=np.isfinite(matrix[row]))
-    return merged
-
-
-def _csv_matrix(path: Path) -> tuple[list[str], FloatArray]:
-    rows = csv.reader(io.StringIO(read_text(path)))
     try:
-        names = next(rows)
-        cells = [row for row in rows if row]
-    except (StopIteration, csv.Error) as error:
-        raise DatasetError(f"{path}: no table ({error or 'it is empty'})") from error
-    for line, row in enumerate(cells, start=2):
-        if len(row) != len(names):
-            raise DatasetError(
-                f"{path}, line {line}: {len(row)} cells, the header has {len(names)}"
-            )
-    values = np.empty((len(cells), len(names)))
-    for line, row in enumerate(cells):
+        with path.open("rb") as file:
+            return unpacked(path, file.read(FILE_BYTES_MAX + 1))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} does not exist; check its name") from error
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror or error}; check its rights"
+        ) from error
+
+
+def unpacked(path: Path, raw: bytes) -> bytes:
+    """Content as it is, or what the gzip archive holds that it is; `path` names it.
+
+    Raises:
+        DatasetError: damaged, packed otherwise or larger than fits.
+    """
+    for magic, name in _PACKED.items():
+        if raw.startswith(magic):
+            raise DatasetError(f"{path} is packed as {name}; unpack it, or pack it as gzip")
+    if raw.startswith(_GZIP):
         try:
-            values[line] = [float(cell) if cell else np.nan for cell in row]
-        except ValueError as error:
-            bad = next(c for c in row if c and not _is_number(c))
-            raise DatasetError(
-                f"{path}, line {line + 2}: {bad!r} is no number; leave missing cells empty"
-            ) from error
-    values[~np.isfinite(values)] = np.nan
-    return names, values
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as archive:
+                raw = archive.read(FILE_BYTES_MAX + 1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DatasetError(f"{path}: {error}; the archive is damaged, copy it again") from error
+    if len(raw) > FILE_BYTES_MAX:
+        raise DatasetError(f"{path} holds more than {FILE_BYTES_MAX} bytes; cut it to the incident")
+    return raw
 
 
-def _is_number(cell: str) -> bool:
+def text_of(path: Path, raw: bytes) -> str:
+    """Bytes as UTF-8 text.
+
+    Raises:
+        DatasetError: empty, binary, or text of another encoding.
+    """
+    if raw.startswith(_WIDE_TEXT):
+        raise DatasetError(f"{path} is UTF-16 text; save it as UTF-8")
     try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _parquet(path: Path) -> tuple[list[str], FloatArray]:
-    try:
-        parquet: Any = import_module("pyarrow.parquet")  # an optional package
-    except ImportError as error:
-        raise DatasetError(f"{path}: reading Parquet needs pyarrow; pip install pyarrow") from error
-    try:
-        table = parquet.read_table(path)
-        columns = [np.asarray(c.to_numpy(), dtype=float) for c in table.columns]
-    except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{path}: {error}") from error
-    return list(table.column_names), np.stack(columns, axis=1)
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DatasetError(
+            f"{path}, line {line}: byte {raw[error.start]:#04x} is no UTF-8 text; "
+            "save it as UTF-8, or give the right file"
+        ) from error
+    if not text.strip():
+        raise DatasetError(f"{path} is empty; check what wrote it")
+    if "\x00" in text:
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        raise DatasetError(f"{path}, line {line}: a zero byte, so it is binary; give a text file")
+    return text
 
 
 def read_text(path: Path) -> str:
-    """Whole file as text, unpacked where its name ends in .gz.
+    """Whole file as text, unpacked where it is gzip.
 
     Raises:
         DatasetError: unreadable, damaged or no UTF-8.
     """
+    return text_of(path, read_bytes(path))
+
+
+def cells_of(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header, and every other row that is not blank with the number of its first line.
+
+    Raises:
+        DatasetError: quotes or cells that no table has, or rows of another length.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""))
+    header: list[str] = []
+    cells: list[tuple[int, list[str]]] = []
+    line = 0
     try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: {error}; the file is damaged or no UTF-8 text") from error
+        for row in rows:
+            first, line = line + 1, rows.line_num
+            if not row:
+                continue
+            if not header:
+                header = [name.strip() for name in row]
+            elif len(row) == len(header):
+                cells.append((first, row))
+            else:
+                _refuse_row(path, first, row, header, quoted=line > first)
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, line {line + 1}: {error}; is this a table? Look for a quote that is "
+            "not closed"
+        ) from error
+    return header, cells
+
+
+def _refuse_row(
+    path: Path, line: int, row: list[str], header: list[str], *, quoted: bool
+) -> NoReturn:
+    step = "close the quote" if quoted else "mend or remove the line"
+    raise DatasetError(
+        f"{path}, line {line}: {len(row)} cells beginning {seen(','.join(row))}, the header has "
+        f"{len(header)}; {step}"
+    )
 
 
 def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
@@ -125,34 +140,45 @@ def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
     Raises:
         DatasetError: one is missing or a row has another number of cells.
     """
-    rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    try:
-        header = next(rows)
-        cells = [row for row in rows if row]
-    except (StopIteration, csv.Error) as error:
-        raise DatasetError(f"{path}: no table ({error or 'it is empty'})") from error
+    header, cells = cells_of(path, read_text(path))
     missing = [n for n in names if n not in header]
     if missing:
-        raise DatasetError(f"{path}: no column {missing[0]!r}; the header is {', '.join(header)}")
-    for line, row in enumerate(cells, start=2):
-        if len(row) != len(header):
-            raise DatasetError(
-                f"{path}, row {line}: {len(row)} cells, the header has {len(header)}"
-            )
-    return {n: [row[header.index(n)] for row in cells] for n in names}
+        raise DatasetError(
+            f"{path}: no column {missing[0]!r}, the header is {seen(', '.join(header))}; "
+            f"expected {', '.join(names)}"
+        )
+    places = {name: header.index(name) for name in names}
+    return {name: [row[place] for _, row in cells] for name, place in places.items()}
 
 
 def floats(path: Path, name: str, fields: Mapping[str, list[str]]) -> FloatArray:
-    """One column as numbers.
+    """One column as numbers; an empty cell is NaN.
 
     Raises:
         DatasetError: a cell is no number.
     """
     try:
-        return np.array(fields[name], dtype=float)
+        return np.array([cell.strip() or "nan" for cell in fields[name]], dtype=float)
     except ValueError as error:
-        bad = next(cell for cell in fields[name] if not _is_number(cell))
-        raise DatasetError(f"{path}: {name} is {bad!r}, expected a number") from error
+        row = next(k for k, cell in enumerate(fields[name]) if cell.strip() and not is_number(cell))
+        raise DatasetError(
+            f"{path}, row {row + 2}: {name} is {seen(fields[name][row])}, expected a number; "
+            "mend the row, or leave the cell empty"
+        ) from error
+
+
+def is_number(cell: str) -> bool:
+    """Whether Python reads the text as a number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def seen(text: str) -> str:
+    """A value as it stands in a message."""
+    return repr(text) if len(text) <= _SEEN_CHARS else f"{text[:_SEEN_CHARS]!r}..."
 
 
 def identifiers(texts: list[str]) -> IntArray:

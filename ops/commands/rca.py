@@ -128,6 +128,9 @@ def evaluate(
 ) -> None:
     """Measure accuracy, abstention, calibration and cost over labelled cases.
 
+    A case that cannot be read or ranked counts as a miss; it is named on stderr, and the exit code
+    is 1.
+
     Example: `midwatch rca evaluate --data incidents --channels metrics --leave-out set`
     """
     from ops.commands.rca_run import run_evaluate

@@ -1,7 +1,8 @@
-"""What `midwatch rca rank` is given -> incidents: bundle, case folder, table, Prometheus."""
+"""What `midwatch rca rank` is given -> incidents: bundle, case folder, table, stdin, Prometheus."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from ops.clock import wall_s
 from ops.commands.rca_options import PrometheusOptions, Source
 from ops.commands.rca_prometheus import incidents_of_prometheus
 from ops.replay.bundle_incident import incidents_of_bundle
-from rca.datasets import find_cases, incident_of_table, read_case, read_changes
+from rca.case_json import read_changes
+from rca.datasets import find_cases, incident_of_table, read_incident
+from rca.errors import DatasetError
 from rca.incident import Incident
 from rca.state import ChangeEvent
+
+STDIN = Path("-")
 
 
 def read_incidents(source: Source) -> list[Incident]:
@@ -34,7 +39,7 @@ def read_incidents(source: Source) -> list[Incident]:
             "nothing to read; give a case folder, a table, a bundle or --prometheus URL"
         )
     fault_at_s = _fault_at_s(source)
-    if (source.path / MANIFEST).is_file():
+    if _is_bundle(source.path):
         found = incidents_of_bundle(
             source.path, service_label=source.service_label, fault_at_s=fault_at_s
         )
@@ -45,6 +50,13 @@ def read_incidents(source: Source) -> list[Incident]:
             "service, pods theirs in case.json under 'instances'"
         )
     return [_with(_of_path(source.path), fault_at_s, changes)]
+
+
+def _is_bundle(path: Path) -> bool:
+    try:
+        return (path / MANIFEST).is_file()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}; check its rights") from error
 
 
 def _from_prometheus(source: Source, changes: tuple[ChangeEvent, ...]) -> list[Incident]:
@@ -85,11 +97,13 @@ def _with(
 
 
 def _of_path(path: Path) -> Incident:
+    if path == STDIN:
+        return incident_of_table(Path("stdin"), raw=sys.stdin.buffer.read())
     if path.is_dir():
         cases = find_cases(path)
         if len(cases) > 1:
             raise typer.BadParameter(
                 f"{path} holds {len(cases)} cases; give one, such as {cases[0].folder}"
             )
-        return read_case(cases[0])[0]
+        return read_incident(cases[0])
     return incident_of_table(path)

@@ -113,7 +113,7 @@ def run_evaluate(
     repair: bool,
     as_json: bool,
 ) -> None:
-    """Evaluate and print. Exit code 2 on wrong use."""
+    """Evaluate and print. Exit code 1 where a case failed, 2 on wrong use."""
     try:
         method = Method(
             channels=() if metrics_only else CHANNELS,
@@ -134,6 +134,10 @@ def run_evaluate(
         typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
     else:
         _print_figures(figures)
+    for case, why in figures["failed"].items():
+        print(f"failed, counted as a miss: {case}: {why}", file=sys.stderr)
+    if figures["failed"]:
+        raise typer.Exit(1)
 
 
 def _tick(what: str, done: int, total: int) -> None:

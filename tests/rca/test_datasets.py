@@ -13,7 +13,7 @@ import pytest
 from rca.datasets import find_cases, read_case
 from rca.errors import DatasetError
 from rca.incident import Column
-from rca.tables import read_wide
+from rca.wide import read_wide
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
 
@@ -64,9 +64,11 @@ def test_pods_belong_to_services_and_what_is_no_pod_is_no_candidate(tmp_path):
 def test_rows_of_one_stamp_are_merged_and_sorted(tmp_path):
     path = tmp_path / "wide.csv"
     path.write_text("time,a_x\n3,3\n1,1\n3,\n2,2\n3,4\n")
-    times, _, values = read_wide(path)
-    assert times.tolist() == [1, 2, 3]
-    assert values[:, 0].tolist() == [1, 2, 4]
+    wide = read_wide(path)
+    assert wide.times_s.tolist() == [1, 2, 3]
+    assert wide.values[:, 0].tolist() == [1, 2, 4]
+    assert any("sorted" in note for note in wide.notes)
+    assert any("2 rows repeat a time" in note for note in wide.notes)
 
 
 def test_only_and_single_folders_choose_cases(tmp_path):
@@ -77,19 +79,19 @@ def test_only_and_single_folders_choose_cases(tmp_path):
     assert len(find_cases(tmp_path / "set" / "two")) == 1
     with pytest.raises(DatasetError, match="sets there: set"):
         find_cases(tmp_path, only="other")
-    with pytest.raises(DatasetError, match="no folder"):
+    with pytest.raises(DatasetError, match="does not exist"):
         find_cases(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("metrics.csv", "", "no table"),
+        ("metrics.csv", "", "is empty"),
         ("metrics.csv", "t,a_x\n1,1\n", "no column 'time'"),
-        ("metrics.csv", "time,a_x\n1,one\n", "line 2: 'one' is no number"),
+        ("metrics.csv", "time,a_x\n1,one\n", "line 2, column 'a_x': 'one' is no number"),
         ("metrics.csv", "time,a_x\n1,1,1\n", "line 2: 3 cells"),
         ("metrics.csv", "time,a_x,a_x\n1,1,1\n", "'a_x' appears twice"),
-        ("metrics.csv", "time,a_x\n,1\n", "1 of 1 have none"),
+        ("metrics.csv", "time,a_x\n,1\n", "none of 1 rows has a time"),
         ("case.json", "[]", "expected an object"),
         ("case.json", "{", "case.json"),
         ("case.json", '{"inject_time": "soon"}', "inject_time is 'soon'"),

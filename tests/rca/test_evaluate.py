@@ -22,7 +22,8 @@ from rca.knobs import LocaliseConfig
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
 SERVICES = ("ads", "cart", "pay", "shop", "user")
-KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "granger",
+KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "failed",
+        "granger",
         "knobs", "cases"}  # fmt: skip
 
 
@@ -107,6 +108,27 @@ def test_a_case_that_fails_is_a_miss_and_counted(tmp_path, monkeypatch):
     assert figures["sets"]["made"]["ac_at_1"] == 0.5
 
 
+@pytest.mark.parametrize(("file", "content"), [
+    ("metrics.csv", b"\x00\xff"), ("metrics.csv", b"time,a_x\n"), ("case.json", b"{"),
+    ("case.json", b'{"root_cause_service": 3}'), ("spans.csv", b"a,b\n"),
+])  # fmt: skip
+def test_a_damaged_case_is_named_and_the_others_are_scored(tmp_path, file, content):
+    write_set(tmp_path, "made", cases=3)
+    (tmp_path / "made" / "case1" / file).write_bytes(content)
+    done = CliRunner().invoke(
+        app, ["rca", "evaluate", "--data", str(tmp_path), "--granger", "off", "--json"]
+    )
+    figures = json.loads(done.stdout)
+    assert done.exit_code == 1 and figures["failures"] == 1
+    assert list(figures["failed"]) == ["made/case1"] and file in figures["failed"]["made/case1"]
+    told = [line for line in done.stderr.splitlines() if line.startswith("failed")]
+    assert told == [f"failed, counted as a miss: made/case1: {figures['failed']['made/case1']}"]
+    known = file != "case.json"  # else nobody knows what would have been right
+    assert figures["sets"]["made"]["n"] == 2 + known
+    assert figures["sets"]["made"]["ac_at_1"] == pytest.approx(2 / (2 + known), abs=1e-4)
+    assert "Traceback" not in done.output
+
+
 @pytest.mark.parametrize("how", [
     Disturbance(hide_fault_time=True), Disturbance(shift_s=60.0), Disturbance(shift_s=-60.0),
     Disturbance(drop_cells=0.3), Disturbance(late_services=0.3), Disturbance(dirty=True),
@@ -130,7 +152,7 @@ def test_the_command_prints_figures_and_json(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--data", "nowhere"], "nowhere is no folder"),
+        (["--data", "nowhere"], "nowhere does not exist"),
         (["--data", ".", "--drop-cells", "2"], "drop_cells is 2.0"),
         (["--data", ".", "--only", "none-such"], "none-such"),
     ],

@@ -1,0 +1,95 @@
+"""Spans and log lines of a case, with a note for every record that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rca.incident import IntArray, Logs, Spans
+from rca.tables import NO_IDENTIFIER, codes, floats, identifiers, read_columns
+
+_SPAN_FIELDS = ("t_ms", "trace", "span", "parent", "service", "op", "dur_us")
+_LOG_FIELDS = ("t_ms", "service", "trace", "message")
+
+
+def read_spans(path: Path, origin_s: float, notes: list[str]) -> Spans:
+    """Read spans whose `t_ms` counts from `origin_s`.
+
+    A trace with a span that has no start, or a duration that is missing or negative, is left out
+    as a whole: a part of it would look like calls that were not made.
+
+    Raises:
+        DatasetError: a column is missing, or a cell is no number.
+    """
+    fields = read_columns(path, _SPAN_FIELDS)
+    start_ms, dur_us = floats(path, "t_ms", fields), floats(path, "dur_us", fields)
+    trace, span = identifiers(fields["trace"]), identifiers(fields["span"])
+    unusable = ~(np.isfinite(start_ms) & np.isfinite(dur_us) & (dur_us >= 0.0))
+    unusable |= trace == NO_IDENTIFIER
+    dropped = np.unique(trace[unusable])
+    kept = np.flatnonzero(~np.isin(trace, dropped))
+    if len(dropped):
+        notes.append(
+            f"{path.name}: {len(dropped)} traces hold a span without start, trace or a duration "
+            f"of 0 or more: {len(trace) - len(kept)} of {len(trace)} spans left out"
+        )
+    service, services = codes([fields["service"][k] for k in kept])
+    operation, operations = codes([fields["op"][k] for k in kept])
+    return Spans(
+        start_s=origin_s + start_ms[kept] / 1e3,
+        trace=trace[kept],
+        span=span[kept],
+        parent=_parents(path, identifiers(fields["parent"])[kept], trace[kept], span[kept], notes),
+        service=service,
+        operation=operation,
+        duration_s=dur_us[kept] / 1e6,
+        services=services,
+        operations=operations,
+    )
+
+
+def _parents(
+    path: Path, parent: IntArray, trace: IntArray, span: IntArray, notes: list[str]
+) -> IntArray:
+    """Parents that are spans of the same trace and not the span itself; else it is a root."""
+    there = set(zip(trace.tolist(), span.tolist(), strict=True))
+    named = parent != NO_IDENTIFIER
+    lost = np.array(
+        [
+            p != NO_IDENTIFIER and (p == s or (t, p) not in there)
+            for t, s, p in zip(trace.tolist(), span.tolist(), parent.tolist(), strict=True)
+        ],
+        dtype=bool,
+    )
+    if lost.any():
+        notes.append(
+            f"{path.name}: {int(lost.sum())} of {int(named.sum())} spans name a parent that is "
+            "not there: taken as roots"
+        )
+    return np.where(lost, NO_IDENTIFIER, parent)
+
+
+def read_logs(path: Path, origin_s: float, notes: list[str]) -> Logs:
+    """Read log lines whose `t_ms` counts from `origin_s`; those without time or service are left.
+
+    Raises:
+        DatasetError: a column is missing, or a cell is no number.
+    """
+    fields = read_columns(path, _LOG_FIELDS)
+    at_ms = floats(path, "t_ms", fields)
+    named = np.array([bool(name) for name in fields["service"]], dtype=bool)
+    kept = np.flatnonzero(np.isfinite(at_ms) & named)
+    if len(kept) < len(at_ms):
+        notes.append(
+            f"{path.name}: {len(at_ms) - len(kept)} of {len(at_ms)} lines have no time or no "
+            "service: left out"
+        )
+    service, services = codes([fields["service"][k] for k in kept])
+    return Logs(
+        at_s=origin_s + at_ms[kept] / 1e3,
+        service=service,
+        trace=identifiers(fields["trace"])[kept],
+        messages=tuple(fields["message"][k] for k in kept),
+        services=services,
+    )
