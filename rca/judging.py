@@ -135,7 +135,7 @@ def judge(
 
 
 def _unread(case: Case, labels: Labels, error: DatasetError) -> Judged:
-    wanted = MISS if labels.metrics and labels.service else None
+    wanted = MISS if labels.metrics and labels.is_fault else None
     return Judged(case=case, labels=labels, failed=str(error), metric_rank=wanted)
 
 
