@@ -5,15 +5,18 @@ No model lives here, and no torch: `rca.pipeline` knows forecasters by these typ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from rca.state import FloatArray
 
 ROWS_MIN = 120  # normal rows; with fewer, arcs into shuffled series pass 2 % (bench_granger)
 STEP_S_MAX = 15.0  # between rows; what leads by less is one moment in coarser ones
+MOVING_MIN = 0.05  # of the normal rows: a series that is off its median in fewer has no past
+STILL = "fewer than two of the series move in the normal rows"
 FAULT_Z_MAX = 50.0  # a level further out tells no more, and a forecast from it nothing at all
 SCALE_MIN = 0.05  # of a residual, in sd of its series: what is forecast perfectly has no spread
 
@@ -131,6 +134,49 @@ def standardised(levels: FloatArray, *, normal_end: int, clip_z: float) -> Float
     x: FloatArray = (filled - centre) / spread
     x[:normal_end] = np.clip(x[:normal_end], -clip_z, clip_z)
     return np.clip(x, -FAULT_Z_MAX, FAULT_Z_MAX)
+
+
+def moving(x: FloatArray, *, normal_end: int) -> npt.NDArray[np.bool_]:
+    """Standardised series that leave their median often enough to be led or to lead, shape [K].
+
+    Numerical dust on a constant correlates with anything once it is scaled up.
+    """
+    off = np.abs(x[:normal_end]) > 1e-9
+    return np.asarray(off.mean(axis=0) >= MOVING_MIN)
+
+
+def among_still(
+    result: GrangerResult,
+    x: FloatArray,
+    moved: npt.NDArray[np.bool_],
+    *,
+    normal_end: int,
+    fault_start: int,
+) -> GrangerResult:
+    """A result of the series that move, in the places of all: the still ones have no arcs.
+
+    What a still series does in the fault rows came from outside.
+    """  # fmt: skip
+    own = against_law(x, normal=slice(0, normal_end), fault_start=fault_start)
+    places = np.flatnonzero(moved)
+
+    def square(values: FloatArray) -> FloatArray:
+        out = np.zeros((len(moved), len(moved)))
+        out[np.ix_(places, places)] = values
+        return out
+
+    def line(values: FloatArray) -> FloatArray:
+        out = own.copy()
+        out[places] = values
+        return out
+
+    return replace(
+        result,
+        granger=square(result.granger),
+        ratio=square(result.ratio),
+        innovation=line(result.innovation),
+        exogenous=line(result.exogenous),
+    )
 
 
 def against_law(residual: FloatArray, *, normal: slice, fault_start: int) -> FloatArray:

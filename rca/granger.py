@@ -37,8 +37,11 @@ from rca.encoder import Adam, Encoder, EncoderConfig, one_thread, pretrain
 from rca.forecasters import (
     ROWS_MIN,
     STEP_S_MAX,
+    STILL,
     GrangerResult,
     against_law,
+    among_still,
+    moving,
     skip,
     standardised,
     unfit,
@@ -62,10 +65,11 @@ class NeuralConfig:
     learning_rate: float = 0.03
     sparsity: float = 1.0  # on the summed sd of all effects, in units of sqrt(dim / rows)
     moment_weight: float = 0.0  # > 0: pull the residuals towards a standard normal (AERCA)
+    aerca: bool = False  # exogenous term = residual of the whole model, not of its arcs refitted
     valid_ratio: float = 0.2  # last normal rows, for the early stop
     patience: int = 10
     num_shifts: int = 16
-    null_quantile: float = 0.99
+    null_quantile: float = 1.0  # over all sources and shifts of a target: 1 is the largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +104,14 @@ class NeuralForecaster:
         if reason:
             return skip(num_series, reason)
         x = standardised(levels, normal_end=normal_end, clip_z=config.clip_z)
+        moved = moving(x, normal_end=normal_end)
+        if moved.sum() < 2:
+            return skip(num_series, STILL)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         with one_thread():
-            rows = torch.from_numpy(x.astype(np.float32))
-            return _fit(rows, normal_end, fault_start, config, generator)
+            rows = torch.from_numpy(x[:, moved].astype(np.float32))
+            result = _fit(rows, normal_end, fault_start, config, generator)
+        return among_still(result, x, moved, normal_end=normal_end, fault_start=fault_start)
 
 
 def _fit(
@@ -125,14 +133,17 @@ def _fit(
     ratio = beyond_chance(h[normal], rest[normal] / scale, weights, config, generator)
     granger = (ratio - 1.0).clamp(min=0.0).double().numpy()
     levels = target.double().numpy()
-    explained = explain(features, levels, granger, normal=normal)
+    if config.aerca:
+        left = (rest - scale * (h.flatten(1) @ weights.flatten(0, 1))).double().numpy()
+    else:
+        left = levels - explain(features, levels, granger, normal=normal)
     start = max(fault_start - window, 0)
 
     return GrangerResult(
         granger=granger,
         ratio=ratio.double().numpy(),
         innovation=against_law(rest.double().numpy(), normal=normal, fault_start=start),
-        exogenous=against_law(levels - explained, normal=normal, fault_start=start),
+        exogenous=against_law(left, normal=normal, fault_start=start),
         model="neural",
     )
 

@@ -14,8 +14,11 @@ import numpy as np
 from rca.forecasters import (
     ROWS_MIN,
     STEP_S_MAX,
+    STILL,
     GrangerResult,
     against_law,
+    among_still,
+    moving,
     skip,
     standardised,
     unfit,
@@ -86,25 +89,40 @@ class LinearForecaster:
         if reason:
             return skip(num_series, reason)
         x = standardised(levels, normal_end=normal_end, clip_z=config.clip_z)
-        design = np.hstack([np.roll(x, lag, axis=0) for lag in range(1, config.lags + 1)])
-        train = slice(config.lags, normal_end)
-        own = _own_history(x, design, train, config)
-        gram = design[train].T @ design[train]
-        solve = np.linalg.inv(gram + config.penalty * np.eye(len(gram)))
-        projector = solve @ design[train].T  # [lags K, rows]
-        rest = x[train] - own[train]
-        weights = projector @ rest  # [lags K, K]
-        null = np.maximum(_null(projector, rest, config, rng), 1e-9)
-        ratio = _strength(weights, num_series) / null[:, None]
-        beyond = np.clip(ratio - 1.0, 0.0, None)
-        caused = design @ (weights * _strong(beyond, config.lags))
-        return GrangerResult(
-            granger=beyond,
-            ratio=ratio,
-            innovation=against_law(x - own, normal=train, fault_start=fault_start),
-            exogenous=against_law(x - own - caused, normal=train, fault_start=fault_start),
-            model="linear",
-        )
+        moved = moving(x, normal_end=normal_end)
+        if moved.sum() < 2:
+            return skip(num_series, STILL)
+        result = _fit(x[:, moved], normal_end, fault_start, config, rng)
+        return among_still(result, x, moved, normal_end=normal_end, fault_start=fault_start)
+
+
+def _fit(
+    x: FloatArray,
+    normal_end: int,
+    fault_start: int,
+    config: GrangerConfig,
+    rng: np.random.Generator,
+) -> GrangerResult:
+    num_series = x.shape[1]
+    design = np.hstack([np.roll(x, lag, axis=0) for lag in range(1, config.lags + 1)])
+    train = slice(config.lags, normal_end)
+    own = _own_history(x, design, train, config)
+    gram = design[train].T @ design[train]
+    solve = np.linalg.inv(gram + config.penalty * np.eye(len(gram)))
+    projector = solve @ design[train].T  # [lags K, rows]
+    rest = x[train] - own[train]
+    weights = projector @ rest  # [lags K, K]
+    null = np.maximum(_null(projector, rest, config, rng), 1e-9)
+    ratio = _strength(weights, num_series) / null[:, None]
+    beyond = np.clip(ratio - 1.0, 0.0, None)
+    caused = design @ (weights * _strong(beyond, config.lags))
+    return GrangerResult(
+        granger=beyond,
+        ratio=ratio,
+        innovation=against_law(x - own, normal=train, fault_start=fault_start),
+        exogenous=against_law(x - own - caused, normal=train, fault_start=fault_start),
+        model="linear",
+    )
 
 
 def _null(

@@ -85,6 +85,37 @@ def test_gaps_constants_and_series_without_a_past_are_survived():
     assert result.granger[2, 1] > 0.0
 
 
+@pytest.mark.parametrize("model", [NeuralForecaster, LinearForecaster])
+def test_a_series_that_stands_still_in_normal_rows_neither_leads_nor_is_led(model):
+    x = planted(0, effect=lambda v: 0.7 * v)
+    x[:400, 3] = 2.0  # breaks in the fault rows only, as a restart counter does
+    x[400:, 3] = 9.0
+    x[:, 4] = 0.0
+    x[100, 4] = 1.0
+    result = fitted(x, model=model)
+    assert not result.granger[[3, 4]].any() and not result.granger[:, [3, 4]].any()
+    assert abs(result.exogenous[3]) == np.abs(result.exogenous).max() > 10.0
+    assert result.granger[1, 0] > 0.0
+
+
+def test_too_few_series_that_move_are_a_reason_to_skip():
+    x = np.ones((420, 4))
+    x[:, 0] = np.random.default_rng(0).normal(size=420)
+    for model in (NeuralForecaster, LinearForecaster):
+        assert (
+            fitted(x, model=model).skipped == "fewer than two of the series move in the normal rows"
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_residual_of_the_whole_model_names_the_origin_as_well(seed):
+    x = planted(seed, effect=lambda v: 0.8 * v, fault=4.0)
+    own = fitted(x, config=replace(NeuralConfig(), aerca=True, moment_weight=0.2))
+    assert np.abs(own.exogenous).argmax() == 0
+    assert abs(own.exogenous[1]) < 0.7 * abs(own.innovation[1])
+    assert not np.array_equal(own.exogenous, fitted(x).exogenous)
+
+
 def test_the_sign_of_the_moment_loss_punishes_residuals_that_collapse():
     u = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
     flat = u.clone()
