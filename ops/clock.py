@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+EPOCH_S_MIN = 1e9  # September 2001: what is less counts from a start of its own
 
 
 def wall_s() -> float:
@@ -19,6 +22,16 @@ def monotonic_s() -> float:
 def cpu_s() -> float:
     """CPU seconds of this process, for figures of speed."""
     return time.process_time()
+
+
+def moment_text(at_s: float) -> str:
+    """A moment for people: a date in UTC, or seconds where the clock is not the epoch's."""
+    if at_s < EPOCH_S_MIN:
+        return f"{at_s:.0f} s"
+    try:
+        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{at_s:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ SERVICE_LABELS = (
     "service", "deployment", "app", "app_kubernetes_io_name", "service_name", "container", "job",
 )  # fmt: skip
 NODE_LABELS = ("node", "kubernetes_node", "k8s_node_name", "nodename")
+NAMESPACE = "namespace"
 POD_NAME = "pod's name"  # the last resort, in messages
 _EXPORTED = "exported_"
 # Kubernetes leaves vowels and what looks like them out of the ends that it draws.
@@ -77,7 +78,7 @@ def place_pods(frame: MetricFrame, *, service_label: str = "") -> Placement:
             pod: (regions[pod], services[pod], _most(labels[pod], NODE_LABELS))
             for pod in sorted(labels)
         },
-        notes=_notes(named_by, service_label),
+        notes=(*_notes(named_by, service_label), *_spread(labels, services)),
     )
 
 
@@ -135,6 +136,23 @@ def _most(labels: Iterable[Mapping[str, str]], keys: Sequence[str]) -> str:
         if seen:
             return min(seen, key=lambda value: (-seen[value], value))
     return ""
+
+
+def _spread(
+    labels: Mapping[str, Sequence[Mapping[str, str]]], services: Mapping[str, str]
+) -> tuple[str, ...]:
+    """A note where pods of several namespaces became one service."""
+    spaces: dict[str, set[str]] = {}
+    for pod, service in services.items():
+        spaces.setdefault(service, set()).add(_most(labels[pod], (NAMESPACE,)))
+    spread = sorted(name for name, mine in spaces.items() if len(mine - {""}) > 1)
+    if not spread:
+        return ()
+    shown = ", ".join(spread[:3]) + (", ..." if len(spread) > 3 else "")
+    return (
+        f"{len(spread)} services have pods in several namespaces, taken as one each: {shown}; "
+        "--where namespace=... keeps them apart",
+    )
 
 
 def _notes(named_by: Counter[str], service_label: str) -> tuple[str, ...]:

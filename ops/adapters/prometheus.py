@@ -98,10 +98,12 @@ class PrometheusReader:
             PrometheusError: no usable answer.
         """
         params: dict[str, Any] = {"start": _seconds(after_ms), "end": _seconds(until_ms)}
+        told = "the names of metrics"
         if matchers:
             params["match[]"] = "{" + ",".join(map(str, matchers)) + "}"
+            told += f" of {params['match[]']}"
         return self._ask(
-            "the names of metrics",
+            told,
             deadline,
             lambda: self._client.get_label_values("__name__", params=params)["result"],
             read_names,

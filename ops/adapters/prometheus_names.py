@@ -89,9 +89,10 @@ def _under(matchers: Sequence[Matcher]) -> str:
 def _nothing_known(url: str, stored: Sequence[str], matchers: Sequence[Matcher]) -> str:
     under = f" that match {some(matchers)}" if matchers else ""
     if not stored:
+        first = "the condition, " if matchers else ""
         return (
-            f"{url}: no metrics are stored about that time{under}; check start, end and the "
-            "server's retention"
+            f"{url}: no metrics are stored about that time{under}; check {first}start, end and "
+            "the server's retention"
         )
     return (
         f"{url}: of {len(stored)} metric names{under} the catalogue knows none, e.g. "

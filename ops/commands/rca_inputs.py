@@ -36,7 +36,8 @@ def read_incidents(source: Source) -> list[Incident]:
     _refuse_prometheus_options(source.prometheus)
     if source.path is None:
         raise typer.BadParameter(
-            "nothing to read; give a case folder, a table, a bundle or --prometheus URL"
+            "nothing to read; give a case folder, a table, a bundle, - for stdin, "
+            "or --prometheus URL"
         )
     fault_at_s = _fault_at_s(source)
     if _is_bundle(source.path):

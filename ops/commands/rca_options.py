@@ -81,7 +81,12 @@ TokenFile = Annotated[
 ]
 CaFile = Annotated[
     Path | None,
-    typer.Option(help="Certificates to trust instead.", rich_help_panel=_PROMETHEUS),
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="Certificates to trust instead.",
+        rich_help_panel=_PROMETHEUS,
+    ),
 ]
 Headers = Annotated[
     list[str] | None,

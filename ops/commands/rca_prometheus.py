@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from ops.adapters.prometheus_frame import Reading, open_reader, read_window
 from ops.adapters.prometheus_selectors import (
@@ -16,7 +15,7 @@ from ops.adapters.prometheus_selectors import (
     parse_selector,
 )
 from ops.catalogue import Catalogue
-from ops.clock import Deadline, monotonic_s, wall_s
+from ops.clock import Deadline, moment_text, monotonic_s, wall_s
 from ops.commands.rca_options import PrometheusOptions
 from ops.errors import PrometheusError
 from ops.replay.frame_incidents import incidents_of_frame
@@ -107,12 +106,12 @@ def _header(text: str) -> tuple[str, str]:
 
 def _window(options: PrometheusOptions, now_s: float) -> tuple[float, float, list[str]]:
     """Start and end by the server's clock, and what is odd about them."""
-    start_s = parse_moment(options.start, now_s=now_s)
-    end_s = parse_moment(options.end, now_s=now_s)
+    start_s = _moment("--start", options.start, now_s)
+    end_s = _moment("--end", options.end, now_s)
     if not start_s < end_s:
         raise PrometheusError(
-            f"--start {options.start} is {_told(start_s)}, not before --end {options.end}, "
-            f"{_told(end_s)}; exchange them"
+            f"--start {options.start} is {moment_text(start_s)}, not before --end {options.end}, "
+            f"{moment_text(end_s)}; exchange them"
         )
     notes = []
     ahead_s = wall_s() - now_s
@@ -122,11 +121,13 @@ def _window(options: PrometheusOptions, now_s: float) -> tuple[float, float, lis
                      "'now' is the server's")  # fmt: skip
     if start_s >= now_s:
         raise PrometheusError(
-            f"--start {options.start} is {_told(start_s)}, in the future of the server, whose "
-            f"clock shows {_told(now_s)}; check time zone and clocks"
+            f"--start {options.start} is {moment_text(start_s)}, in the future of the server, "
+            f"whose clock shows {moment_text(now_s)}; check time zone and clocks"
         )
     if end_s > now_s + SKEW_S:
-        notes.append(f"--end {options.end} is in the server's future: read until {_told(now_s)}")
+        notes.append(
+            f"--end {options.end} is in the server's future: read until {moment_text(now_s)}"
+        )
         end_s = now_s
     return start_s, end_s, notes
 
@@ -134,13 +135,20 @@ def _window(options: PrometheusOptions, now_s: float) -> tuple[float, float, lis
 def _fault_at(text: str, now_s: float, start_s: float, end_s: float) -> float | None:
     if not text:
         return None
-    at_s = parse_moment(text, now_s=now_s)
+    at_s = _moment("--fault-at", text, now_s)
     if not start_s < at_s < end_s:
         raise PrometheusError(
-            f"--fault-at {text} is {_told(at_s)}, not between start {_told(start_s)} and end "
-            f"{_told(end_s)}; widen the window to both sides of it"
+            f"--fault-at {text} is {moment_text(at_s)}, not between start {moment_text(start_s)} "
+            f"and end {moment_text(end_s)}; widen the window to both sides of it"
         )
     return at_s
+
+
+def _moment(option: str, text: str, now_s: float) -> float:
+    try:
+        return parse_moment(text, now_s=now_s)
+    except PrometheusError as error:
+        raise PrometheusError(f"{option}: {error}") from error
 
 
 def _one_region(frame: MetricFrame) -> tuple[MetricFrame, tuple[str, ...]]:
@@ -168,17 +176,10 @@ def _said(reading: Reading) -> list[str]:
     frame = reading.frame
     return [
         f"read {len(frame.series)} series of {len(reading.names)} metrics, {len(frame.times_s)} "
-        f"rows every {frame.step_s:g} s from {_told(float(frame.times_s[0]))} to "
-        f"{_told(float(frame.times_s[-1]))}",
+        f"rows every {frame.step_s:g} s from {moment_text(float(frame.times_s[0]))} to "
+        f"{moment_text(float(frame.times_s[-1]))}",
         *reading.notes,
     ]
-
-
-def _told(at_s: float) -> str:
-    try:
-        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s:.0f}"
 
 
 class _Progress:

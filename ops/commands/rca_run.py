@@ -12,7 +12,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from ops.clock import cpu_s
+from ops.clock import cpu_s, moment_text
 from ops.commands.rca_inputs import read_incidents
 from ops.commands.rca_options import Source
 from ops.encode import to_json
@@ -69,7 +69,7 @@ def _print_ranking(found: Localisation, top: int) -> None:
     for note in found.notes:
         console.print(f"  note: {note}")
     for suspect in found.services[:top]:
-        since = f"  since {suspect.onset_s:.0f} s" if suspect.onset_s is not None else ""
+        since = f"  since {moment_text(suspect.onset_s)}" if suspect.onset_s is not None else ""
         console.print(f"{suspect.rank:3} {suspect.name:32} {suspect.score:10.3f}{since}")
         for one in suspect.evidence:
             console.print(f"      {one.channel}: {one.text}")

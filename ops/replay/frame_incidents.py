@@ -83,11 +83,9 @@ def _without_empty_rows(frame: MetricFrame) -> tuple[MetricFrame, tuple[str, ...
     kept = np.asarray(np.isfinite(frame.values).any(axis=1), dtype=bool)
     if kept.all() or not kept.any():
         return frame, ()
-    seen = frame.times_s[kept]
     trimmed = MetricFrame(
-        times_s=seen, values=frame.values[kept], series=frame.series, roles=frame.roles,
-        step_s=frame.step_s,
+        times_s=frame.times_s[kept], values=frame.values[kept], series=frame.series,
+        roles=frame.roles, step_s=frame.step_s,
     )  # fmt: skip
-    note = (f"nothing was scraped at {int((~kept).sum())} of {len(kept)} rows; the others lie "
-            f"from {seen[0]:.0f} to {seen[-1]:.0f}")  # fmt: skip
+    note = f"nothing was scraped at {int((~kept).sum())} of {len(kept)} rows: left out"
     return trimmed, (note,)

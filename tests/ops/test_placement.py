@@ -116,3 +116,10 @@ def test_a_renamed_pod_is_described_by_renamed_labels_only():
 def test_the_node_is_what_most_series_say():
     rows = [(CART, {"node": "n1"}), (CART, {"node": "n1"}), (CART, {"node": "exporters"})]
     assert place_pods(frame(*rows)).pods[CART][2] == "n1"
+
+
+def test_one_name_in_several_namespaces_is_told():
+    rows = [(CART, {"service": "redis", "namespace": "a"}), (PAY, {"service": "redis",
+            "namespace": "b"}), ("x-0", {"service": "x", "namespace": "a"})]  # fmt: skip
+    (note,) = place_pods(frame(*rows)).notes
+    assert "1 services have pods in several namespaces, taken as one each: redis;" in note

@@ -167,7 +167,9 @@ def test_plain_output_names_the_first(fake_prometheus, now):
     ("more", "said"),
     [
         (["--start", START_S + 9999], "exchange them"),
-        (["--start", "yesterday"], "time is 'yesterday'"),
+        (["--start", "yesterday"], "--start: time is 'yesterday'"),
+        (["--where", "namespace=nowhere"], "check the condition, start, end"),
+        (["--ca-file", "/no/such/ca"], "'/no/such/ca' does not exist"),
         (["--start", f"{START_S}000"], "if these are milliseconds"),
         (["--start", "2023-11-14T22:13:20"], "without a time zone"),
         (["--step", "0"], "--step is '0', expected more than 0"),
