@@ -14,9 +14,9 @@ import numpy as np
 
 from rca.channels.metric_table import MetricTable
 from rca.graph import without_cycles
-from rca.incident import Incident
 from rca.leads import Leads
 from rca.localisation import Arc, CausalGraph
+from rca.prepare import Prepared
 from rca.rank import rank_series
 from rca.state import FloatArray
 
@@ -25,14 +25,15 @@ Pair = tuple[str, str]  # cause, effect
 
 
 def draw_causes(
-    incident: Incident, table: MetricTable, leads: Leads, ranked: Sequence[tuple[str, float]]
+    prepared: Prepared, table: MetricTable, leads: Leads, ranked: Sequence[tuple[str, float]]
 ) -> CausalGraph:
     """Graph of an answer.
 
     Args:
         ranked: services with their scores, best first; the path begins at the first.
     """
-    calls = {(callee, caller) for caller, callee in incident.calls if caller != callee}
+    incident = prepared.incident
+    calls = {(callee, caller) for caller, callee in prepared.calls if caller != callee}
     columns = [table.columns.names[place] for place in leads.columns.tolist()]
     names = [str(column) for column in columns]
     owner = [incident.service_of(column.owner) for column in columns]
@@ -40,7 +41,7 @@ def draw_causes(
     series = _arcs(leads.result.granger, names)
     by_service, services = _collapsed(leads.result.granger, owner)
     between = _arcs(by_service, services)
-    path = _path(incident, between, calls, ranked)
+    path = _path(incident.entry, between, calls, ranked)
     drawn = dict(between)
     for step in pairwise(path):
         drawn.setdefault(step, 0.0)
@@ -109,12 +110,15 @@ def _told(arcs: Mapping[Pair, float], called: Mapping[Pair, bool | None]) -> tup
 
 
 def _path(
-    incident: Incident,
+    entry: str,
     arcs: Mapping[Pair, float],
     calls: set[Pair],
     ranked: Sequence[tuple[str, float]],
 ) -> tuple[str, ...]:
-    """Fewest arcs from the first suspect to the entry; at equal length calls, then strength."""
+    """Fewest arcs from the first suspect to the entry; at equal length calls, then strength.
+
+    Without an entry: to the nearest caller that nobody calls, else to the most changed service.
+    """
     if not ranked or ranked[0][1] <= 0.0:
         return ()
     first = ranked[0][0]
@@ -131,8 +135,10 @@ def _path(
                 came[effect] = name
                 todo.append(effect)
     scores = dict(ranked)
-    end = incident.entry
-    if end not in came:
+    called = {cause for cause, _ in calls}
+    tops = [name for name in came if calls and name != first and name not in called]
+    end = entry if entry in came else next(iter(tops), "")
+    if not end:
         end = min(came, key=lambda name: (name == first, -scores.get(name, 0.0), name))
     path = [end]
     while came[path[-1]]:

@@ -80,8 +80,8 @@ class CausalGraph:
             no series shows.
         visits: service -> visits of a walk from what suffers along effect -> cause, sum 1; of
             the services that arcs touch, most visited first.
-        path: services from the first suspect up to the one that users call, or, where that is
-            unknown or unreached, to the most changed service downstream. One name: no way known.
+        path: services from the first suspect up to the one that users call, else to the nearest
+            that nobody calls, else to the most changed one downstream. One name: no way known.
     """
 
     metrics: tuple[Arc, ...] = ()

@@ -136,7 +136,7 @@ def _answer(
         used=tuple(s.name for s in surprises if not s.skipped),
         skipped=skipped,
         granger=leads.use,
-        graph=draw_causes(incident, table, leads, ranked),
+        graph=draw_causes(prepared, table, leads, ranked),
         notes=(*incident.notes, *found.notes),
     )
 

@@ -17,6 +17,7 @@ from rca.channels.metric_table import (
     candidate_columns,
     measure_metrics,
 )
+from rca.channels.span_calls import known_calls
 from rca.channels.surprise import Split, Surprise
 from rca.incident import Incident
 from rca.knobs import LocaliseConfig
@@ -35,6 +36,7 @@ class Prepared:
         incident: without its spans and logs, which the channels have read.
         levels: of the candidate columns, shape [T, N].
         surprises: of the channels beside the metrics and the announced changes.
+        calls: (caller, callee) of services as given or as spans show; empty without topology.
         without: channels that are left out, by name.
     """
 
@@ -44,6 +46,7 @@ class Prepared:
     levels: FloatArray
     found: Found
     surprises: tuple[Surprise, ...]
+    calls: tuple[tuple[str, str], ...]
     without: frozenset[str]
 
 
@@ -79,6 +82,7 @@ def prepare(
         levels=levels,
         found=found,
         surprises=tuple(s for s in surprises if s.name not in without),
+        calls=() if "topology" in without else known_calls(incident),
         without=frozenset(without),
     )
 

@@ -158,7 +158,7 @@ class _Part:
         masked = {m: template(m) for m in set(logs.messages)}
         self.templates = [masked[logs.messages[k]] for k in by_time.tolist()]
         self.span_s = spans.duration_s
-        self.parent = _parent_rows(spans)
+        self.parent = parent_rows(spans)
 
     @classmethod
     def of(cls, spans: Spans | None, logs: Logs | None) -> _Part:
@@ -181,7 +181,8 @@ def _traces_of(logs: Logs) -> IntArray:
     return np.where(logs.trace >= 0, logs.trace, -2 - (np.abs(window) + logs.service))
 
 
-def _parent_rows(spans: Spans) -> IntArray:
+def parent_rows(spans: Spans) -> IntArray:
+    """Row of each span's caller, -1 for a root or a caller that was not recorded, shape [S]."""
     if not len(spans):
         return np.empty(0, dtype=np.int64)
     order = np.argsort(spans.span, kind="stable")

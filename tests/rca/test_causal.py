@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from rca.incident import Column, Incident
+from rca.incident import Column, Incident, Spans
 from rca.localise import localise
 
 ROWS, FAULT = 480, 400
@@ -108,3 +108,29 @@ def test_order_of_columns_does_not_matter():
     turned = replace(incident, values=incident.values[:, ::-1].copy(),
                      columns=incident.columns[::-1])  # fmt: skip
     assert localise(turned).graph == localise(incident).graph
+
+
+def spans_of(calls):
+    """One trace in which each caller's span holds its callees'."""
+    services = tuple(sorted({name for pair in calls for name in pair}))
+    row = {name: n for n, name in enumerate(services)}
+    caller = {callee: above for above, callee in calls}
+    num = len(services)
+    return Spans(
+        start_s=np.zeros(num), trace=np.zeros(num, dtype=int), span=np.arange(num),
+        parent=np.array([row[caller[s]] if s in caller else -1 for s in services]),
+        service=np.arange(num), operation=np.zeros(num, dtype=int), duration_s=np.ones(num),
+        services=services, operations=("get",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("normal", [False, True])
+def test_calls_are_read_off_spans_where_no_graph_is_given(normal):
+    spans = spans_of((("cart", "store"), ("shop", "cart")))
+    given = {"normal_spans": (spans,)} if normal else {"spans": spans}
+    graph = localise(chained(**given)).graph
+    arcs = by_ends(graph.services)
+    assert arcs["store", "cart"].called and arcs["cart", "shop"].called
+    assert graph.path == CHAIN  # shop calls, and nobody calls it
+    left = localise(chained(**given), without=("topology",)).graph
+    assert all(arc.called is None for arc in left.services)
