@@ -58,6 +58,7 @@ bench: $(VENV)/.dev  ## speed, memory and accuracy figures into tests/bench/resu
 
 bench-rca: $(VENV)/.dev  ## peers of root cause analysis beside ours; needs the data and PEERS_PYTHON=python3.12
 	nice -n 10 $(BIN)/python tests/bench/peers/run.py --python $(PEERS_PYTHON)
+	nice -n 10 $(BIN)/python tests/bench/peers/speed.py --python $(PEERS_PYTHON)
 
 readme-tables: $(VENV)/.dev  ## README's tables from tests/bench/results
 	$(BIN)/python tests/bench/tables.py --write

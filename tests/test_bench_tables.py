@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "bench"))  # scripts, not a package
 import run_all
 import tables
+from readme_grids import GRIDS, Cell, Grid
 from readme_tables import TABLES, Row, Table
 
 BENCH = Path(__file__).parent / "bench"
@@ -54,14 +55,17 @@ def test_every_result_tells_machine_and_seed_and_has_its_bench(path: Path) -> No
 
 
 def test_every_table_has_a_bench_and_a_name_of_its_own() -> None:
-    names = [table.name for table in TABLES]
+    names = [table.name for table in (*TABLES, *GRIDS)]
     assert len(set(names)) == len(names)
-    assert all(has_bench(name) for name in names)
+    assert all(has_bench(table.name) for table in TABLES)
+    assert all(has_bench(grid.source or grid.name) for grid in GRIDS)
 
 
 def has_bench(name: str) -> bool:
     """A script of its own, or a folder where it takes an environment of its own."""
-    return (BENCH / f"bench_{name}.py").is_file() or (BENCH / name / "run.py").is_file()
+    folder, _, script = name.partition("_")
+    own = BENCH / folder / f"{script or 'run'}.py"
+    return (BENCH / f"bench_{name}.py").is_file() or own.is_file()
 
 
 def test_a_bench_that_draws_nothing_says_so() -> None:
@@ -115,6 +119,33 @@ def test_markers_and_tables_must_belong_together(results: Path) -> None:
     for broken in ("a", whole + whole, whole + "<!-- bench:toy -->", whole.replace("toy", "tay")):
         with pytest.raises(tables.TableError, match="one pair of markers"):
             tables.rewrite(broken, results=results, tables=(toy,))
+
+
+def test_a_grid_has_a_line_for_each_item_and_a_column_for_each_figure(results: Path) -> None:
+    cells = (
+        Cell(head="kind", figure="kind"),
+        Cell(head="at", figure="at"),
+        Cell(head="n", figure="n", shape="+.1f"),
+    )
+    grid = Grid(name="g", source="toy", spread="s", command="make g", items="sorted", cells=cells)
+    assert tables.block(grid, results).splitlines()[1:] == [
+        "`make g`, 2 cores, seed 7; s",
+        "",
+        "| kind | at | n |",
+        "|---|---:|---:|",
+        "| a | x=1 | +1.0 |",
+        "| b | x=1 | +2.0 |",
+        "| b | y | +3.0 |",
+        "<!-- /bench:g -->",
+    ]
+    empty = Grid(
+        name="toy", spread="", command="c", items="runs", cells=(Cell(head="", figure="s"),)
+    )
+    assert tables.block(empty, results).splitlines()[-2] == "| - |"
+    with pytest.raises(tables.TableError, match="has no 'm'"):
+        wrong = Grid(name="toy", spread="", command="", items="runs",
+                     cells=(Cell(head="", figure="m"),))  # fmt: skip
+        tables.block(wrong, results)
 
 
 def test_a_bench_that_fails_stops_no_other(tmp_path: Path, capfd) -> None:

@@ -254,17 +254,4 @@ TABLES = (
             ),
         ),
     ),
-    Table(
-        name="peers",
-        spread="service level; AC@1 in dycause_ss / nezha_ob / nezha_tt / opennetai_ss / "
-        "rcd_sockshop / AC@1 and Avg@5 as the mean of the five / median CPU s a case / failures",
-        command="make bench-rca",
-        rows=(
-            Row(
-                words="{method}, {n} cases",
-                figure="rows/*/ac_at_1_by_set rows/*/macro/ac_at_1 rows/*/macro/avg_at_5 "
-                "rows/*/cpu_s_p50 rows/*/failures",
-            ),
-        ),
-    ),
 )

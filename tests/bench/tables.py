@@ -1,7 +1,7 @@
 """README's tables out of the benches' results. Run: make readme-tables.
 
 `python tests/bench/tables.py` says which tables differ, exit code 1; `--write` renews them. What is
-shown stands in `readme_tables`.
+shown stands in `readme_tables` and `readme_grids`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 sys.path.insert(0, str(Path(__file__).parent))
+from readme_grids import GRIDS, Cell, Grid
 from readme_tables import TABLES, Row, Table
 
 REPO = Path(__file__).resolve().parents[2]
@@ -30,7 +31,12 @@ class TableError(Exception):
     """A table cannot be made; the message names it and the next step."""
 
 
-def rewrite(readme: str, *, results: Path = RESULTS, tables: tuple[Table, ...] = TABLES) -> str:
+def rewrite(
+    readme: str,
+    *,
+    results: Path = RESULTS,
+    tables: tuple[Table | Grid, ...] = (*TABLES, *GRIDS),
+) -> str:
     """README with every table renewed.
 
     Raises:
@@ -46,9 +52,10 @@ def rewrite(readme: str, *, results: Path = RESULTS, tables: tuple[Table, ...] =
     return BLOCK.sub(lambda match: block(known[match[1]], results), readme)
 
 
-def block(table: Table, results: Path) -> str:
+def block(table: Table | Grid, results: Path) -> str:
     """Markers and what stands between them."""
-    path = results / f"{table.name}.json"
+    source = table.source if isinstance(table, Grid) else ""
+    path = results / f"{source or table.name}.json"
     if not path.is_file():
         raise TableError(f"{path} is missing; run {table.run}")
     data = orjson.loads(path.read_bytes())
@@ -56,12 +63,34 @@ def block(table: Table, results: Path) -> str:
         f"<!-- bench:{table.name} -->",
         f"`{table.run}`, {told_of(data, path)}; {table.spread}",
         "",
-        "| figure | target | measured |",
-        "|---|---|---|",
-        *(line for row in table.rows for line in row_lines(row, data, path)),
+        *(
+            grid_lines(table, data, path)
+            if isinstance(table, Grid)
+            else (
+                "| figure | target | measured |",
+                "|---|---|---|",
+                *(line for row in table.rows for line in row_lines(row, data, path)),
+            )
+        ),
         f"<!-- /bench:{table.name} -->",
     ]
     return "\n".join(lines)
+
+
+def grid_lines(grid: Grid, data: Any, path: Path) -> Iterator[str]:
+    """Head and one line an item."""
+    yield "| " + " | ".join(cell.head for cell in grid.cells) + " |"
+    yield "|---|" + "---:|" * (len(grid.cells) - 1)
+    for item in at(data, grid.items, [], path):
+        yield "| " + " | ".join(formed(cell, item, path) for cell in grid.cells) + " |"
+
+
+def formed(cell: Cell, item: Any, path: Path) -> str:
+    """What an item shows in this column."""
+    value = at(item, cell.figure, [], path)
+    if value is None:
+        return "-"
+    return value.replace("|", "\\|") if isinstance(value, str) else format(value, cell.shape)
 
 
 def told_of(data: dict[str, Any], path: Path) -> str:

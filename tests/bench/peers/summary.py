@@ -10,6 +10,7 @@ from typing import Any
 
 from rca.scoring import (
     MISS,
+    Accuracy,
     accuracy,
     bootstrap_interval,
     mean_accuracy,
@@ -37,11 +38,15 @@ def summarise(rows: Sequence[Row], *, first: Sequence[str], ours: Sequence[str])
     peers = [m for m in whole if m["method"] not in (*ours, *FLOORS)]
     best = max(peers, key=lambda m: m["macro"]["ac_at_1"], default=None)
     best_avg = max(peers, key=lambda m: m["macro"]["avg_at_5"], default=None)
+    against = [] if best is None else [
+        _against(a, best["method"], of, [m["method"] for m in peers], sets) for a in ours if a in of
+    ]  # fmt: skip
     return {
         "cases": {name: sum(s == name for s, _ in every) for name in sets},
         "best_peer": best and {"ac_at_1": best["method"], "avg_at_5": best_avg["method"]},
         "random_expected_ac_at_1": _chance(rows, sets),
         "rows": methods,
+        "against_best": against,
         "paired": [_pair(a, b, of[a], of[b]) for a in ours if a in of for b in of if b not in ours],
     }
 
@@ -58,6 +63,8 @@ def _method(name: str, rows: Sequence[Row], sets: Sequence[str]) -> dict[str, An
     known = {s: found for s, found in by_set.items() if found}
     macro = mean_accuracy([accuracy(_ranks(found)) for found in known.values()])
     metric = [accuracy(m) for found in known.values() if (m := _metric_ranks(found))]
+    failures = sum(bool(r["failed"]) for r in rows)
+    spent = _median(rows)
     return {
         "method": name,
         "n": len(rows),
@@ -65,18 +72,65 @@ def _method(name: str, rows: Sequence[Row], sets: Sequence[str]) -> dict[str, An
         # A mean over some of the sets only would stand beside means over all of them.
         "macro": {
             k: round(v, 4) if len(known) == len(sets) else None
-            for k, v in asdict(macro).items()
-            if k != "n"
+            for k, v in _means(macro).items()
         },
         "macro_metric": _round({"ac_at_1": mean_accuracy(metric).ac_at_1,
                                 "avg_at_5": mean_accuracy(metric).avg_at_5}),
-        "ac_at_1_by_set": " / ".join(
-            f"{accuracy(_ranks(by_set[s])).ac_at_1:.2f}" if by_set[s] else "-" for s in sets
-        ),
-        "cpu_s_p50": _median(rows),
-        "failures": sum(bool(r["failed"]) for r in rows),
+        "ac_at_1_by_set": {
+            s: round(accuracy(_ranks(by_set[s])).ac_at_1, 4) if by_set[s] else None for s in sets
+        },
+        "cpu_s_p50": spent,
+        "cpu_ms_p50": None if spent is None else round(1e3 * spent, 3),
+        "failures": failures,
+        "failures_told": failures or None,
         "sets": {s: _set(found) for s, found in known.items()},
     }  # fmt: skip
+
+
+def _means(macro: Accuracy) -> dict[str, float]:
+    """With the split of "Where RCA Fails": found among five, and first if so."""
+    among = macro.ac_at_5
+    return {k: v for k, v in asdict(macro).items() if k != "n"} | {
+        "retrieval_at_5": among,
+        "rerank_at_1": macro.ac_at_1 / among if among else 0.0,
+    }
+
+
+def _against(
+    ours: str, best: str, of: dict[str, list[Row]], peers: Sequence[str], sets: Sequence[str]
+) -> dict[str, Any]:
+    """One of ours beside the best peer overall, and beside the best peer of each set."""
+    hits = {m: _hits(of[m], sets) for m in (ours, *peers)}
+    by_set = {}
+    for name in sets:
+        peer = max(peers, key=lambda m, s=name: hits[m][s])
+        by_set[name] = {"n": sum(r["set"] == name for r in of[ours]), "ours": hits[ours][name],
+                        "best": hits[peer][name], "peer": peer}  # fmt: skip
+    behind = [f"{name} ({one['ours']} against {one['best']} of {one['n']}, {one['peer']})"
+              for name, one in by_set.items() if one["best"] - one["ours"] > 1]  # fmt: skip
+    return _pair(ours, best, of[ours], of[best]) | {
+        "behind": ", ".join(behind) or "none",
+        "by_set": by_set,
+        "kinds_lost": _kinds_lost(of[ours], of[best]),
+    }
+
+
+def _hits(rows: Sequence[Row], sets: Sequence[str]) -> dict[str, int]:
+    first = Counter(r["set"] for r, rank in zip(rows, _ranks(rows), strict=True) if rank == 1)
+    return {name: first[name] for name in sets}
+
+
+def _kinds_lost(ours: Sequence[Row], theirs: Sequence[Row]) -> list[dict[str, Any]]:
+    """Fault kinds of a set in which the peer is first in more cases."""
+
+    def count(rows: Sequence[Row]) -> Counter[tuple[str, str]]:
+        ranked = zip(rows, _ranks(rows), strict=True)
+        return Counter((r["set"], r["kind"]) for r, rank in ranked if rank == 1)
+
+    mine, other, every = count(ours), count(theirs), Counter((r["set"], r["kind"]) for r in ours)
+    return [{"set": name, "kind": kind, "n": every[name, kind], "ours": mine[name, kind],
+             "theirs": other[name, kind]}
+            for name, kind in sorted(every) if other[name, kind] > mine[name, kind]]  # fmt: skip
 
 
 def _set(rows: Sequence[Row]) -> dict[str, Any]:
@@ -151,6 +205,14 @@ def table(figures: dict[str, Any]) -> str:
         for name, one in row["sets"].items():
             lines += [f"{row['method']} on {name}: {count} x {why}"
                       for why, count in one["failures"].items()]  # fmt: skip
+    for one in figures["against_best"]:
+        lines.append(f"{one['ours']}: sets more than one case behind the best peer that ran all "
+                     f"cases: {one['behind']}")  # fmt: skip
+        lines += [
+            f"{one['ours']} loses to {one['theirs']}: {k['set']} {k['kind']}, "
+            f"{k['ours']} against {k['theirs']} of {k['n']}"
+            for k in one["kinds_lost"]
+        ]
     best = (figures["best_peer"] or {}).values()
     for pair in figures["paired"]:
         mark = ", the best peer" if pair["theirs"] in best else ""

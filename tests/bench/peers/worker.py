@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -26,8 +27,10 @@ from references import REFERENCES
 WALL_FACTOR = 10  # on a busy machine a case may take so many times its CPU limit, then it is stuck
 POLL_S = 0.01
 REPEATED_S = 0.5  # quick answers are given again until so much time is gone, and the mean counts
+OUT_OF_TIME = "no answer in"
 GIVE_UP_AFTER = 2  # cases in a row out of time, none answered: the rest of the set is given up
-COLUMN_ORDER_SAID = "returning the unranked column order"  # RCAEval's own words on stderr
+# RCAEval's own words on stderr, perhaps behind a progress bar on the same line.
+GAVE_UP = re.compile(r"(\w+ failed \(.*\)); returning the unranked column order")
 
 
 def main() -> None:
@@ -35,12 +38,13 @@ def main() -> None:
     parser.add_argument("--method", required=True)
     parser.add_argument("--limit-s", type=float, required=True, help="CPU seconds a case")
     parser.add_argument("--until-s", type=float, required=True, help="Unix time to stop at")
+    parser.add_argument("--late", type=int, default=0, help="cases out of time in a run before")
     parser.add_argument("frames", type=Path, nargs="+")
     given = parser.parse_args()
     said = os.fdopen(os.dup(1), "w")  # libraries print what they like on the other one
     os.dup2(2, 1)
     rank = _method(given.method)
-    late, answered = 0, False
+    late, answered = given.late, False
     for path in given.frames:
         if time.time() >= given.until_s:
             return
@@ -79,18 +83,17 @@ def in_process(rank: Callable[[Frame], Ranking], frame: Frame, limit_s: float) -
         if not out.is_file():
             return {"failed": f"ended with code {os.WEXITSTATUS(status)}, no answer", **costs}
         result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        if COLUMN_ORDER_SAID in log.read_text(encoding="utf-8", errors="replace"):
-            said = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            why = next(line for line in said if COLUMN_ORDER_SAID in line)
-            return {"failed": why.partition(";")[0][:200], **costs}
+        said = GAVE_UP.search(log.read_text(encoding="utf-8", errors="replace"))
+        if said:
+            return {"failed": said[1][:200], **costs}
         return costs | result
 
 
 def _ended(number: int, limit_s: float) -> dict[str, Any]:
     if number == signal.SIGXCPU:
-        return {"failed": f"no answer in {limit_s:g} CPU s", "timeout": True}
+        return {"failed": f"{OUT_OF_TIME} {limit_s:g} CPU s", "timeout": True}
     if number == signal.SIGKILL:
-        return {"failed": f"no answer in {WALL_FACTOR * limit_s:g} s", "timeout": True}
+        return {"failed": f"{OUT_OF_TIME} {WALL_FACTOR * limit_s:g} s", "timeout": True}
     return {"failed": f"ended by signal {number}"}
 
 
