@@ -66,6 +66,12 @@ def rank(
     timeout_s: options.TimeoutS = 30.0,
     deadline_s: options.DeadlineS = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the answer as Markdown to this file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page (HTML, one file) to this file.")
+    ] = None,
 ) -> None:
     """Name the service, instance and metric at fault in one incident, recorded or of now.
 
@@ -74,8 +80,9 @@ def rank(
 
     Example: `midwatch rca rank incidents/2024-05-01/metrics.csv --fault-at-s 1714521600`
 
-    Example: `midwatch rca rank --prometheus http://prometheus:9090 --start now-2h`
+    Example: `midwatch rca rank --prometheus http://prometheus:9090 --start now-2h --report p.html`
     """
+    from ops.commands.rca_output import Output
     from ops.commands.rca_run import run_rank
 
     asked = options.PrometheusOptions(
@@ -88,8 +95,8 @@ def rank(
         service_label=service_label, prometheus=asked,
     )  # fmt: skip
     run_rank(
-        source, top=top, metrics_only=channels is Channels.METRICS, granger=granger,
-        as_json=as_json,
+        source, metrics_only=channels is Channels.METRICS, granger=granger,
+        output=Output(top=top, as_json=as_json, markdown=markdown, report=report),
     )  # fmt: skip
 
 

@@ -10,93 +10,59 @@ from typing import Any
 
 import orjson
 import typer
-from rich.console import Console
 
-from ops.clock import cpu_s, moment_text
+from ops.clock import cpu_s
+from ops.commands.rca_again import command_of, read_from
 from ops.commands.rca_inputs import read_incidents
 from ops.commands.rca_options import Source
-from ops.encode import to_json
+from ops.commands.rca_output import Output, give_out
 from ops.errors import OpsError
 from rca.disturb import Disturbance
 from rca.errors import RcaError
 from rca.evaluate import LeaveOut, evaluate, report
 from rca.granger_choice import choose
 from rca.granger_kind import GrangerChoice
+from rca.incident import Incident
 from rca.judging import Method
 from rca.localisation import Localisation
 from rca.localise import CHANNELS, localise
 
 
-def run_rank(
-    source: Source, *, top: int, metrics_only: bool, granger: GrangerChoice, as_json: bool
-) -> None:
-    """Read, rank, print. Exit code 1 where nothing stands out, 2 on wrong use."""
+def run_rank(source: Source, *, metrics_only: bool, granger: GrangerChoice, output: Output) -> None:
+    """Read, rank, give out. Exit code 1 where nothing stands out, 2 on wrong use."""
     try:
         channels = () if metrics_only else CHANNELS
         model = choose(granger)
-        answers = [localise(i, channels=channels, granger=model) for i in read_incidents(source)]
+        answers = [
+            (localise(i, channels=channels, granger=model), i) for i in read_incidents(source)
+        ]
     except (RcaError, OpsError) as error:
         raise typer.BadParameter(str(error)) from error
-    found = _most_troubled(answers)
+    found, incident = _most_troubled(answers)
     if not found.services:
         raise typer.BadParameter(
             f"{source.path}: no column names a service; columns are <service>_<metric>"
         )
-    if as_json:
-        typer.echo(to_json(found))
-    else:
-        _print_ranking(found, top)
+    if metrics_only:
+        incident = replace(incident, spans=None, logs=None, normal_spans=(), normal_logs=())
+    top = None if output.top == Output().top else output.top
+    command = command_of(source, incident, metrics_only=metrics_only, granger=granger, top=top)
+    give_out(found, incident, source=read_from(source), command=command, output=output)
     if found.abstained:
         raise typer.Exit(1)
 
 
-def _most_troubled(answers: Sequence[Localisation]) -> Localisation:
+def _most_troubled(
+    answers: Sequence[tuple[Localisation, Incident]],
+) -> tuple[Localisation, Incident]:
     """Of several regions the one where most happened, with a note on the others."""
-    found = max(answers, key=lambda answer: answer.presence)
+    found, incident = max(answers, key=lambda answer: answer[0].presence)
     if len(answers) == 1:
-        return found
-    others = ", ".join(f"{a.incident_id} {a.presence:.2f}" for a in answers if a is not found)
+        return found, incident
+    others = ", ".join(f"{a.incident_id} {a.presence:.2f}" for a, _ in answers if a is not found)
     note = (f"of {len(answers)} regions this one changed most, {found.presence:.2f} times what "
             f"quiet time shows; {others}")  # fmt: skip
-    return replace(found, notes=(note, *found.notes))
-
-
-def _print_ranking(found: Localisation, top: int) -> None:
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    said = ", ".join(found.accused) if found.accused else "no cause found"
-    console.print(f"{found.incident_id}: {said} (confidence {found.confidence:.2f})")
-    console.print(f"  {found.reason}")
-    for note in found.notes:
-        console.print(f"  note: {note}")
-    for suspect in found.services[:top]:
-        since = f"  since {moment_text(suspect.onset_s)}" if suspect.onset_s is not None else ""
-        console.print(f"{suspect.rank:3} {suspect.name:32} {suspect.score:10.3f}{since}")
-        for one in suspect.evidence:
-            console.print(f"      {one.channel}: {one.text}")
-    console.print("metrics: " + ", ".join(m.name for m in found.metrics[:top]))
-    console.print("instances: " + ", ".join(s.name for s in found.instances[:top]))
-    console.print(f"used: {', '.join(found.used) or 'nothing'}")
-    for name, why in sorted(found.skipped.items()):
-        if name != "granger":
-            console.print(f"  {name} not used: {why}")
-    for line in _causal_lines(found, top):
-        console.print(line)
-
-
-def _causal_lines(found: Localisation, top: int) -> list[str]:
-    """Which model said what leads what, its strongest arcs, and the way to the users."""
-    use, graph = found.granger, found.graph
-    if use.used:
-        lines = [f"granger: {use.used}, {use.num_series} series ({use.why})"]
-    else:
-        lines = [f"granger: not used: {use.why}"]
-    for arc in graph.services[:top]:
-        said = {True: ", a call", False: ", no call", None: ""}[arc.called]
-        strength = f"{arc.strength:.2f} beyond chance" if arc.strength else "by calls alone"
-        lines.append(f"  {arc.cause} -> {arc.effect}: {strength}{said if arc.strength else ''}")
-    if len(graph.path) > 1:
-        lines.append("path: " + " -> ".join(graph.path))
-    return lines
+    return replace(found, notes=(note, *found.notes)), incident
 
 
 def run_evaluate(

@@ -35,9 +35,9 @@ def calibrated(
     return Calibration(hits=nearest.hits, cases=nearest.cases, source=source)
 
 
-def load_calibration() -> tuple[tuple[CalibrationBin, ...], str]:
+def load_calibration(name: str = _FILE) -> tuple[tuple[CalibrationBin, ...], str]:
     """Bins and their source as packaged with the program; no bins where none are."""
-    path = files("ops.reports") / _FILE
+    path = files("ops.reports") / name
     if not path.is_file():
         return (), ""
     raw = orjson.loads(path.read_bytes())

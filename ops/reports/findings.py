@@ -154,7 +154,13 @@ def missing(incident: IncidentReport) -> str:
     return words.capital(text)
 
 
-_ORDER = (SpreadRole.CHANGE, SpreadRole.CAUSE, SpreadRole.VICTIM, SpreadRole.SLO_MISS)
+_ORDER = (
+    SpreadRole.CHANGE,
+    SpreadRole.CAUSE,
+    SpreadRole.VICTIM,
+    SpreadRole.MOVED,
+    SpreadRole.SLO_MISS,
+)
 GLOSSARY = (
     ("Bad request", "missed a limit of its class, failed, was rejected or timed out"),
     ("Bad minute", "one in which a larger share of requests was bad than the SLO allows"),

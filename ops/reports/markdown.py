@@ -49,7 +49,8 @@ def _facts_line(run: RunReport) -> str:
     return f"midwatch, fleet {escape(run.fleet)}, {day}, times in UTC ({kind})"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table of escaped cells with an empty line behind it; nothing without rows."""
     if not rows:
         return []
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
@@ -68,10 +69,11 @@ def _index(run: RunReport) -> list[str]:
         )
         for item in run.incidents
     ]
-    return _table(("Began", "Incident", "What"), rows)
+    return table(("Began", "Incident", "What"), rows)
 
 
-def _code(command: Command) -> str:
+def code(command: Command) -> str:
+    """A command with its label, between as many backticks as it needs."""
     text = words.plain(command.text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
@@ -82,7 +84,7 @@ def _step(step: Step) -> str:
     text = f"**{escape(step.title)}**"
     if step.detail:
         text += f" {escape(step.detail)}"
-    return "<br>".join([text, *(_code(command) for command in step.commands)])
+    return "<br>".join([text, *(code(command) for command in step.commands)])
 
 
 def _first(run: RunReport, incident: IncidentReport) -> list[str]:
@@ -122,7 +124,7 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
     rows.append(("Done", _done(incident, base)))
     if incident.stop is not None:
         rows.append(("Stop midwatch", _step(incident.stop)))
-    return lines + _table(("", ""), rows)
+    return lines + table(("", ""), rows)
 
 
 def _figure(finding: Finding) -> str:
@@ -189,13 +191,13 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
         for mark in sorted(incident.marks, key=lambda m: m.at_s)
     ]
     head = ("UTC", "from first miss", "what", "detail")
-    section("Timeline", findings.timeline(incident), _table(head, marks))
+    section("Timeline", findings.timeline(incident), table(head, marks))
     if incident.nodes:
         rows = [
             (words.offset(at_s - incident.first_miss_s), escape(name), escape(why))
             for at_s, name, why in findings.spread_rows(incident)
         ]
-        section("Spread", findings.spread(incident), _table(("Onset", "What", "Evidence"), rows))
+        section("Spread", findings.spread(incident), table(("Onset", "What", "Evidence"), rows))
     if incident.series:
         series = [
             (
@@ -206,7 +208,7 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
             for item in findings.ordered_series(incident)
         ]
         head3 = ("Series", "Before → after", "Onset")
-        section("Evidence", findings.evidence(incident), _table(head3, series))
+        section("Evidence", findings.evidence(incident), table(head3, series))
     out = [
         (
             escape(sentence.cause_noun(item)),
@@ -217,16 +219,16 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
         for item in incident.candidates
     ]
     head = ("Candidate", "Confidence", "Why suspected", "Why not")
-    section("Ruled out", findings.ruled_out(incident), _table(head, out))
+    section("Ruled out", findings.ruled_out(incident), table(head, out))
     if incident.lost is not None:
         lost = [(escape(name), value, gain) for name, value, gain in findings.lost_rows(incident)]
-        section("Lost minutes", findings.lost(incident), _table(("Run", "Lost", ""), lost))
+        section("Lost minutes", findings.lost(incident), table(("Run", "Lost", ""), lost))
     missing = [
         (escape(m.what), escape(m.since), escape(m.cost), escape(m.settles))
         for m in incident.missing
     ]
     head = ("Missing", "Since", "What it costs", "What would settle it")
-    section("Missing data", findings.missing(incident), _table(head, missing))
+    section("Missing data", findings.missing(incident), table(head, missing))
     return lines
 
 
@@ -245,7 +247,7 @@ def _gap(run: RunReport, gap: GapReport) -> list[str]:
         ("Changed in 30 min", _changed(gap.changes, run.clock)),
     ]
     head = [f"## {escape(gap.headline)}", "", f"{state_line(gap, run.clock)}.", ""]
-    return head + _table(("", ""), rows)
+    return head + table(("", ""), rows)
 
 
 def _healthy(run: RunReport) -> list[str]:
@@ -260,15 +262,15 @@ def _healthy(run: RunReport) -> list[str]:
             for time, title, why, _ in screen.changed(run.changes, run.clock)
         ),
     ]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _run_facts(run: RunReport) -> list[str]:
     rows = [(escape(name), escape(text)) for name, text in findings.run_rows(run)]
-    lines = ["## Run", "", *_table(("", ""), rows)]
+    lines = ["## Run", "", *table(("", ""), rows)]
     for command in run.commands:
         lines += [f"{escape(command.label)}:", "", f"    {words.plain(command.text)}", ""]
     if run.replay_note:
         lines += [escape(run.replay_note), ""]
     words_used = [(name, escape(text)) for name, text in findings.GLOSSARY]
-    return [*lines, "## Words", "", *_table(("", ""), words_used)]
+    return [*lines, "## Words", "", *table(("", ""), words_used)]

@@ -205,13 +205,13 @@ def _view(incident: IncidentReport, run: RunReport, index: int, points: int) -> 
         incident=incident,
         slug=f"incident-{index}",
         detailed=detailed,
-        tenths=_tenths(incident.cause.calibration if incident.cause else None),
+        tenths=tenths(incident.cause.calibration if incident.cause else None),
         marks=sorted(incident.marks, key=lambda m: m.at_s),
         timeline_axis=svg.time_axis(axis, base, []),
         timeline=lanes.lane_rows(incident.lanes, axis, base, incident.first_lane())
         + lanes.event_rows(incident, axis, base),
-        spread_axis=_spread_axis(incident, base),
-        spread=spread.rows(incident, base) if incident.nodes else [],
+        spread_axis=spread.axis_drawn(incident.nodes, base),
+        spread=spread.rows(incident.nodes, incident.arcs, base) if incident.nodes else [],
         traces_axis=_traces_axis(incident, figure, base),
         traces_moved=[row for row in series if row.style != "low"],
         traces_still=[row for row in series if row.style == "low"],
@@ -221,7 +221,7 @@ def _view(incident: IncidentReport, run: RunReport, index: int, points: int) -> 
     )
 
 
-def _tenths(calibration: Calibration | None) -> Markup:
+def tenths(calibration: Calibration | None) -> Markup:
     """Ten blocks, as many filled as cases of ten were right; nothing where not calibrated."""
     if calibration is None or not calibration.cases:
         return Markup("")
@@ -239,25 +239,6 @@ def _tenths(calibration: Calibration | None) -> Markup:
     ]
     title = svg.tag("title", f"{right} of 10")
     return svg.tag("svg", title, *blocks, class_="tenths", viewBox="0 0 118 12", role="img")
-
-
-def _spread_axis(incident: IncidentReport, base: ClockBase) -> Markup:
-    if not incident.nodes:
-        return Markup("")
-    axis = spread.axis_of(incident)
-    ticks = axis.ticks(base)
-    name = words.clock if len(ticks) > 1 and ticks[1] - ticks[0] < 60 else words.clock_minute
-    labels = [
-        svg.text(
-            axis.at(t),
-            17,
-            name(t, base),
-            anchor=svg.anchor_at(axis.at(t)),
-            class_="ds" if i != len(ticks) // 2 else None,
-        )
-        for i, t in enumerate(ticks)
-    ]
-    return svg.tag("svg", *labels, class_="spread-plot", width="100%", height="100%")
 
 
 def _traces_axis(incident: IncidentReport, axis: svg.TimeAxis | None, base: ClockBase) -> Markup:

@@ -11,6 +11,7 @@ class SpreadRole(StrEnum):
 
     CAUSE = "cause"
     VICTIM = "victim"
+    MOVED = "moved"  # without a known way from the cause
     SLO_MISS = "SLO miss"
     CHANGE = "change"
 

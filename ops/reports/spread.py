@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
 from ops.reports import svg, words
 from ops.reports.lanes import Row
-from ops.reports.model import IncidentReport
-from ops.reports.parts import (
-    ClockBase,
-)
+from ops.reports.parts import ClockBase
 from ops.reports.parts_spread import SpreadArc, SpreadNode, SpreadRole
 
 _SIGN_Y = 15  # pixels from the top of a row to its sign
@@ -17,30 +16,51 @@ _LOOK_BACK_S = 180.0  # a change long before is drawn at the left edge, with its
 _SIGNS = {
     SpreadRole.CAUSE: "cause",
     SpreadRole.VICTIM: "victim",
+    SpreadRole.MOVED: "moved",
     SpreadRole.SLO_MISS: "SLO miss",
     SpreadRole.CHANGE: "change",
 }
 
 
-def ordered(incident: IncidentReport) -> list[SpreadNode]:
-    """Nodes by onset, the key breaking ties."""
-    return sorted(incident.nodes, key=lambda n: (n.onset_s, n.key))
+def ordered(nodes: Sequence[SpreadNode]) -> list[SpreadNode]:
+    """Nodes by onset, the cause first among equals, then by key."""
+    return sorted(nodes, key=lambda n: (n.onset_s, n.role is not SpreadRole.CAUSE, n.key))
 
 
-def axis_of(incident: IncidentReport) -> svg.TimeAxis:
+def axis_of(nodes: Sequence[SpreadNode]) -> svg.TimeAxis:
     """From shortly before the cause to shortly after the last onset."""
-    onsets = [node.onset_s for node in incident.nodes]
-    causes = [n.onset_s for n in incident.nodes if n.role is SpreadRole.CAUSE]
+    onsets = [node.onset_s for node in nodes]
+    causes = [n.onset_s for n in nodes if n.role is SpreadRole.CAUSE]
     first = max(min(onsets), min(causes or onsets) - _LOOK_BACK_S)
     length = max(max(onsets) - first, 30.0)
     return svg.TimeAxis(first - 0.08 * length, first + 1.3 * length)
 
 
-def rows(incident: IncidentReport, base: ClockBase) -> list[Row]:
+def axis_drawn(nodes: Sequence[SpreadNode], base: ClockBase) -> Markup:
+    """The row of clock times above the rows; nothing without nodes."""
+    if not nodes:
+        return Markup("")
+    axis = axis_of(nodes)
+    ticks = axis.ticks(base)
+    name = words.clock if len(ticks) > 1 and ticks[1] - ticks[0] < 60 else words.clock_minute
+    labels = [
+        svg.text(
+            axis.at(t),
+            17,
+            name(t, base),
+            anchor=svg.anchor_at(axis.at(t)),
+            class_="ds" if i != len(ticks) // 2 else None,
+        )
+        for i, t in enumerate(ticks)
+    ]
+    return svg.tag("svg", *labels, class_="spread-plot", width="100%", height="100%")
+
+
+def rows(found: Sequence[SpreadNode], arrows: Sequence[SpreadArc], base: ClockBase) -> list[Row]:
     """label: name; detail: role; plot: signs and arrows; value: evidence of the arrows."""
-    nodes, axis = ordered(incident), axis_of(incident)
+    nodes, axis = ordered(found), axis_of(found)
     index = {node.key: place for place, node in enumerate(nodes)}
-    arcs = [arc for arc in incident.arcs if arc.cause in index and arc.effect in index]
+    arcs = [arc for arc in arrows if arc.cause in index and arc.effect in index]
     causes = [n.onset_s for n in nodes if n.role is SpreadRole.CAUSE]
     zero_s = min(causes) if causes else nodes[0].onset_s
     made = []

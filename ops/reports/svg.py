@@ -172,6 +172,10 @@ def glyph(kind: str) -> Markup:
         return tag("circle", r=6, class_="bad")
     if kind == "victim":
         return tag("circle", r=5, class_="g-victim")
+    if kind == "moved":
+        return tag("circle", r=4.5, class_="g-moved")
+    if kind == "calm":
+        return tag("circle", r=3, class_="g-calm")
     return tag("rect", x=-4.3, y=-4.3, width=8.6, height=8.6, class_="g-note")
 
 

@@ -22,16 +22,16 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
     top = f"{plain(incident.incident_id)}  {phase.upper()} {rest}"
     fleet = f"fleet {plain(run.fleet)}"
     gap = width - len(top) - len(fleet)
-    lines = [top + " " * gap + fleet] if gap >= 2 else [*_wrap(top, width), fleet[:width]]
-    lines += _wrap(plain(sentence.headline(incident)).removesuffix("."), width)
+    lines = [top + " " * gap + fleet] if gap >= 2 else [*wrapped(top, width), fleet[:width]]
+    lines += wrapped(plain(sentence.headline(incident)).removesuffix("."), width)
     if incident.now:
         at = incident.now_at_s
         moment = "" if at is None else f"{words.clock(at, base)} "
         related = "".join(f" {r.text} See {r.incident_id}." for r in incident.related)
-        lines += _row("now", plain(f"{moment}{incident.now}{related}"), width)
+        lines += labelled("now", plain(f"{moment}{incident.now}{related}"), width)
     cause = incident.cause
     if cause is not None:
-        lines += _wrap(
+        lines += wrapped(
             f"confidence {sentence.confidence_text(cause.confidence)} "
             f"({sentence.calibration_short(cause.calibration)}); "
             f"next: {plain(sentence.next_candidate(incident))}",
@@ -40,34 +40,34 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
     for item in incident.findings[:2]:
         figure = f"  {found}" if (found := sentence.finding_figure(item)) else ""
         text = plain(f"{item.label}{figure}. {item.text}").removesuffix(".")
-        lines += _row("", text, width, indent=2)
+        lines += labelled("", text, width, indent=2)
     if cause is None:
         lines += _abstention(incident, width)
     who = "; ".join(f"{plain(a)} {plain(b)}" for a, b in screen.affected(incident.lanes))
-    lines += _row("affected", who or "none", width)
+    lines += labelled("affected", who or "none", width)
     for time, title, why, mark in screen.changed(incident.changes, base):
         if mark:
-            lines += _row("changed", f"{time} {plain(title)}, {plain(why)}", width)
+            lines += labelled("changed", f"{time} {plain(title)}, {plain(why)}", width)
     if incident.done_note:
-        lines += _row("done", plain(incident.done_note), width)
+        lines += labelled("done", plain(incident.done_note), width)
     for action in incident.done:
         text = (
             f"{words.clock(action.at_s, base)} {plain(action.title)}. "
             f"{plain(screen.done_text(action, base))}"
         )
-        lines += _row("done", text, width)
+        lines += labelled("done", text, width)
     if not incident.done:
-        lines += _row("done", "none", width)
+        lines += labelled("done", "none", width)
     lines += _steps(incident.next_step, incident.morning, width)
     if run.report_path:
-        lines += _row("report", plain(run.report_path), width)
+        lines += labelled("report", plain(run.report_path), width)
     return "\n".join(lines) + "\n"
 
 
 def render_gap(run: RunReport, gap: GapReport, *, width: int = 80) -> str:
     """A gap in the measurements; no line is longer than `width` >= 40 columns."""
     phase, _, rest = state_line(gap, run.clock).partition(" ")
-    lines = _wrap(f"gap  {phase.upper()} {rest}", width) + _wrap(plain(gap.headline), width)
+    lines = wrapped(f"gap  {phase.upper()} {rest}", width) + wrapped(plain(gap.headline), width)
     rows = (
         ("now", gap.now),
         *(("", f"{figure} {text}") for figure, text in gap.figures),
@@ -82,7 +82,7 @@ def render_gap(run: RunReport, gap: GapReport, *, width: int = 80) -> str:
         ),
     )
     for label, text in rows:
-        lines += _row(label, plain(text) or "none", width)
+        lines += labelled(label, plain(text) or "none", width)
     lines += _steps(gap.next_step, gap.morning, width)
     return "\n".join(lines) + "\n"
 
@@ -90,9 +90,9 @@ def render_gap(run: RunReport, gap: GapReport, *, width: int = 80) -> str:
 def _steps(tonight: Step | None, morning: Step | None, width: int) -> list[str]:
     lines = []
     for step in screen.steps(tonight, morning):
-        lines += _row("next", plain(f"{step.title} {step.detail}"), width)
+        lines += labelled("next", plain(f"{step.title} {step.detail}"), width)
         for command in step.commands:
-            lines += _row(f"  {plain(command.label).lower()}"[:9], plain(command.text), width)
+            lines += labelled(f"  {plain(command.label).lower()}"[:9], plain(command.text), width)
     return lines
 
 
@@ -105,17 +105,19 @@ def _abstention(incident: IncidentReport, width: int) -> list[str]:
         ("settles", "; ".join(incident.would_settle)),
         ("likeliest", sentence.next_candidate(incident)),
     )
-    return [line for label, text in rows for line in _row(label, plain(text) or "none", width)]
+    return [line for label, text in rows for line in labelled(label, plain(text) or "none", width)]
 
 
-def _row(label: str, text: str, width: int, indent: int = _LABEL) -> list[str]:
-    body = _wrap(text, width - indent)
+def labelled(label: str, text: str, width: int, indent: int = _LABEL) -> list[str]:
+    """Lines of a text beside its label, at most `width` columns each."""
+    body = wrapped(text, width - indent)
     return [
         (f"{label:<{indent}}" if index == 0 else " " * indent) + line
         for index, line in enumerate(body)
     ]
 
 
-def _wrap(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns; no line ends between a number and its unit."""
     lines = textwrap.wrap(words.kept(text), width, break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in lines] or [""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -43,7 +44,7 @@ def rows(
                 label=item.label,
                 detail=item.detail,
                 plot=_plot(item, incident, axis, base, _TALL if moved else _LOW, points),
-                value=_reading(item),
+                value=reading(item),
                 value_detail=", ".join(note),
                 style="" if moved else "low",
             )
@@ -51,7 +52,8 @@ def rows(
     return made
 
 
-def _reading(item: EvidenceSeries) -> str:
+def reading(item: EvidenceSeries) -> str:
+    """Before and after, for the right edge."""
     if item.before is None and item.after is None:
         return words.NO_DATA
     return words.change(item.before, item.after, item.unit)
@@ -158,6 +160,21 @@ def _plot(
     height: int,
     most: int,
 ) -> Markup:
+    marks = [(c.at_s, "chg") for c in incident.changes if c.suspect]
+    marks += [(action.at_s, "act") for action in incident.done]
+    return plot_of(item, marks, axis, base, height=height, points=most)
+
+
+def plot_of(
+    item: EvidenceSeries,
+    marks: Sequence[tuple[float, str]],
+    axis: svg.TimeAxis,
+    base: ClockBase,
+    *,
+    height: int = _TALL,
+    points: int = POINTS_MAX,
+) -> Markup:
+    """One series with its band, gaps, limit and onset; `marks` are (time, class of the line)."""
     bottom, top = value_range(item)
 
     def level(value: float) -> float:
@@ -173,24 +190,19 @@ def _plot(
     parts.append(svg.line(0, height, 100, height, "gl"))
     parts += _gaps(item, axis, height)
     parts += [
-        svg.line(axis.at(c.at_s), -8, axis.at(c.at_s), height + 8, "chg")
-        for c in incident.changes
-        if c.suspect and axis.holds(c.at_s)
-    ]
-    parts += [
-        svg.line(axis.at(a.at_s), -8, axis.at(a.at_s), height + 8, "act")
-        for a in incident.done
-        if axis.holds(a.at_s)
+        svg.line(axis.at(at_s), -8, axis.at(at_s), height + 8, name)
+        for at_s, name in marks
+        if axis.holds(at_s)
     ]
     places: dict[str, float] = {}
     if item.limit is not None and bottom <= item.limit <= top:
         places["limit"] = y(item.limit)
         parts.append(svg.line(0, y(item.limit), 100, y(item.limit), "lim"))
     runs = segments(item)
-    samples = sum(len(points) for points, _ in runs)
-    for points, coloured in runs:
-        share = max(2, most * len(points) // max(samples, 1))
-        drawn = [(axis.at(t), level(v)) for t, v in decimate(points, share)]
+    samples = sum(len(run) for run, _ in runs)
+    for run, coloured in runs:
+        share = max(2, points * len(run) // max(samples, 1))
+        drawn = [(axis.at(t), level(v)) for t, v in decimate(run, share)]
         parts.append(svg.curve(drawn, height, "moved" if coloured else "still"))
     parts += _labels(item, axis, base, height, places)
     return svg.plot(_title(item, base), height, *parts)
@@ -255,4 +267,4 @@ def _title(item: EvidenceSeries, base: ClockBase) -> str:
     name = f"{item.label}, {item.detail}".rstrip(", ")
     moved = "did not move" if item.onset_s is None else f"onset {words.clock(item.onset_s, base)}"
     missing = f"; {words.count(len(gaps(item)), 'gap')} without data" if gaps(item) else ""
-    return f"{name}: {_reading(item)}, {moved}{missing}"
+    return f"{name}: {reading(item)}, {moved}{missing}"

@@ -17,6 +17,7 @@ _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
     "bytes/s": ((1.0, "B/s"), (2.0**10, "KiB/s"), (2.0**20, "MiB/s"), (2.0**30, "GiB/s")),
     "ratio": ((0.01, "%"),),
     "": ((1.0, ""),),
+    "plain": ((1.0, ""), (1e6, "M"), (1e9, "G"), (1e12, "T")),  # a number of unknown unit
 }
 NO_DATA = "no data"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -44,6 +45,8 @@ def number(value: float) -> str:
 def _scale(size: float, unit: str) -> tuple[float, str]:
     steps = _SCALES.get(unit, ((1.0, unit),))
     size = float(f"{size:.3g}")  # 0.9999 s is shown as 1 s, not as 1,000 ms
+    if unit == "plain" and not size:
+        return steps[0]
     fitting = [step for step in steps if size >= step[0]]
     return fitting[-1] if fitting and size > 0 else (steps[0] if size > 0 else steps[-1])
 

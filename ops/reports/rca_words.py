@@ -1,0 +1,141 @@
+"""Words for channels, kinds of metrics and what was found, shared by the three renderers."""
+
+from __future__ import annotations
+
+from ops.reports import words
+from ops.reports.rca_model import Reading
+from rca.localisation import Suspect
+from rca.metric_kinds import Measured, sense
+from rca.state import Evidence, Series
+
+PLAIN = "plain"  # unit of a number whose unit the record does not tell
+# How a channel is called, and what it looks at.
+_CHANNELS = {
+    "metric": ("metrics", "every column against its own normal rows"),
+    "self-time": ("own time", "time that an operation spends by itself, without its calls"),
+    "edges": ("call gaps", "time that a call takes outside the callee: network or queue"),
+    "structure": ("calls made", "which calls an operation makes, and how often"),
+    "sequences": ("log patterns", "which log lines come together within one request"),
+    "errors": ("error lines", "log lines that speak of a failure, per request"),
+    "change": ("changes", "announced changes shortly before"),
+    "granger": ("forecasts", "what the past of all series does not forecast"),
+    "topology": ("call graph", "callers are discounted by the services that they wait for"),
+}
+_NEEDS = {
+    "self-time": "spans",
+    "edges": "spans",
+    "structure": "spans",
+    "sequences": "log lines",
+    "errors": "log lines",
+}
+
+
+def onset_of(suspect: Suspect) -> float | None:
+    """When its own measurements moved first; the time of a change is not when it moved."""
+    timed = [e.onset_s for e in suspect.evidence if e.onset_s is not None and e.channel != "change"]
+    return min(timed, default=None)
+
+
+def channel_name(channel: str) -> str:
+    """A short noun; a channel that is new here keeps its own name."""
+    return _CHANNELS.get(channel, (channel, ""))[0]
+
+
+def channel_text(channel: str) -> str:
+    """What the channel looks at, as a clause; empty for one that is new here."""
+    return _CHANNELS.get(channel, ("", ""))[1]
+
+
+def channel_needs(channel: str) -> str:
+    """What it reads beside the metrics; empty for nothing."""
+    return _NEEDS.get(channel, "")
+
+
+def found(evidence: Evidence) -> str:
+    """What one piece of evidence shows, as a clause behind the name of its service."""
+    about = evidence.series
+    label = about.label if about is not None else lambda _key: ""
+    match evidence.channel:
+        case "metric":
+            return _metric_found(evidence)
+        case "self-time":
+            figures = words.change(evidence.before, evidence.after, "s")
+            return f"{_cut(label('operation'))} takes {figures} by itself"
+        case "edges":
+            figures = words.change(evidence.before, evidence.after, "s")
+            return f"calls {label('caller')} → {label('callee')} wait {figures} on the way"
+        case "structure":
+            often = " more than once" if label("often") else ""
+            figures = words.change(evidence.before, evidence.after, "ratio")
+            what = called(about) if about is not None else ""
+            return f"{_cut(label('operation'))} calls {what}{often} in {figures} of its runs"
+        case "sequences":
+            figures = words.change(evidence.before, evidence.after, "ratio")
+            return f"the log line “{_cut(label('line'))}” comes in {figures} of its visits"
+        case "errors":
+            return f"the error line “{_cut(label('line'))}” comes {_more(evidence)}"
+    return words.plain(evidence.text)
+
+
+def called(about: Series) -> str:
+    """The call that a structure channel looks at; its service only where it is another one."""
+    callee = about.label("callee") if about.label("callee") != about.label("service") else ""
+    return f"{callee} {_cut(about.label('called'))}".strip()
+
+
+def _metric_found(evidence: Evidence) -> str:
+    name = evidence.series.name if evidence.series is not None else ""
+    metric = name.rpartition("_")[2] or name
+    if evidence.before is None or evidence.after is None:
+        return words.plain(evidence.text)
+    way = "rose" if evidence.after > evidence.before else "fell"
+    before, after = (words.quantity(v, PLAIN) for v in (evidence.before, evidence.after))
+    return f"{metric} {way} from {before} to {after}"
+
+
+def _more(evidence: Evidence) -> str:
+    before, after = evidence.before or 0.0, evidence.after or 0.0
+    if before <= 0.0:
+        return f"{words.number(after)} times a request, never before"
+    return f"{words.number(before)} → {words.number(after)} times a request"
+
+
+def _cut(text: str, most: int = 60) -> str:
+    """A name or a log line in at most `most` characters, cut where a word ends if it can be."""
+    text = words.plain(text)
+    if len(text) <= most:
+        return text
+    head = text[: most - 1]
+    space = head.rfind(" ")
+    return f"{head[:space] if space > most // 2 else head}…"
+
+
+def unusual(evidence: Evidence) -> str:
+    """How unusual a metric's change is: the part of its text behind the two levels."""
+    _, _, tail = evidence.text.rpartition(" to ")
+    return tail.partition(", ")[2].replace(" times its usual spread", " × its usual spread")
+
+
+def harm(metric: str, before: float | None, after: float | None) -> int:
+    """1 for a change in the direction that is bad for this kind of metric, -1 against it."""
+    if before is None or after is None or before == after:
+        return 0
+    bad = sense(metric).bad
+    return bad if after > before else -bad
+
+
+def kind_of(reading: Reading) -> Measured:
+    """What a metric's reading measures."""
+    return sense(reading.label).kind
+
+
+def at_least(count: int, noun: str) -> str:
+    """ "no service", "1 service", "9 services"."""
+    return f"no {noun}" if count == 0 else words.count(count, noun)
+
+
+def shortened(names: list[str] | tuple[str, ...], most: int) -> str:
+    """ "a, b and 7 more"."""
+    if len(names) <= most:
+        return words.listed(list(names))
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
