@@ -118,7 +118,7 @@ def _layers(
         if arc.cause in chosen and arc.effect in chosen:
             forward.setdefault(arc.cause, []).append(arc.effect)
             backward.setdefault(arc.effect, []).append(arc.cause)
-    layer = {name: 0 for name in first if name in chosen}
+    layer = {name: 0 for name in _sources(first, forward) if name in chosen}
     for links, step in ((forward, 1), (backward, -1)):
         todo = deque(sorted(layer, key=lambda name: (abs(layer[name]), name)))
         while todo:
@@ -128,6 +128,13 @@ def _layers(
                     layer[other] = layer[name] + step
                     todo.append(other)
     return layer
+
+
+def _sources(first: Sequence[str], forward: Mapping[str, list[str]]) -> list[str]:
+    """The accused that no other one reaches; all of them where they reach each other."""
+    steps = {name: frozenset(others) for name, others in forward.items()}
+    free = [n for n in first if not any(m != n and way(steps, m, n) for m in first)]
+    return free or list(first)
 
 
 def _placed(

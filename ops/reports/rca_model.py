@@ -54,6 +54,15 @@ class Reading:
     onset_s: float | None = None
     series: EvidenceSeries | None = None
 
+    def left_band(self) -> bool:
+        """Whether it lies outside the band of its normal rows now; True where none is known."""
+        low, high = (
+            (self.series.normal_low, self.series.normal_high) if self.series else (None,) * 2
+        )
+        if self.after is None or low is None or high is None:
+            return True
+        return not low <= self.after <= high
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspectReport:

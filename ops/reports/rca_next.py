@@ -91,7 +91,8 @@ def _confirm(item: SuspectReport, clock: ClockBase) -> str:
     if reading is None:
         return "Open its dashboards around the onset."
     if reading.channel != "metric":
-        return _LOOK_TRACES.get(reading.channel, "Open its dashboards around the onset.")
+        look = _LOOK_TRACES.get(reading.channel, "Open its dashboards around the onset.")
+        return f"{words.plain(reading.label)}: {words.small(look)}"
     since = "" if reading.onset_s is None else f" since {words.clock(reading.onset_s, clock)}"
     figures = words.change(reading.before, reading.after, reading.unit)
     look = _LOOK[rca_words.kind_of(reading)]

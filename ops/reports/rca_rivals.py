@@ -13,6 +13,7 @@ from rca.metric_kinds import Measured
 
 _CARRIED = {Measured.TRAFFIC, Measured.NETWORK}
 REASONS_MAX = 5
+CLEARLY = 0.85  # of another's strength; what is nearer is not told apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,7 @@ def _weaker(item: Suspect, others: Sequence[Suspect]) -> list[str]:
     mine = _strength(channel, item)
     for other in others:
         theirs = _strength(channel, other)
-        if theirs > mine > 0.0:
+        if CLEARLY * theirs >= mine > 0.0:
             name = rca_words.channel_name(channel)
             return [
                 f"Weaker in {name}: {words.number(mine)} times what chance reaches, "

@@ -109,7 +109,7 @@ def _checked(report: RankReport, top: int, width: int) -> list[Line]:
     used = [rca_words.channel_name(c.channel) for c in report.checked if c.used]
     rows = [("metrics", ", ".join(name for _, name, _ in report.metrics[:top]) or "none")]
     if report.instances:
-        rows.append(("pods", ", ".join(report.instances[:top])))
+        rows.append(("instances", ", ".join(report.instances[:top])))
     if len(report.graph.arcs):
         rows.append(("graph", _graph(report, top)))
     rows.append(("compared", said.compared(report)))

@@ -99,7 +99,7 @@ def rank_report(
         instances=tuple(
             s.name for s in found.instances if s.name not in names
         )[:INSTANCES_SHOWN],
-        graph=draw_graph(found, calls, first=[s.name for s in first], entry=entry),
+        graph=draw_graph(found, calls, first=[s.name for s in first if s.channels], entry=entry),
         onsets=nodes,
         onset_arcs=arcs,
         onsets_note=onsets_note,
@@ -150,8 +150,9 @@ def _moved_note(found: Localisation, victims: Sequence[Suspect], field: rca_riva
     """How far it spread, and how much of that waits for the accused."""
     total = len(found.services)
     if not found.accused:
-        moved = rca_words.at_least(len(victims), "service")
-        return f"{words.capital(moved)} of {total} moved beyond chance."
+        if not victims:
+            return f"None of {total} services left its usual range."
+        return f"{len(victims)} of {total} services left their usual range, none far enough."
     if not victims:
         return f"No other of {total} services moved beyond chance."
     waiting = [
@@ -248,7 +249,8 @@ def _readings(
     for metric in found.metrics:
         if metric.service == suspect.name and len(columns) < METRICS_EACH_MAX:
             add(metric.evidence)
-    return tuple(readings[:READINGS_MAX])
+    # A column that stayed where it was is no evidence; the first is shown in any case.
+    return tuple([*readings[:1], *(r for r in readings[1:] if r.left_band())][:READINGS_MAX])
 
 
 def _pods(service: str, found: Localisation, incident: Incident) -> tuple[str, str]:

@@ -129,11 +129,6 @@ def kind_of(reading: Reading) -> Measured:
     return sense(reading.label).kind
 
 
-def at_least(count: int, noun: str) -> str:
-    """ "no service", "1 service", "9 services"."""
-    return f"no {noun}" if count == 0 else words.count(count, noun)
-
-
 def shortened(names: list[str] | tuple[str, ...], most: int) -> str:
     """ "a, b and 7 more"."""
     if len(names) <= most:
