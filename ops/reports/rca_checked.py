@@ -26,8 +26,8 @@ def checked(
         text = "no calls between services are known"
         rows.append(Checked(channel="topology", used=False, text=text))
     granger = found.granger
-    model = f"{granger.used} Granger on {words.count(granger.num_series, 'series', 'series')}"
-    text = f"{model}, {granger.why}; orders metrics and draws arrows, never services"
+    model = f"{granger.used}, {words.count(granger.num_series, 'series', 'series')}"
+    text = f"{model} ({granger.why}); orders metrics and draws arrows, never services"
     rows.append(
         Checked(
             channel="granger", used=bool(granger.used), text=text if granger.used else granger.why

@@ -114,14 +114,20 @@ def _checked(report: RankReport, top: int, width: int) -> list[Line]:
         rows.append(("graph", _graph(report, top)))
     rows.append(("compared", said.compared(report)))
     rows.append(("used", ", ".join(used) or "nothing"))
-    rows += [
-        ("not used", f"{rca_words.channel_name(c.channel)}: {c.text}")
-        for c in report.checked
-        if not c.used
-    ]
+    rows += [("granger", c.text) for c in report.checked if c.used and c.channel == "granger"]
+    rows += [("not used", text) for text in _left_out(report)]
     rows += [("note", note) for note in report.notes]
     rows += [(command.label.lower(), command.text) for command in report.commands]
     return [Line(t, QUIET) for label, text in rows for t in labelled(label, plain(text), width)]
+
+
+def _left_out(report: RankReport) -> list[str]:
+    """Channels that said nothing, those with one reason together."""
+    why: dict[str, list[str]] = {}
+    for row in report.checked:
+        if not row.used:
+            why.setdefault(row.text, []).append(rca_words.channel_name(row.channel))
+    return [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
 
 
 def _graph(report: RankReport, top: int) -> str:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ops.reports import rca_next, rca_rivals, rca_words, words
 from ops.reports.parts import Calibration, ClockBase, Command
 from ops.reports.rca_calls import callees, calls_of, entry_of, way
 from ops.reports.rca_checked import checked
 from ops.reports.rca_graph import draw_graph
-from ops.reports.rca_model import Compared, RankReport, Reading, SuspectReport
+from ops.reports.rca_model import Compared, RankReport, SuspectReport
 from ops.reports.rca_onsets import onset_order
 from ops.reports.rca_record import Record
-from ops.reports.rca_spans import SpanRecord
+from ops.reports.rca_suspects import suspect_reports
 from ops.reports.rca_users import users
 from rca.incident import Incident
 from rca.localisation import Localisation, Suspect
 from rca.presence import PRESENCE_MIN
-from rca.state import Evidence
+from rca.state import ChangeEvent
 
 UNIX_MIN_S = 1e8  # a clock beyond it counts from 1970; others from the start of something
-SUSPECTS_MIN = 6
-READINGS_MAX = 6
-METRICS_EACH_MAX = 4
 METRICS_SHOWN = 20
 INSTANCES_SHOWN = 10
-CONTRAST = 2.0  # a pod that moved so many times as much as the next one moved alone
 Pair = tuple[str, str]
 
 
@@ -46,11 +43,8 @@ def rank_report(
         top: suspects to show; the accused are shown in any case.
         calibration: how often a confidence like this one was right.
     """
-    clock = clock_of(incident)
-    record = Record.of(incident, found.split)
-    calls = calls_of(incident)
+    record, calls = Record.of(incident, found.split), calls_of(incident)
     entry = entry_of(incident, calls)
-    names = {s.name for s in found.services}
     first = [s for s in found.services if s.name in found.accused] or list(found.services[:1])
     field = rca_rivals.Field(
         first=first,
@@ -59,20 +53,39 @@ def rank_report(
         step_s=incident.step_s,
         num_used=sum(channel != "change" for channel in found.used),
     )
-    suspects = _suspects(found, record, field, top)
-    named = [s for s in suspects if s.accused]
-    onsets = [s.onset_s for s in named if s.onset_s is not None]
-    if found.split is not None and (not onsets or any(_by_traces(s) for s in named)):
-        onsets.append(found.split.fault_start_s)  # spans and logs tell no onset of their own
-    since_s = min(onsets, default=None)
-    missing = rca_next.missing_parts(incident, _skipped(found))
+    suspects = suspect_reports(found, record, field, top)
     nodes, arcs, onsets_note = onset_order(found, incident, calls)
     told, users_note = users(record, entry)
     victims = [s for s in found.services if s.channels and s.name not in found.accused]
     victims.sort(key=lambda s: ((at := rca_words.onset_of(s)) is None, at or 0.0, s.rank))
+    return replace(
+        _plain_facts(found, incident, record, suspects),
+        source=source,
+        calibration=calibration,
+        users=told,
+        users_note=users_note,
+        victims=tuple(s.name for s in victims),
+        moved_note=_moved_note(found, victims, field),
+        graph=draw_graph(found, calls, first=[s.name for s in first if s.channels], entry=entry),
+        onsets=nodes,
+        onset_arcs=arcs,
+        onsets_note=onsets_note,
+        checked=checked(found, incident, record, len(calls)),
+        commands=tuple(commands),
+    )
+
+
+def _plain_facts(
+    found: Localisation, incident: Incident, record: Record, suspects: Sequence[SuspectReport]
+) -> RankReport:
+    """What follows from the answer and the table alone, the graph aside."""
+    clock, names = clock_of(incident), {s.name for s in found.services}
+    named = [s for s in suspects if s.accused]
+    since_s = _since_s(found, named)
+    missing = rca_next.missing_parts(incident, _skipped(found))
     return RankReport(
         incident_id=found.incident_id,
-        source=source,
+        source="",
         clock=clock,
         headline=_headline(found, named),
         abstained=found.abstained,
@@ -81,38 +94,32 @@ def rank_report(
         presence=found.presence,
         presence_min=PRESENCE_MIN,
         compared=_compared(found, record),
-        calibration=calibration,
         since_s=since_s,
         num_services=len(found.services),
         num_metrics=sum(not c.is_symptom for c in incident.columns),
         accused=found.accused,
         suspects=tuple(suspects),
-        users=told,
-        users_note=users_note,
-        victims=tuple(s.name for s in victims),
-        moved_note=_moved_note(found, victims, field),
         next_steps=rca_next.next_steps(
             named, [s for s in suspects if not s.accused], incident, clock, since_s=since_s
         ),
         settles=rca_next.settles(missing, suspects[:2], fault_rows=int(record.fault.sum())),
         metrics=tuple((m.rank, m.name, m.service) for m in found.metrics[:METRICS_SHOWN]),
-        instances=tuple(
-            s.name for s in found.instances if s.name not in names
-        )[:INSTANCES_SHOWN],
-        graph=draw_graph(found, calls, first=[s.name for s in first if s.channels], entry=entry),
-        onsets=nodes,
-        onset_arcs=arcs,
-        onsets_note=onsets_note,
-        checked=checked(found, incident, record, len(calls)),
+        instances=tuple(s.name for s in found.instances if s.name not in names)[:INSTANCES_SHOWN],
         missing=missing,
         notes=found.notes,
         changes=tuple(
-            (c.at_s, f"{c.kind} {c.service} {_revision(c.summary, c.revision_from, c.revision_to)}",
-             c.service in found.accused)
+            (c.at_s, f"{c.kind} {c.service} {_revision(c)}", c.service in found.accused)
             for c in sorted(incident.changes)
         ),
-        commands=tuple(commands),
-    )  # fmt: skip
+    )
+
+
+def _since_s(found: Localisation, named: Sequence[SuspectReport]) -> float | None:
+    """Earliest onset of the accused; spans and logs tell none, so there the split stands in."""
+    onsets = [s.onset_s for s in named if s.onset_s is not None]
+    if found.split is not None and (not onsets or any(_by_traces(s) for s in named)):
+        onsets.append(found.split.fault_start_s)
+    return min(onsets, default=None)
 
 
 def clock_of(incident: Incident) -> ClockBase:
@@ -126,8 +133,9 @@ def _skipped(found: Localisation) -> Mapping[str, str]:
     return {**found.skipped, **granger}
 
 
-def _revision(summary: str, old: str, new: str) -> str:
-    return summary or " → ".join(part for part in (old, new) if part)
+def _revision(change: ChangeEvent) -> str:
+    ends = [part for part in (change.revision_from, change.revision_to) if part]
+    return change.summary or " → ".join(ends)
 
 
 def _headline(found: Localisation, named: Sequence[SuspectReport]) -> str:
@@ -181,90 +189,5 @@ def _compared(found: Localisation, record: Record) -> Compared:
     )
 
 
-def _suspects(
-    found: Localisation, record: Record, field: rca_rivals.Field, top: int
-) -> list[SuspectReport]:
-    shown = found.services[: max(top, SUSPECTS_MIN)]
-    shown += tuple(s for s in found.services[len(shown) :] if s.name in found.accused)
-    best = max((s.score for s in found.services), default=0.0)
-    spans = None
-    if found.split is not None and (record.incident.spans or record.incident.logs):
-        spans = SpanRecord(record.incident, found.split)
-    made = []
-    for suspect in shown:
-        readings = _readings(suspect, found, record, spans)
-        pod, place = _pods(suspect.name, found, record.incident)
-        made.append(
-            SuspectReport(
-                rank=suspect.rank,
-                name=suspect.name,
-                share=suspect.score / best if best > 0.0 else 0.0,
-                accused=suspect.name in found.accused,
-                onset_s=rca_words.onset_of(suspect),
-                channels=suspect.channels,
-                pod=pod,
-                place=place,
-                found=_found(suspect),
-                readings=readings,
-                speaks_for=rca_rivals.speaks_for(suspect, readings, field),
-                speaks_against=rca_rivals.speaks_against(suspect, readings, field),
-            )
-        )
-    return made
-
-
 def _by_traces(item: SuspectReport) -> bool:
     return bool(item.channels) and item.channels[0] != "metric"
-
-
-def _found(suspect: Suspect) -> str:
-    """What its strongest measurement shows; a change alone is no measurement."""
-    measured = [e for e in suspect.evidence if e.channel != "change"]
-    return rca_words.found(measured[0]) if measured else ""
-
-
-def _readings(
-    suspect: Suspect, found: Localisation, record: Record, spans: SpanRecord | None
-) -> tuple[Reading, ...]:
-    """What carried its score, then more of its columns from the metric ranking."""
-    readings: list[Reading] = []
-    columns: set[str] = set()
-
-    def add(evidence: Evidence) -> None:
-        name = evidence.series.name if evidence.series is not None else ""
-        if evidence.channel == "change":
-            return  # told among the reasons and in the order of onsets
-        if evidence.channel != "metric":
-            if spans is not None and evidence.series is not None:
-                readings.append(spans.reading_of(evidence))
-            else:
-                readings.append(Reading(channel=evidence.channel, label=evidence.text,
-                                        onset_s=evidence.onset_s))  # fmt: skip
-        elif name in record.place and name not in columns:
-            columns.add(name)
-            readings.append(record.reading_of(name, evidence))
-
-    for evidence in suspect.evidence:
-        add(evidence)
-    for metric in found.metrics:
-        if metric.service == suspect.name and len(columns) < METRICS_EACH_MAX:
-            add(metric.evidence)
-    # A column that stayed where it was is no evidence; the first is shown in any case.
-    return tuple([*readings[:1], *(r for r in readings[1:] if r.left_band())][:READINGS_MAX])
-
-
-def _pods(service: str, found: Localisation, incident: Incident) -> tuple[str, str]:
-    """(the pod that moved alone among several, pods and machines in words)."""
-    pods = {p for p, owner in incident.instances.items() if owner == service and p != service}
-    ranked = [s for s in found.instances if s.name in pods]
-    if not ranked:
-        node = incident.nodes.get(service, "")
-        return "", f"on {node}" if node else ""
-    first = ranked[0]
-    node = incident.nodes.get(first.name) or incident.nodes.get(service, "")
-    where = f"{first.name} on {node}" if node else first.name
-    if len(ranked) == 1:
-        return "", f"its only pod {where}"
-    if first.score > 0.0 and first.score >= CONTRAST * ranked[1].score:
-        return first.name, f"{where} moved, not the other {len(ranked) - 1}"
-    return "", f"{len(ranked)} pods moved alike, {where} most"

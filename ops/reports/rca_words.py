@@ -18,7 +18,7 @@ _CHANNELS = {
     "sequences": ("log patterns", "which log lines come together within one request"),
     "errors": ("error lines", "log lines that speak of a failure, per request"),
     "change": ("changes", "announced changes shortly before"),
-    "granger": ("forecasts", "what the past of all series does not forecast"),
+    "granger": ("granger", "which series leads which"),
     "topology": ("call graph", "callers are discounted by the services that they wait for"),
 }
 _NEEDS = {

@@ -170,7 +170,7 @@ def test_rank_reads_a_case_and_a_bare_table(tmp_path):
     folder = tmp_path / "made" / "case0"
     shown = CliRunner().invoke(app, ["rca", "rank", str(folder)])
     assert shown.exit_code == 0, shown.output
-    assert "ads" in shown.output.splitlines()[0]
+    assert "\nads: cpu rose from" in shown.output
     done = CliRunner().invoke(app, ["rca", "rank", str(folder / "metrics.csv"), "--json"])
     answer = json.loads(done.stdout)
     assert answer["services"][0]["name"] == "ads"
