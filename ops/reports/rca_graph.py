@@ -12,6 +12,7 @@ from rca.localisation import Localisation
 
 NODES_MAX = 16
 ROWS_MAX = 6  # of one layer
+CALM_MAX = 3  # neighbours of the cause that did not move
 Pair = tuple[str, str]
 
 
@@ -104,7 +105,8 @@ def _chosen(
             near.append(arc.effect)
         if arc.effect in first:
             near.append(arc.cause)
-    order = [*first, *path, *moved, *near]
+    calm = [name for name in dict.fromkeys(near) if name not in moved]
+    order = [*first, *path, *moved, *calm[:CALM_MAX]]
     return set(list(dict.fromkeys(order))[:NODES_MAX])
 
 

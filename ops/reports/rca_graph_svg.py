@@ -11,8 +11,8 @@ from ops.reports.parts import ClockBase
 from ops.reports.rca_model import ArcKind, Graph, GraphArc, GraphNode, NodeRole
 
 _ROW, _TOP, _LEFT, _GAP = 50, 24, 36, 46  # pixels
-_CHARACTER, _NAME_MAX = 7.4, 24
-_SLOT_MIN, _SLOT_MAX = 96, 196
+_CHARACTER, _NAME_MAX = 7.2, 28
+_SLOT_MIN, _SLOT_MAX = 96, 220
 _SIGNS = {
     NodeRole.ACCUSED: "cause",
     NodeRole.MOVED: "victim",

@@ -60,11 +60,11 @@ def _first(report: RankReport) -> list[tuple[str, str]]:
         rows.append(("Leads", f"{_cell(said.leader(report))}. Not named: this may be chance."))
         rows.append(("Would settle it", "<br>".join(_cell(t) for t in report.settles) or "none"))
     else:
-        meaning = escape(said.meaning(report.calibration))
+        meaning = escape(said.how_sure(report))
         rows.append(
             (
                 "Confidence",
-                f"**{said.confidence(report)}**, {meaning}. "
+                f"**{said.confidence(report)}**. {meaning}. "
                 f"Next candidate: {_cell(said.next_candidate(report))}.",
             )
         )

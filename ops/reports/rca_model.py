@@ -40,6 +40,7 @@ class Reading:
         unit: as `words.quantity` takes it.
         text: how unusual it is, with counts; may be empty.
         harm: 1 went the bad way, -1 the harmless one, 0 where both or neither are.
+        far: usual spreads between the two, None where the record has no spread.
         series: the samples around the change, None where there is nothing to draw.
     """
 
@@ -52,10 +53,13 @@ class Reading:
     text: str = ""
     harm: int = 0
     onset_s: float | None = None
+    far: float | None = None
     series: EvidenceSeries | None = None
 
-    def left_band(self) -> bool:
-        """Whether it lies outside the band of its normal rows now; True where none is known."""
+    def moved(self) -> bool:
+        """Whether it left what is usual for it; True where nothing usual is known."""
+        if self.far is not None:
+            return self.far >= 1.0
         low, high = (
             (self.series.normal_low, self.series.normal_high) if self.series else (None,) * 2
         )

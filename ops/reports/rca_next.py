@@ -92,7 +92,7 @@ def _confirm(item: SuspectReport, clock: ClockBase) -> str:
         return "Open its dashboards around the onset."
     if reading.channel != "metric":
         look = _LOOK_TRACES.get(reading.channel, "Open its dashboards around the onset.")
-        return f"{words.plain(reading.label)}: {words.small(look)}"
+        return f"{rca_words.cut(reading.label, 80)}: {words.small(look)}"
     since = "" if reading.onset_s is None else f" since {words.clock(reading.onset_s, clock)}"
     figures = words.change(reading.before, reading.after, reading.unit)
     look = _LOOK[rca_words.kind_of(reading)]

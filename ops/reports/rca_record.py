@@ -8,7 +8,7 @@ import numpy as np
 
 from ops.reports.parts import EvidenceSeries
 from ops.reports.rca_model import Reading
-from ops.reports.rca_words import PLAIN, harm, unusual
+from ops.reports.rca_words import PLAIN, harm, spreads, unusual
 from rca.channels.surprise import Split
 from rca.incident import Column, Incident
 from rca.levels import comparable_levels
@@ -110,6 +110,7 @@ class Record:
             text=unusual(evidence) if evidence is not None else "",
             harm=harm(name.metric, before, after),
             onset_s=evidence.onset_s if evidence is not None else None,
+            far=spreads(evidence) if evidence is not None else None,
         )
         return replace(reading, series=self.series_of(column, reading))
 

@@ -103,7 +103,8 @@ def told(reading: Reading) -> str:
     figures = words.change(reading.before, reading.after, reading.unit)
     what = reading.label
     if reading.channel != "metric":
-        what = f"{reading.label}: {reading.detail}" if reading.detail else reading.label
+        what = rca_words.cut(reading.label, 70)
+        what = f"{what}: {rca_words.cut(reading.detail, 70)}" if reading.detail else what
     text = f"{what} {figures}"
     return f"{text}, {reading.text}" if reading.text else text
 

@@ -8,17 +8,26 @@ from ops.reports.rca_model import RankReport, Reading, SuspectReport
 from ops.reports.sentence import confidence_text
 from rca.incident import SYMPTOM_PREFIX
 
+EVEN = 0.5
+
 
 def state(report: RankReport) -> str:
     """What was decided and since when: "Cause named. Trouble since 22:27:57, 5 min of it seen"."""
     head = "No cause found" if report.abstained else "Cause named"
     if len(report.accused) > 1:
         head = f"{len(report.accused)} causes named"
+    if doubtful(report):
+        head += " with doubt"
     if report.since_s is None:
         return head
     seen = report.compared.end_s - report.since_s
     what = "compared from" if report.abstained else "trouble since"
     return f"{head}, {what} {moment(report.since_s, report)}, {words.span(seen)} of it recorded"
+
+
+def doubtful(report: RankReport) -> bool:
+    """Whether the first is less likely right than wrong."""
+    return not report.abstained and report.confidence < EVEN
 
 
 def moment(at_s: float, report: RankReport) -> str:
@@ -41,6 +50,12 @@ def day(report: RankReport) -> str:
 def confidence(report: RankReport) -> str:
     """ "0.83"."""
     return confidence_text(report.confidence)
+
+
+def how_sure(report: RankReport) -> str:
+    """What the confidence means, and plainly where it is low."""
+    low = "More likely wrong than right. " if doubtful(report) else ""
+    return low + words.capital(meaning(report.calibration))
 
 
 def meaning(calibration: Calibration | None) -> str:
@@ -94,7 +109,8 @@ def reading_name(reading: Reading) -> str:
     """ "carts cpu"; of spans and logs the operation or line, then what of it is measured."""
     if reading.channel in ("metric", "users"):
         return f"{reading.detail} {reading.label}".strip()
-    return f"{reading.label}: {reading.detail}" if reading.detail else reading.label
+    label = rca_words.cut(reading.label, 80)
+    return f"{label}: {rca_words.cut(reading.detail, 90)}" if reading.detail else label
 
 
 def user_name(reading: Reading) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ops.reports import rca_words, words
+from ops.reports import rca_words
 from ops.reports.parts import EvidenceSeries
 from ops.reports.rca_model import Reading
 from rca.channels.surprise import Split
@@ -23,6 +23,7 @@ BUCKETS_MAX = 30
 _WIDTHS_S = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 BAND = (5.0, 95.0)
 LOOSE_S = 10.0
+FILLED_MIN = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,8 @@ class SpanRecord:
             detail=_detail(about),
             before=evidence.before,
             after=evidence.after,
-            unit=evidence.unit,
-            text=_counts(evidence),
+            unit="a request" if evidence.unit == "a trace" else evidence.unit,
+            text=rca_words.counts(evidence),
             onset_s=evidence.onset_s,
         )
         blocks = self._samples(about)
@@ -157,9 +158,8 @@ def _drawn(
     if not blocks or len(blocks[0].at_s) < 2:
         return None
     here = blocks[0]
-    length = float(here.at_s.max() - here.at_s.min())
-    width = next((w for w in _WIDTHS_S if length / w <= BUCKETS_MAX), _WIDTHS_S[-1])
     origin = split.fault_start_s  # so that no bucket holds both sides
+    width = _width(here, origin)
     times, values = _bucketed(here, width, origin, spread=spread)
     before = times < split.normal_end_s
     normal = [values[before]]
@@ -170,7 +170,7 @@ def _drawn(
     return EvidenceSeries(
         label=reading.label,
         detail=reading.detail,
-        unit=reading.unit if reading.unit != "a trace" else "",
+        unit=reading.unit if reading.unit != "a request" else "",
         times_s=tuple(times.tolist()),
         values=tuple(values.tolist()),
         normal_low=None if low is None else float(low),
@@ -179,6 +179,17 @@ def _drawn(
         before=reading.before,
         after=reading.after,
     )
+
+
+def _width(samples: Samples, origin: float) -> float:
+    """The finest buckets of which most hold something: a visit less is no gap in the data."""
+    length = float(samples.at_s.max() - samples.at_s.min())
+    for width in _WIDTHS_S:
+        places = np.floor((samples.at_s - origin) / width)
+        num = int(places.max() - places.min()) + 1
+        if length / width <= BUCKETS_MAX and len(np.unique(places)) >= FILLED_MIN * num:
+            return width
+    return _WIDTHS_S[-1]
 
 
 def _bucketed(
@@ -221,19 +232,3 @@ def _detail(about: Series) -> str:
         case "errors":
             return "times a request"
     return ""
-
-
-def _counts(evidence: Evidence) -> str:
-    """The counts behind the figures, from the evidence's own sentence."""
-    text = words.plain(evidence.text)
-    match evidence.channel:
-        case "self-time":
-            head, found, tail = text.rpartition("(")
-            return tail.removesuffix(")") if found and head else ""
-        case "structure" | "sequences":
-            return text.rpartition(" in ")[2]
-        case "errors":
-            return text.rpartition("' ")[2].partition(",")[0]
-        case "metric" | "edges":
-            return ""
-    return text

@@ -61,12 +61,18 @@ def _readings(
     """What carried its score, then more of its columns from the metric ranking."""
     readings: list[Reading] = []
     columns: set[str] = set()
+    lines: set[str] = set()
+    errors = {_line(e) for e in suspect.evidence if e.channel == "errors"}
 
     def add(evidence: Evidence) -> None:
         name = evidence.series.name if evidence.series is not None else ""
         if evidence.channel == "change":
             return  # told among the reasons and in the order of onsets
         if evidence.channel != "metric":
+            line = _line(evidence)
+            if line and (line in lines or (evidence.channel == "sequences" and line in errors)):
+                return  # the same line in other company says the same
+            lines.add(line)
             if spans is not None and evidence.series is not None:
                 readings.append(spans.reading_of(evidence))
             else:
@@ -82,7 +88,11 @@ def _readings(
         if metric.service == suspect.name and len(columns) < METRICS_EACH_MAX:
             add(metric.evidence)
     # A column that stayed where it was is no evidence; the first is shown in any case.
-    return tuple([*readings[:1], *(r for r in readings[1:] if r.left_band())][:READINGS_MAX])
+    return tuple([*readings[:1], *(r for r in readings[1:] if r.moved())][:READINGS_MAX])
+
+
+def _line(evidence: Evidence) -> str:
+    return evidence.series.label("line") if evidence.series is not None else ""
 
 
 def _pods(service: str, found: Localisation, incident: Incident) -> tuple[str, str]:

@@ -57,5 +57,10 @@ def _moved(record: Record, column: Column) -> tuple[float, Reading | None]:
     width = max(high - low, 0.02 * abs(before), 1e-12)
     far = max(after - high, low - after, 0.0) / width
     reading = record.reading_of(name)
-    band = "within the usual band" if far == 0.0 else "outside the usual band"
+    if far == 0.0:
+        band = "within the usual band"
+    else:
+        band = {1: "worse than usual", -1: "better than usual"}.get(
+            reading.harm, "outside the usual band"
+        )
     return far, replace(reading, channel="users", text=band)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from ops.reports import words
 from ops.reports.rca_model import Reading
 from rca.localisation import Suspect
 from rca.metric_kinds import Measured, sense
 from rca.state import Evidence, Series
 
+_SPREADS = re.compile(r"(\d[\d.]*(?:e[+-]?\d+)?) times its usual spread")
 PLAIN = "plain"  # unit of a number whose unit the record does not tell
 # How a channel is called, and what it looks at.
 _CHANNELS = {
@@ -60,7 +63,7 @@ def found(evidence: Evidence) -> str:
             return _metric_found(evidence)
         case "self-time":
             figures = words.change(evidence.before, evidence.after, "s")
-            return f"{_cut(label('operation'))} takes {figures} by itself"
+            return f"{cut(label('operation'))} takes {figures} by itself"
         case "edges":
             figures = words.change(evidence.before, evidence.after, "s")
             return f"calls {label('caller')} → {label('callee')} wait {figures} on the way"
@@ -68,19 +71,19 @@ def found(evidence: Evidence) -> str:
             often = " more than once" if label("often") else ""
             figures = words.change(evidence.before, evidence.after, "ratio")
             what = called(about) if about is not None else ""
-            return f"{_cut(label('operation'))} calls {what}{often} in {figures} of its runs"
+            return f"{cut(label('operation'))} calls {what}{often} in {figures} of its runs"
         case "sequences":
             figures = words.change(evidence.before, evidence.after, "ratio")
-            return f"the log line “{_cut(label('line'))}” comes in {figures} of its visits"
+            return f"the log line “{cut(label('line'))}” comes in {figures} of its visits"
         case "errors":
-            return f"the error line “{_cut(label('line'))}” comes {_more(evidence)}"
+            return f"writes the error line “{cut(label('line'))}” {_more(evidence)}"
     return words.plain(evidence.text)
 
 
 def called(about: Series) -> str:
     """The call that a structure channel looks at; its service only where it is another one."""
     callee = about.label("callee") if about.label("callee") != about.label("service") else ""
-    return f"{callee} {_cut(about.label('called'))}".strip()
+    return f"{callee} {cut(about.label('called'))}".strip()
 
 
 def _metric_found(evidence: Evidence) -> str:
@@ -95,12 +98,29 @@ def _metric_found(evidence: Evidence) -> str:
 
 def _more(evidence: Evidence) -> str:
     before, after = evidence.before or 0.0, evidence.after or 0.0
+    times = counts(evidence)
     if before <= 0.0:
-        return f"{words.number(after)} times a request, never before"
+        return f"{times}, never before" if times else "and never did before"
     return f"{words.number(before)} → {words.number(after)} times a request"
 
 
-def _cut(text: str, most: int = 60) -> str:
+def counts(evidence: Evidence) -> str:
+    """The counts behind the figures of spans and log lines, from the evidence's own sentence."""
+    text = words.plain(evidence.text)
+    match evidence.channel:
+        case "self-time":
+            head, found, tail = text.rpartition("(")
+            return tail.removesuffix(")") if found and head else ""
+        case "structure" | "sequences":
+            return text.rpartition(" in ")[2]
+        case "errors":
+            return text.rpartition("' ")[2].partition(",")[0]
+        case "metric" | "edges":
+            return ""
+    return text
+
+
+def cut(text: str, most: int = 60) -> str:
     """A name or a log line in at most `most` characters, cut where a word ends if it can be."""
     text = words.plain(text)
     if len(text) <= most:
@@ -114,6 +134,12 @@ def unusual(evidence: Evidence) -> str:
     """How unusual a metric's change is: the part of its text behind the two levels."""
     _, _, tail = evidence.text.rpartition(" to ")
     return tail.partition(", ")[2].replace(" times its usual spread", " × its usual spread")
+
+
+def spreads(evidence: Evidence) -> float | None:
+    """How many usual spreads a metric moved, as its text says."""
+    found = _SPREADS.search(evidence.text)
+    return float(found[1]) if found else None
 
 
 def harm(metric: str, before: float | None, after: float | None) -> int:

@@ -62,7 +62,7 @@ def rows(found: Sequence[SpreadNode], arrows: Sequence[SpreadArc], base: ClockBa
     index = {node.key: place for place, node in enumerate(nodes)}
     arcs = [arc for arc in arrows if arc.cause in index and arc.effect in index]
     causes = [n.onset_s for n in nodes if n.role is SpreadRole.CAUSE]
-    zero_s = min(causes) if causes else nodes[0].onset_s
+    zero_s = min(causes) if causes else None
     made = []
     for place, node in enumerate(nodes):
         when = _when(node, zero_s, base)
@@ -79,8 +79,8 @@ def rows(found: Sequence[SpreadNode], arrows: Sequence[SpreadArc], base: ClockBa
     return made
 
 
-def _when(node: SpreadNode, zero_s: float, base: ClockBase) -> str:
-    if node.role in (SpreadRole.CAUSE, SpreadRole.CHANGE):
+def _when(node: SpreadNode, zero_s: float | None, base: ClockBase) -> str:
+    if zero_s is None or node.role in (SpreadRole.CAUSE, SpreadRole.CHANGE):
         return words.clock(node.onset_s, base)
     return words.offset(node.onset_s - zero_s)
 

@@ -79,7 +79,7 @@ def test_users_are_read_from_symptom_columns(shop):
     report = told(shop())
     assert [r.label for r in report.users] == ["latency-90"]
     assert report.users[0].after == pytest.approx(1.0, rel=0.05)
-    assert report.users[0].text == "outside the usual band"
+    assert report.users[0].text == "worse than usual"
 
 
 def test_users_within_their_band_are_said_to_be_well(shop):
