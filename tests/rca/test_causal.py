@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from rca.granger_linear import LinearForecaster
 from rca.incident import Column, Incident, Spans
 from rca.localise import localise
 
@@ -101,6 +102,12 @@ def test_no_level_has_a_cycle_and_no_service_an_arc_to_itself(seed):
         drawn = nx.DiGraph([(a.cause, a.effect) for a in arcs])
         assert nx.is_directed_acyclic_graph(drawn)
         assert all(a.cause != a.effect for a in arcs)
+
+
+def test_the_model_explains_services_and_names_metrics_but_ranks_no_service():
+    told = [localise(chained(seed=1), granger=model) for model in (None, LinearForecaster())]
+    assert told[0].services == told[1].services and told[0].confidence == told[1].confidence
+    assert [m.score for m in told[0].metrics] != [m.score for m in told[1].metrics]
 
 
 def test_order_of_columns_does_not_matter():
