@@ -16,6 +16,7 @@ those are known: own incidents (MIDWATCH_OWN, or out/incidents), as `midwatch ch
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -137,9 +138,12 @@ def graphs(
     return out
 
 
-def tuned() -> tuple[dict[str, Forecaster], dict[str, Any]]:
-    """The setting of each model with the best mean AUROC over both kinds of graph, seeds 0-9."""
-    tried: dict[str, dict[str, float]] = {"ridge": {}, "neural": {}}
+def tuned(known: dict[str, Any]) -> tuple[dict[str, Forecaster], dict[str, Any]]:
+    """The setting of each model with the best mean AUROC over both kinds of graph, seeds 0-9.
+
+    `known`: what an earlier run found; empty to try all.
+    """
+    tried: dict[str, dict[str, float]] = known or {"ridge": {}, "neural": {}}
     made: dict[str, dict[str, Forecaster]] = {"ridge": {}, "neural": {}}
     for penalty in PENALTIES:
         for lags in LAGS:
@@ -150,6 +154,8 @@ def tuned() -> tuple[dict[str, Forecaster], dict[str, Any]]:
     best: dict[str, Forecaster] = {}
     for kind, models in made.items():
         for name, model in models.items():
+            if known:
+                continue
             found = [
                 v
                 for curved in (False, True)
@@ -299,13 +305,16 @@ def incident_section(models: dict[str, Forecaster | None]) -> dict[str, Any]:
                 alone_services.append(rank_of(services_of(order, incident), [labels.service]))
                 alone_metrics.append(rank_of([str(c) for c in order], labels.metrics or ()))
             levels = {"service": services, "metric": metrics}
-            if model:
-                levels |= {"service, exogenous alone": alone_services,
-                           "metric, exogenous alone": alone_metrics}  # fmt: skip
             out[f"{folder}, {name}"] = row = {
                 level: {"ac1": round(found.ac_at_1, 3), "avg5": round(found.avg_at_5, 3)}
                 for level, found in ((level, accuracy(ranks)) for level, ranks in levels.items())
             }
+            for level, ranks in (("service", alone_services), ("metric", alone_metrics)):
+                found = accuracy(ranks)
+                row[f"{level}_exogenous_alone"] = {
+                    "ac1": round(found.ac_at_1, 3) if model else None,
+                    "avg5": round(found.avg_at_5, 3) if model else None,
+                }
             print(f"{folder}, {name}: {row}")
     return out
 
@@ -426,33 +435,46 @@ def speed_section() -> list[dict[str, Any]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", metavar="SECTION,..",
+                        help="make these anew, keep the rest of the results")  # fmt: skip
+    wanted = parser.parse_args().only.split(",")
+    before = orjson.loads(RESULT.read_bytes()) if wanted != [""] else {}
     start = time.process_time()
     config = NeuralConfig()
     print(f"epochs (full batches): encoder {config.encoder.steps}, forecaster {config.steps}")
-    speed = speed_section()
-    models, tried = tuned()
+    models, tried = tuned(before.get("tuning", {}))
     three = {**models, "AERCA-style": NeuralForecaster(config=AERCA)}
+    sections: dict[str, Callable[[], Any]] = {
+        "speed": speed_section,
+        "arcs": lambda: arc_section(models),
+        "normal_rows_needed": lambda: rows_section(models),
+        "origins": lambda: origin_section(three),
+        "ablations": ablation_section,
+        "incidents": lambda: incident_section({"no Granger": None, **three}),
+        "calls": lambda: call_section(models),
+    }
+    unknown = set(wanted) - {"", *sections}
+    if unknown:
+        parser.error(f"there is no section {min(unknown)!r}; take some of {', '.join(sections)}")
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
         "torch": torch.__version__, "threads": 1, "rows": ROWS, "normal_rows": NORMAL,
-        "seed": {"tuned_on": [0, 9], "graphs": [100, 104], "faults": [100, 129]},
+        "seeds": [100, 129], "seeds_of": {"tuning": [0, 9], "graphs": [100, 104],
+                                          "faults": [100, 129]},
         "epochs": {"encoder": config.encoder.steps, "forecaster": config.steps},
         "wanted": {**WANTED, "cpu_s": {str(k): v for k, v in WANTED["cpu_s"].items()}},
         "tuning": tried,
-        "arcs": arc_section(models),
-        "normal_rows_needed": rows_section(models),
-        "origins": origin_section(three),
-        "ablations": ablation_section(),
-        "incidents": incident_section({"no Granger": None, **three}),
-        "calls": call_section(models),
-        "speed": speed,
     }  # fmt: skip
+    for name, make in sections.items():
+        keep = wanted != [""] and name not in wanted
+        figures[name] = before[name] if keep else make()
     RESULT.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
     print(f"{time.process_time() - start:.0f} CPU s; wrote {RESULT}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
+    if len(sys.argv) == 3 and sys.argv[1].isdecimal():
         print(orjson.dumps(answers(int(sys.argv[1]), sys.argv[2])).decode())
     else:
         main()

@@ -244,7 +244,8 @@ def summary(of: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             whole = [ranks_of(rows, variant.whole, key, seed) for seed in seeds]
             if not mine[0]:
                 continue
-            row: dict[str, Any] = {"of": of, "part": variant.name, "level": level}
+            words = variant.name if variant.name == variant.whole else f"without {variant.name}"
+            row: dict[str, Any] = {"of": of, "part": variant.name, "level": level, "words": words}
             for figure, depth in (("ac_at_1", 1), ("avg_at_5", 5)):
                 values = [mean_of(one, figure) for one in mine]
                 gains = [paired_difference(w, m, depth=depth)
