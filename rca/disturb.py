@@ -92,34 +92,3 @@ def _given(incident: Incident, how: Disturbance) -> float | None:
     low = incident.times_s[min(NORMAL_ROWS_MIN, len(incident.times_s) - 1)]
     high = incident.times_s[-min(FAULT_ROWS_MIN, len(incident.times_s))]
     return float(np.clip(incident.fault_at_s + how.shift_s, low, max(low, high)))
-
-
-def quiet_moments(incident: Incident, *, count: int = 2) -> list[Incident]:
-    """Cuts of the rows before the fault, each with a moment inside given as the fault time.
-
-    They share no fault row; there are fewer where the normal part is short.
-    """
-    if incident.fault_at_s is None:
-        return []
-    normal = int(np.searchsorted(incident.times_s, incident.fault_at_s))
-    after = len(incident.times_s) - normal
-    rows = min(max(after, FAULT_ROWS_MIN), max(FAULT_ROWS_MIN, normal // 3))
-    out = []
-    for number in range(count):
-        end = normal - number * rows
-        start = end - rows
-        if start < max(2 * NORMAL_ROWS_MIN, rows):
-            break
-        out.append(
-            replace(
-                incident,
-                incident_id=f"{incident.incident_id}#quiet{number}",
-                times_s=incident.times_s[:end],
-                values=incident.values[:end],
-                fault_at_s=float(incident.times_s[start]),
-                spans=None,
-                logs=None,
-                changes=(),
-            )
-        )
-    return out

@@ -16,22 +16,29 @@ from typing import Any
 import numpy as np
 
 from rca.datasets import find_cases
-from rca.judging import Judged, Method, judge, rank_with
+from rca.judging import Judged, Method, Reading, judge, rank_with, read_trial
 from rca.knobs import LocaliseConfig, central, settings
 from rca.localise import service_ranking
 from rca.outcomes import other_outcomes
-from rca.presence import PRESENCE_MIN
 from rca.scoring import (
     MISS,
     accuracy,
     bootstrap_interval,
-    calibration_error,
     mean_accuracy,
     random_floor,
     rank_of,
 )
+from rca.trust import (
+    Answer,
+    Rule,
+    answers_of,
+    calibration_figures,
+    curve_figures,
+    fit_rule,
+    presence_figures,
+    rules_by_fold,
+)
 
-QUIET_SHARE = 0.95  # of quiet moments that a threshold lets pass
 NEARLY = 0.01  # settings so little below the best are as good: less than a case in a hundred
 
 
@@ -49,11 +56,19 @@ class Evaluation:
 
     judged: list[Judged]
     knobs: dict[str, dict[str, Any]]
-    threshold: dict[str, float] = field(default_factory=dict)  # set -> presence threshold
+    fold: Callable[[Judged], str] = lambda judged: judged.case.dataset
+    rules: dict[str, Rule] = field(default_factory=dict)  # by fold; shipped where it has none
 
     def of(self, name: str) -> list[Judged]:
         """Cases of one set that have a cause."""
         return [j for j in self.judged if j.case.dataset == name and j.labels.is_fault]
+
+    @property
+    def threshold(self) -> dict[str, float]:
+        """Set -> presence from which somebody is accused."""
+        return {
+            j.case.dataset: self.rules.get(self.fold(j), Rule()).presence_min for j in self.judged
+        }
 
     @property
     def sets(self) -> list[str]:
@@ -88,8 +103,7 @@ def evaluate(
         tick("cases", number, len(cases))
     result = Evaluation(judged=judged, knobs={})
     if leave_out is LeaveOut.NOTHING:
-        result.knobs["shipped"] = asdict(shipped) | {"presence_min": PRESENCE_MIN}
-        result.threshold = dict.fromkeys(result.sets, PRESENCE_MIN)
+        result.knobs["shipped"] = asdict(shipped) | _threshold(Rule())
     else:
         _leave_out(result, method, leave_out, tick)
         if only:
@@ -102,28 +116,27 @@ def system_of(judged: Judged) -> str:
     return judged.labels.system.partition("(")[0].strip().lower()
 
 
+def _threshold(rule: Rule) -> dict[str, float]:
+    return {"presence_min": round(rule.presence_min, 3)}
+
+
 def _leave_out(
     result: Evaluation, method: Method, leave_out: LeaveOut, tick: Callable[[str, int, int], None]
 ) -> None:
-    def key(one: Judged) -> str:
-        return one.case.dataset if leave_out is LeaveOut.SET else system_of(one)
-
+    if leave_out is LeaveOut.SYSTEM:
+        result.fold = system_of
     tuner = _Tuner(result.judged)
-    folds = sorted({key(j) for j in result.judged})
+    folds = sorted({result.fold(j) for j in result.judged})
     chosen = {}
     for number, fold in enumerate(folds, start=1):
-        others = [n for n, j in enumerate(result.judged) if key(j) != fold]
-        config = tuner.choose(others)
-        quiet = [p for n in others for p in result.judged[n].quiet]
-        presence_min = float(np.quantile(quiet, QUIET_SHARE)) if quiet else PRESENCE_MIN
-        chosen[fold] = config, presence_min
-        result.knobs[fold] = asdict(config) | {"presence_min": round(presence_min, 3)}
+        others = [n for n, j in enumerate(result.judged) if result.fold(j) != fold]
+        chosen[fold] = tuner.choose(others)
+        answers = [a for a in tuner.answers(chosen[fold], result.fold) if a.fold != fold]
+        result.rules[fold] = fit_rule(answers)
+        result.knobs[fold] = asdict(chosen[fold]) | _threshold(result.rules[fold])
         tick("folds", number, len(folds))
-    for fold, (config, presence_min) in chosen.items():
-        held = [j for j in result.judged if key(j) == fold]
-        rank_with(held, method, config)
-        for one in held:
-            result.threshold[one.case.dataset] = presence_min
+    for fold, config in chosen.items():
+        rank_with([j for j in result.judged if result.fold(j) == fold], method, config)
 
 
 class _Tuner:
@@ -132,12 +145,21 @@ class _Tuner:
     def __init__(self, judged: Sequence[Judged]) -> None:
         self.judged = judged
         self.ranks: dict[LocaliseConfig, list[int]] = {}
+        self.readings: dict[LocaliseConfig, list[tuple[Reading, ...]]] = {}
 
     def choose(self, cases: Sequence[int]) -> LocaliseConfig:
         """The middle of the settings with (nearly) the best mean of AC@1 and Avg@5 per set."""
         value = {config: self._value(config, cases) for config in settings()}
         least = max(value.values()) - NEARLY
         return central([config for config in value if value[config] >= least])
+
+    def answers(self, config: LocaliseConfig, fold: Callable[[Judged], str]) -> list[Answer]:
+        """What these settings say of every trial."""
+        if config not in self.readings:
+            self.readings[config] = [
+                tuple(read_trial(t, config) for t in j.trials) for j in self.judged
+            ]
+        return answers_of(self.judged, fold, self.readings[config])
 
     def _value(self, config: LocaliseConfig, cases: Sequence[int]) -> float:
         if config not in self.ranks:
@@ -166,14 +188,11 @@ def report(result: Evaluation) -> dict[str, Any]:
     names = [s for s in result.sets if result.of(s)]
     macro = mean_accuracy([accuracy([j.rank for j in result.of(s)]) for s in names])
     costs = [j.cpu_s for j in result.judged if not j.failed] or [0.0]
-    replicas = [r for j in faults for r in j.replicas]
-    ece, brier = calibration_error([c for c, _ in replicas], [hit for _, hit in replicas])
     scored = {s: [f for j in result.of(s) if (f := j.change_found) is not None] for s in names}
     return {
         "macro": _figures(asdict(macro), "n"),
         "sets": {s: _set_report(result.of(s)) for s in names},
-        "presence": _presence(result),
-        "calibration": {"ece": round(ece, 4), "brier": round(brier, 4), "n": len(replicas)},
+        **_trust(result),
         "change_point": {
             s: {"within": round(sum(found) / len(found), 4), "n": len(found)}
             for s, found in scored.items()
@@ -193,6 +212,27 @@ def report(result: Evaluation) -> dict[str, Any]:
         "knobs": result.knobs,
         "cases": [_case(j) for j in faults],
     }
+
+
+def _trust(result: Evaluation) -> dict[str, Any]:
+    """Presence, calibration and risk; beside the shipped numbers those that other sets give."""
+    answers = answers_of(result.judged, result.fold)
+    folds = {a.fold for a in answers}
+    failed = sum(bool(j.failed) and j.labels.is_fault for j in result.judged)
+    rules = {fold: result.rules.get(fold, Rule()) for fold in folds}
+    found: dict[str, Any] = {
+        "presence": presence_figures(answers, rules, failed=failed),
+        "calibration": calibration_figures(answers, rules),
+        "risk_coverage": curve_figures(answers, rules),
+    }
+    others = {} if result.rules else rules_by_fold(answers)
+    if others:
+        found["presence"]["fold"] = presence_figures(answers, others, failed=failed) | {
+            "thresholds": {fold: round(rule.presence_min, 3) for fold, rule in others.items()}
+        }
+        found["calibration"]["fold"] = calibration_figures(answers, others)
+        found["risk_coverage_fold"] = curve_figures(answers, others)
+    return found
 
 
 def _case(judged: Judged) -> dict[str, Any]:
@@ -238,19 +278,4 @@ def _set_report(judged: Sequence[Judged]) -> dict[str, Any]:
             "random": round(random_floor([j.num_candidates for j in judged]), 4),
             "column_order": round(by_name.ac_at_1, 4),
         },
-    }
-
-
-def _presence(result: Evaluation) -> dict[str, float]:
-    def above(values: Iterable[tuple[str, float]]) -> list[bool]:
-        return [value >= result.threshold.get(name, PRESENCE_MIN) for name, value in values]
-
-    quiet = above((j.case.dataset, p) for j in result.judged for p in j.quiet)
-    faults = [j for j in result.judged if j.labels.is_fault]
-    answered = above((j.case.dataset, j.presence) for j in faults)
-    hits = [j.rank == 1 for j, told in zip(faults, answered, strict=True) if told]
-    return {
-        "false_accusations": round(sum(quiet) / max(len(quiet), 1), 4),
-        "coverage": round(sum(answered) / max(len(answered), 1), 4),
-        "ac_at_1_answered": round(sum(hits) / max(len(hits), 1), 4),
     }

@@ -6,11 +6,11 @@ Labels meet answers here and nowhere else; a method gets the incident alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rca.datasets import Case, read_incident, read_labels
-from rca.disturb import Disturbance, disturb, quiet_moments
+from rca.disturb import Disturbance, disturb
 from rca.errors import DatasetError, RcaError
 from rca.forecasters import Forecaster
 from rca.incident import Incident, Labels
@@ -18,6 +18,8 @@ from rca.knobs import LocaliseConfig
 from rca.localisation import GrangerUse, Localisation
 from rca.localise import CHANNELS, LINEAR, decide
 from rca.prepare import Channels, Prepared, prepare
+from rca.presence import confidence_features
+from rca.quiet import Source, quiet_windows, rows_of
 from rca.scoring import MISS, rank_of
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,47 @@ class Method:
     disturbance: Disturbance = field(default_factory=Disturbance)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One occasion on which a confidence is stated: a case, a disturbed copy, a quiet window.
+
+    Attributes:
+        wanted: causes; empty in fault-free time, where nothing that is named is right.
+        copy: whether it is a disturbed copy of another trial of its case.
+        source: which data a fault-free window consists of, None for a fault.
+        rows: what a fault-free window consists of; windows that share any count once.
+    """
+
+    prepared: Prepared
+    wanted: tuple[str, ...]
+    copy: bool = False
+    source: Source | None = None
+    rows: frozenset[bytes] = frozenset()
+
+    def read(self, answer: Localisation) -> Reading:
+        """What is said of it, and whether that is right."""
+        names = [s.name for s in answer.services]
+        return Reading(
+            presence=answer.presence,
+            features=confidence_features(answer.presence, [s.score for s in answer.services]),
+            hit=rank_of(names, self.wanted) == 1,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the method says of one trial with some settings.
+
+    Attributes:
+        features: that the confidence is a function of.
+        hit: whether the first service is a cause.
+    """
+
+    presence: float
+    features: tuple[float, ...]
+    hit: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class Judged:
     """What one case gave.
@@ -67,8 +110,8 @@ class Judged:
         change_off_s: distance of the own change point from the truth with the time hidden, None
             where that is not scored.
         failed: why there is no answer, empty if there is one.
-        quiet: presence at moments without a fault.
-        replicas: (confidence, hit) of the case itself and of its disturbed copies.
+        trials: the case itself, its disturbed copies and its fault-free windows.
+        readings: of the trials with the settings of the evaluation.
     """
 
     case: Case
@@ -82,8 +125,8 @@ class Judged:
     presence: float = 0.0
     change_off_s: float | None = None
     step_s: float = 1.0
-    quiet: tuple[float, ...] = ()
-    replicas: tuple[tuple[float, bool], ...] = ()
+    trials: tuple[Trial, ...] = ()
+    readings: tuple[Reading, ...] = ()
     cpu_s: float = 0.0
     granger: GrangerUse = field(default_factory=GrangerUse)
     failed: str = ""
@@ -123,14 +166,14 @@ def judge(
         answer = _decide(judged.prepared, method, config)
         judged.cpu_s = cpu_s() - began
         read_off(judged, answer)
-        judged.quiet = _quiet(incident, labels, answer, method, config)
+        judged.trials = tuple(_trials(incident, disturbed, judged, method))
+        judged.readings = _readings(judged, answer, config)
         if labels.is_fault:
             judged.change_off_s = _change_off(incident, labels, method)
-            judged.replicas = _replicas(disturbed, judged, answer, method, config)
     except (RcaError, ValueError, ArithmeticError, LookupError) as error:
         logger.debug("case=%s failed", case.case_id, exc_info=True)
         judged.failed = f"{type(error).__name__}: {error}"
-        judged.rank = MISS
+        judged.rank, judged.trials, judged.readings = MISS, (), ()
     return judged
 
 
@@ -171,19 +214,37 @@ def _decide(prepared: Prepared, method: Method, config: LocaliseConfig) -> Local
     return decide(prepared, config, granger=method.granger)
 
 
-def _quiet(
-    incident: Incident,
-    labels: Labels,
-    answer: Localisation,
-    method: Method,
-    config: LocaliseConfig,
-) -> tuple[float, ...]:
-    """Presence where nothing is wrong: moments inside the normal rows, or a quiet recording."""
-    found = [answer.presence] if labels.is_quiet else []
-    for moment in quiet_moments(incident):
-        prepared = _prepare(disturb(moment, replace(method.disturbance, shift_s=0.0)), method)
-        found.append(decide(prepared, config, granger=None).presence)
-    return tuple(found)
+def _readings(judged: Judged, answer: Localisation, config: LocaliseConfig) -> tuple[Reading, ...]:
+    """Of all trials; the case itself is answered already."""
+    return tuple(
+        trial.read(answer) if trial.prepared is judged.prepared else read_trial(trial, config)
+        for trial in judged.trials
+    )
+
+
+def read_trial(trial: Trial, config: LocaliseConfig) -> Reading:
+    """The method's word on one trial."""
+    return trial.read(decide(trial.prepared, config, granger=None))
+
+
+def _trials(
+    incident: Incident, disturbed: Incident, judged: Judged, method: Method
+) -> Iterator[Trial]:
+    labels, prepared = judged.labels, judged.prepared
+    assert prepared is not None
+    if labels.is_fault:
+        yield Trial(prepared=prepared, wanted=labels.right)
+        for how in REPLICAS:
+            copy = _prepare(disturb(disturbed, how), method)
+            yield Trial(prepared=copy, wanted=labels.right, copy=True)
+    elif labels.is_quiet:
+        yield Trial(prepared=prepared, wanted=(), source=Source.METRICS, rows=rows_of(incident))
+    for window in quiet_windows(incident):
+        if window.source is Source.TRACES and not method.channels:
+            continue
+        quiet = disturb(window.incident, replace(method.disturbance, shift_s=0.0))
+        yield Trial(prepared=_prepare(quiet, method), wanted=(), source=window.source,
+                    rows=window.rows)  # fmt: skip
 
 
 def _change_off(incident: Incident, labels: Labels, method: Method) -> float | None:
@@ -195,24 +256,10 @@ def _change_off(incident: Incident, labels: Labels, method: Method) -> float | N
     return None if found.change_at_s is None else found.change_at_s - labels.injected_at_s
 
 
-def _replicas(
-    incident: Incident,
-    judged: Judged,
-    answer: Localisation,
-    method: Method,
-    config: LocaliseConfig,
-) -> tuple[tuple[float, bool], ...]:
-    wanted = judged.labels.right
-    out = [(answer.confidence, judged.rank == 1)]
-    for how in REPLICAS:
-        prepared = _prepare(disturb(incident, how), method)
-        other = decide(prepared, config, granger=None)
-        out.append((other.confidence, rank_of([s.name for s in other.services], wanted) == 1))
-    return tuple(out)
-
-
 def rank_with(judged: Sequence[Judged], method: Method, config: LocaliseConfig) -> None:
     """Judge prepared cases again with other settings, in place."""
     for one in judged:
         if one.prepared is not None and not one.failed:
-            read_off(one, _decide(one.prepared, method, config))
+            answer = _decide(one.prepared, method, config)
+            read_off(one, answer)
+            one.readings = _readings(one, answer, config)

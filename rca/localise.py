@@ -23,7 +23,7 @@ from rca.knobs import LocaliseConfig
 from rca.leads import Leads, find_leads
 from rca.localisation import GrangerUse, Localisation, MetricSuspect, Suspect
 from rca.prepare import Channels, Prepared, measure, prepare
-from rca.presence import PRESENCE_MIN, accused, confidence_of, presence_of
+from rca.presence import PRESENCE_MIN, accused, confidence_of, metric_presence, presence_of
 from rca.splits import Found
 from rca.state import Evidence, FloatArray
 
@@ -75,7 +75,8 @@ def decide(
     table = measure(prepared, split, config)
     surprises = _surprises(prepared, split, table)
     leads = find_leads(table, prepared, split, granger, seed=seed)
-    return _answer(prepared, table, surprises, leads)
+    moved = metric_presence(table, prepared.times_s, prepared.levels, split, config)
+    return _answer(prepared, table, surprises, leads, presence_of(surprises, moved))
 
 
 def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
@@ -109,6 +110,7 @@ def _answer(
     table: MetricTable,
     surprises: Sequence[Surprise],
     leads: Leads,
+    presence: float,
 ) -> Localisation:
     incident, found = prepared.incident, prepared.found
     skipped = {s.name: s.skipped for s in surprises if s.skipped}
@@ -119,7 +121,6 @@ def _answer(
     services = tuple(
         _suspect(rank, name, score, surprises) for rank, (name, score) in enumerate(ranked, 1)
     )
-    presence = presence_of(surprises, table.presence)
     named = accused(ranked, presence)
     return Localisation(
         incident_id=incident.incident_id,
@@ -179,8 +180,8 @@ def _reason(services: Sequence[Suspect], presence: float, named: Sequence[str]) 
     if not services:
         return "no column belongs to a service"
     if not named:
-        return (f"nothing stands out: the strongest change is {presence:.2f} times what quiet time "
-                f"shows, {PRESENCE_MIN} are needed")  # fmt: skip
+        return (f"nothing stands out: presence is {presence:.2f}, quiet time reaches "
+                f"{PRESENCE_MIN} once in twenty")  # fmt: skip
     first = services[0]
     said = first.evidence[0].text if first.evidence else "strongest change of all"
     return f"{', '.join(named)}: {said}"

@@ -101,14 +101,15 @@ def _scaled(levels: FloatArray, metric: Sequence[str]) -> FloatArray:
     size = np.where(size > 0.0, size, 1.0)
     scaled = np.sign(levels) * np.log1p(np.abs(levels) / (LOG_UNIT * size))
     scaled -= _median(scaled)
-    for columns in _alike(metric):
+    for columns in alike(metric):
         scaled[:, columns] -= COMMON_SHARE * _median(scaled[:, columns].T)[:, None]
     scaled -= _median(scaled)
     spread = np.maximum(_median(np.abs(scaled), 0.75), LOG_UNIT)
     return np.asarray(np.clip(scaled / spread, -CLIP, CLIP))
 
 
-def _alike(metric: Sequence[str]) -> list[list[int]]:
+def alike(metric: Sequence[str]) -> list[list[int]]:
+    """Columns of one metric, where enough owners have it for a common mode."""
     groups: dict[str, list[int]] = {}
     for column, name in enumerate(metric):
         groups.setdefault(name, []).append(column)

@@ -1,4 +1,4 @@
-"""Figures of a ranking: accuracy at k, intervals, comparison of methods, calibration.
+"""Figures of a ranking: accuracy at k, intervals, comparison of methods.
 
 Ties are broken by score and then name before a rank is read off; a failure has no rank and
 counts as a miss everywhere.
@@ -16,7 +16,6 @@ from rca.state import FloatArray
 
 MISS = 10**6  # rank of a cause that is not in the ranking
 RESAMPLES = 2000
-CALIBRATION_BINS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +140,3 @@ def _worth(ranks: Sequence[int], depth: int) -> FloatArray:
 def random_floor(num_candidates: Sequence[int]) -> float:
     """AC@1 that a blind guess expects."""
     return sum(1.0 / max(n, 1) for n in num_candidates) / max(len(num_candidates), 1)
-
-
-def calibration_error(confidence: Sequence[float], hit: Sequence[bool]) -> tuple[float, float]:
-    """Expected calibration error over five bins of equal mass, and the Brier score.
-
-    Source: Naeini et al. 2015 with equal-mass bins; the error of a perfect forecast shrinks with
-    the number of cases and is about .03 at 600.
-    """
-    if not len(confidence):
-        return 0.0, 0.0
-    order = np.argsort(np.asarray(confidence), kind="stable")
-    said: FloatArray = np.asarray(confidence, dtype=float)[order]
-    was: FloatArray = np.asarray(hit, dtype=float)[order]
-    error = 0.0
-    for part in np.array_split(np.arange(len(said)), CALIBRATION_BINS):
-        if len(part):
-            error += len(part) / len(said) * abs(float(said[part].mean() - was[part].mean()))
-    return error, float(np.mean((said - was) ** 2))

@@ -129,11 +129,11 @@ def _print_figures(figures: dict[str, Any]) -> None:
     for name, one in figures["sets"].items():
         kinds = ", ".join(f"{k} {v['ac_at_1']:.2f} of {v['n']}" for k, v in one["by_kind"].items())
         typer.echo(f"{name}: {kinds}")
-    quiet, sure = figures["presence"], figures["calibration"]
-    typer.echo(
-        f"presence: {quiet['coverage']:.1%} of faults answered, {quiet['ac_at_1_answered']:.1%} "
-        f"of these right; {quiet['false_accusations']:.1%} of quiet moments accused"
-    )
+    _print_trust("", figures["presence"], figures["calibration"])
+    if "fold" in figures["presence"]:
+        _print_trust("by folds, ", figures["presence"]["fold"], figures["calibration"]["fold"])
+        thresholds = figures["presence"]["fold"]["thresholds"]
+        typer.echo("  thresholds: " + ", ".join(f"{k} {v:.2f}" for k, v in thresholds.items()))
     for key, said in (("without_effect", "faults that nobody felt"),
                       ("no_service", "troubles of no service")):  # fmt: skip
         if key in figures:
@@ -142,8 +142,6 @@ def _print_figures(figures: dict[str, Any]) -> None:
         both = figures["simultaneous"]
         typer.echo(f"two faults at once: both in the first four in {both['both_in_top_4']:.1%} "
                    f"of {both['n']}")  # fmt: skip
-    typer.echo(f"confidence: calibration error {sure['ece']:.3f}, Brier {sure['brier']:.3f}, "
-               f"{sure['n']} answers")  # fmt: skip
     for name, one in figures["change_point"].items():
         typer.echo(f"change point {name}: {one['within']:.1%} of {one['n']} near enough")
     cost = figures["cpu_s"]
@@ -155,3 +153,19 @@ def _print_figures(figures: dict[str, Any]) -> None:
     typer.echo(f"granger: {used} of the cases")
     for fold, knobs in figures["knobs"].items():
         typer.echo(f"settings {fold}: " + ", ".join(f"{k} {v:g}" for k, v in knobs.items()))
+
+
+def _print_trust(how: str, quiet: dict[str, Any], sure: dict[str, Any]) -> None:
+    sources = ", ".join(f"{v['false_accusations']:.1%} of {v['n']} by {k}"
+                        for k, v in quiet["by_source"].items() if v["n"])  # fmt: skip
+    typer.echo(
+        f"presence: {how}{quiet['coverage']:.1%} of faults answered, "
+        f"{quiet['ac_at_1_answered']:.1%} of these right; {quiet['false_accusations']:.1%} of "
+        f"{quiet['n']} fault-free windows accused ({sources})"
+    )
+    low, high = sure["interval"]
+    typer.echo(
+        f"confidence: {how}calibration error {sure['ece']:.3f} ({low:.3f}-{high:.3f}), Brier "
+        f"{sure['brier']:.3f}, {sure['n']} answers: {sure['faults']} faults, "
+        f"{sure['disturbed_copies']} disturbed copies, {sure['fault_free']} fault-free windows"
+    )

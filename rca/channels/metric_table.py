@@ -72,8 +72,6 @@ class MetricTable:
         far: the same without weight and saturation: breaks ties between metrics.
         onset_s: NaN where a column has none.
         null: largest score of any owner in normal blocks, shape [B].
-        presence: largest score of an owner or of a single column since the fault, in units of
-            the largest of the same sort in any normal block; 0 where there are no blocks.
         num_rows: normal and fault rows.
     """
 
@@ -84,7 +82,6 @@ class MetricTable:
     far: FloatArray
     onset_s: FloatArray
     null: FloatArray
-    presence: float
     num_rows: tuple[int, int]
 
 
@@ -162,7 +159,6 @@ def measure_metrics(
         far=far,
         onset_s=np.where(rows >= 0, times_s[np.maximum(rows, 0)], np.nan),
         null=null,
-        presence=_presence(score, blocks, null, columns),
         num_rows=(normal_end, len(fault)),
     )
 
@@ -216,19 +212,6 @@ def _block_scores(
     with np.errstate(invalid="ignore"):
         z = np.where(counts > 0, (sums / np.maximum(counts, 1.0) - law.centre) / scale, 0.0)
     return [_score(_far(block, columns, config), columns, config) for block in np.nan_to_num(z)]
-
-
-def _presence(
-    score: FloatArray,
-    blocks: Sequence[FloatArray],
-    null: FloatArray,
-    columns: Columns,
-) -> float:
-    if not blocks or not len(score):
-        return 0.0
-    owners = float(owner_scores(score, columns).max()) / max(float(null.max()), NULL_FLOOR)
-    peak = float(np.max(blocks))
-    return max(owners, float(score.max()) / max(peak, NULL_FLOOR))
 
 
 def owner_scores(score: FloatArray, columns: Columns) -> FloatArray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rca.disturb import Disturbance, disturb, quiet_moments
+from rca.disturb import Disturbance, disturb
 from rca.incident import Column, Incident
 
 
@@ -63,11 +63,3 @@ def test_a_shifted_time_leaves_rows_on_both_sides():
 def test_a_chance_outside_zero_to_one_is_refused():
     with pytest.raises(ValueError, match=r"drop_cells is 1\.5"):
         Disturbance(drop_cells=1.5)
-
-
-def test_quiet_moments_lie_before_the_fault_and_share_no_fault_row():
-    incident = made(rows=60)
-    moments = quiet_moments(incident)
-    assert len(moments) == 2
-    assert all(m.times_s[-1] < incident.fault_at_s for m in moments)
-    assert moments[1].times_s[-1] < moments[0].fault_at_s

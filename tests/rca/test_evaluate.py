@@ -22,9 +22,8 @@ from rca.knobs import LocaliseConfig
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
 SERVICES = ("ads", "cart", "pay", "shop", "user")
-KEYS = {"macro", "sets", "presence", "calibration", "change_point", "cpu_s", "failures", "failed",
-        "granger",
-        "knobs", "cases"}  # fmt: skip
+KEYS = {"macro", "sets", "presence", "calibration", "risk_coverage", "change_point", "cpu_s",
+        "failures", "failed", "granger", "knobs", "cases"}  # fmt: skip
 
 
 def write_set(root: Path, name: str, *, cases=3, system="Made", services=SERVICES, step_s=10):
@@ -64,7 +63,11 @@ def test_a_set_never_seen_before_is_scored_with_all_figures(tmp_path):
     assert (one["n"], one["metric"]) == (3, {"n": 3, "ac_at_1": 1.0})
     assert one["by_kind"] == {"cpu": {"n": 3, "ac_at_1": 1.0}}
     assert figures["change_point"]["made"] == {"within": 1.0, "n": 3}
-    assert figures["calibration"]["n"] == 15
+    sure = figures["calibration"]
+    assert (sure["faults"], sure["disturbed_copies"], sure["fault_free"]) == (3, 12, 6)
+    assert sure["n"] == 21
+    assert figures["presence"]["n"] == 3  # two windows of one record share rows
+    assert "fold" not in figures["presence"]  # one set has no others
     assert figures["failures"] == 0
 
 
@@ -88,6 +91,7 @@ def test_a_fold_is_tuned_without_what_it_scores(tmp_path):
     write_set(tmp_path, "three", system="B")
     by_set = run(tmp_path, leave_out=LeaveOut.SET)
     assert set(by_set.knobs) == {"one", "two", "three"}
+    assert set(by_set.rules) == {"one", "two", "three"}
     by_system = run(tmp_path, leave_out=LeaveOut.SYSTEM)
     assert set(by_system.knobs) == {"a", "b"}
     assert report(by_system)["macro"]["ac_at_1"] == 1.0
@@ -144,7 +148,7 @@ def test_the_command_prints_figures_and_json(tmp_path):
     write_set(tmp_path, "made", cases=2)
     options = ["rca", "evaluate", "--data", str(tmp_path), "--channels", "metrics"]
     shown = CliRunner().invoke(app, options)
-    assert shown.exit_code == 0 and "made" in shown.output and "quiet moments" in shown.output
+    assert shown.exit_code == 0 and "made" in shown.output and "fault-free windows" in shown.output
     done = CliRunner().invoke(app, [*options, "--json", "--no-topology", "--no-onset"])
     assert json.loads(done.stdout).keys() == KEYS
 
@@ -188,6 +192,7 @@ def test_recorded_incidents_keep_their_figures():
     assert figures["macro"]["ac_at_1"] >= 0.60
     assert figures["macro"]["avg_at_5"] >= 0.68
     assert figures["sets"]["rcd_sockshop"]["metric"]["ac_at_1"] >= 0.9
-    assert figures["presence"]["false_accusations"] <= 0.08
-    assert figures["calibration"]["ece"] <= 0.09
+    assert figures["presence"]["fold"]["false_accusations"] <= 0.06
+    assert figures["presence"]["fold"]["coverage"] >= 0.65
+    assert figures["calibration"]["fold"]["ece"] <= 0.09
     assert LocaliseConfig().saturation == figures["knobs"]["shipped"]["saturation"]

@@ -1,4 +1,4 @@
-"""Figures of rankings: ties, misses, floors, calibration."""
+"""Figures of rankings: ties, misses, floors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from rca.scoring import (
     MISS,
     accuracy,
     bootstrap_interval,
-    calibration_error,
     candidates_of,
     mean_accuracy,
     paired_difference,
@@ -59,14 +58,6 @@ def test_the_interval_holds_the_share_and_shrinks():
     few, many = bootstrap_interval([True, False] * 5), bootstrap_interval([True, False] * 500)
     assert few[0] < 0.5 < few[1]
     assert many[1] - many[0] < 0.5 * (few[1] - few[0])
-
-
-def test_calibration_is_zero_for_honest_and_large_for_boastful_confidence():
-    rng = np.random.default_rng(1)
-    said = rng.random(4000)
-    hit = rng.random(4000) < said
-    assert calibration_error(list(said), list(hit))[0] < 0.03
-    assert calibration_error([0.99] * 100, [False] * 100)[0] == pytest.approx(0.99)
 
 
 def test_symptoms_are_no_candidates_and_the_first_column_places_a_service():
