@@ -90,6 +90,6 @@ def test_a_channel_counts_by_its_own_null_and_an_announced_change_not_at_all():
 
 
 def test_below_the_threshold_nobody_is_accused_and_rivals_are_named_above():
-    ranked = [("a", 1.0), ("b", 0.7), ("c", 0.2)]
+    ranked = [("a", 1.0), ("b", 0.9), ("c", 0.2)]
     assert accused(ranked, PRESENCE_MIN - 0.01) == ()
     assert accused(ranked, PRESENCE_MIN) == ("a", "b")
