@@ -5,6 +5,9 @@ whole numbers, half counters with fractions; samples per CPU second of one proce
 and maximum of seven runs after one to warm up. Beside ours, on the same bodies in the same run: the
 standard library's JSON, as prometheus-api-client reads them, and orjson, both with one `float()` a
 sample and without a grid.
+
+A window is read as `midwatch rca rank --prometheus` does: every question answered from memory, so
+without network and server, then services found and levels joined into a table per region.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from ops.adapters.prometheus_answers import read_matrix
+from ops.adapters.prometheus_answers import Answer, read_matrix
+from ops.adapters.prometheus_frame import read_window
 from ops.adapters.prometheus_grid import Grid, fill
+from ops.catalogue import Catalogue
+from ops.replay.frame_incidents import incidents_of_frame
 
 RUNS, SEED = 7, 7
 START_S, STEP_S = 1_700_000_000, 5
@@ -31,6 +37,14 @@ SHAPES = {
     "2,000 x 180": (2000, 180),
     "10,000 x 30": (10_000, 30),
 }
+PODS, SERVICES, POD_ROWS, WINDOW_RUNS = 1000, 50, 240, 5
+METRICS = (
+    "container_cpu_usage_seconds_total", "container_memory_working_set_bytes",
+    "container_network_receive_bytes_total", "container_network_transmit_bytes_total",
+    "kube_pod_status_ready", "vllm:num_requests_waiting", "vllm:num_requests_running",
+    "vllm:generation_tokens_total", "vllm:kv_cache_usage_perc",
+    "container_cpu_cfs_throttled_seconds_total",
+)  # fmt: skip
 WANTED_SAMPLES_PER_CPU_S = 3_000_000
 RESULT = Path(__file__).parent / "results" / "prometheus.json"
 
@@ -103,6 +117,72 @@ def speed(way: Callable[[bytes, Grid], int], body: bytes, grid: Grid) -> dict[st
     }
 
 
+class Stored:
+    """Answers the questions of a window from bodies in memory, one per metric."""
+
+    url = "http://stored"
+
+    def __init__(self) -> None:
+        self.bodies = {name: make_pods(name) for name in METRICS}
+
+    def names(self, **_: object) -> tuple[str, ...]:
+        return tuple(self.bodies)
+
+    def num_series(self, names: list[str], **_: object) -> dict[str, int]:
+        return dict.fromkeys(names, PODS)
+
+    def samples(self, names: list[str], *, after_ms: int, until_ms: int, **_: object) -> Answer:
+        (name,) = names  # one metric of so many pods fills an answer
+        return read_matrix(self.bodies[name])
+
+
+def make_pods(name: str) -> bytes:
+    """One metric of every pod, as Prometheus writes it."""
+    rng = np.random.default_rng([SEED, *name.encode()])
+    result = []
+    for k in range(PODS):
+        labels = {
+            "__name__": name, "pod": f"shop-{k % SERVICES}-7d9f6c5b4d-{k:05d}", "container": "main",
+            "service": f"shop-{k % SERVICES}", "node": f"node-{k % 30}", "namespace": "prod",
+            "region": "north", "condition": "true", "instance": f"10.0.0.{k % 250}:8000",
+        }  # fmt: skip
+        values = np.cumsum(rng.exponential(3.7, POD_ROWS)).tolist()
+        pairs = [[START_S + STEP_S * (row + 1), repr(v)] for row, v in enumerate(values)]
+        result.append({"metric": labels, "values": pairs})
+    return orjson.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+
+def window() -> dict[str, object]:
+    """Samples per CPU second from the answers to the table, and the share of each step."""
+    catalogue, seconds = Catalogue.load(), {"read": [], "table": []}
+    total = PODS * len(METRICS) * POD_ROWS
+    stored = Stored()
+    for _ in range(WINDOW_RUNS + 1):
+        began = time.process_time()
+        reading = read_window(
+            stored, catalogue, START_S + STEP_S, START_S + STEP_S * POD_ROWS, STEP_S
+        )
+        read = time.process_time()
+        (incident,) = incidents_of_frame(reading.frame, name="bench").values()
+        ended = time.process_time()
+        assert int(np.isfinite(reading.frame.values).sum()) == total
+        assert len(incident.services) == SERVICES
+        seconds["read"].append(read - began)
+        seconds["table"].append(ended - read)
+    speeds = [total / (r + t) for r, t in zip(*seconds.values(), strict=True)][1:]
+    return {
+        "samples": total,
+        "series": PODS * len(METRICS),
+        "columns": len(incident.columns),
+        "samples_per_cpu_s": {
+            "min": round(min(speeds)),
+            "median": round(statistics.median(speeds)),
+            "max": round(max(speeds)),
+        },
+        "cpu_s": {step: round(statistics.median(taken[1:]), 3) for step, taken in seconds.items()},
+    }
+
+
 def main() -> None:
     shapes = {}
     for name, (num_series, num_rows) in SHAPES.items():
@@ -115,6 +195,12 @@ def main() -> None:
         print(f"{name}, {shapes[name]['bytes_per_sample']} B a sample")
         for way, told in shapes[name]["samples_per_cpu_s"].items():
             print(f"  {way:30s} {told['median']:>10,} ({told['min']:,} to {told['max']:,}) a CPU s")
+    whole = window()
+    told = whole["samples_per_cpu_s"]
+    print(f"a window of {whole['series']:,} series x {POD_ROWS} rows into a table of "
+          f"{whole['columns']:,} columns")  # fmt: skip
+    print(f"  {told['median']:>10,} ({told['min']:,} to {told['max']:,}) samples a CPU s: "
+          f"{whole['cpu_s']['read']} s to read, {whole['cpu_s']['table']} s to join")  # fmt: skip
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
         "seed": SEED,
@@ -122,6 +208,7 @@ def main() -> None:
         "wanted_samples_per_cpu_s": WANTED_SAMPLES_PER_CPU_S,
         "memory_mb_peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "shapes": shapes,
+        "window": whole,
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_bytes(

@@ -85,6 +85,41 @@ def test_the_service_is_found_by_the_label_that_tells_services_apart(fake_promet
     assert found["split"]["fault_start_s"] == pytest.approx(START_S + STEP_S * FAULT_ROW, abs=30)
 
 
+def fill_cluster(fake, hurt="checkout"):
+    """A cluster as usual charts install it: collectors put their own labels on every series."""
+    rng = np.random.default_rng(4)
+    kubelet = {"service": "kubelet", "job": "kubelet", "namespace": "shop", "node": "n1"}
+    state = {"service": "kube-state-metrics", "job": "kube-state-metrics", "namespace": "shop",
+             "container": "kube-state-metrics", "instance": "10.0.0.9:8080"}  # fmt: skip
+    mesh = {"job": "istio-proxies", "namespace": "shop", "reporter": "destination"}
+    for name in SERVICES:
+        for pod in pods_of(name):
+            factor = np.where(np.arange(ROWS) >= FAULT_ROW, 3.0 if name == hurt else 1.0, 1.0)
+            used = np.cumsum(rng.normal(3.0, 0.2, ROWS) * factor)
+            metric = "container_cpu_usage_seconds_total"
+            fake.add(metric, samples(used), pod=pod, container="app", **kubelet)
+            fake.add(metric, samples(used / 50), pod=pod, container="istio-proxy", **kubelet)
+            fake.add(metric, samples(np.full(ROWS, 0.1)), pod=pod, container="POD", **kubelet)
+            fake.add(metric, samples(used * 1.02), pod=pod, **kubelet)
+            fake.add("kube_pod_status_ready", samples(np.ones(ROWS)), pod=pod, condition="true",
+                     **state)  # fmt: skip
+        ends = {"source_workload": "gateway", "destination_workload": name}
+        took, served = np.cumsum(rng.normal(40.0, 2.0, ROWS) * factor), 1.0 + np.arange(ROWS)
+        metric = "istio_request_duration_milliseconds"
+        fake.add(f"{metric}_sum", samples(took), **ends, **mesh)
+        fake.add(f"{metric}_count", samples(served), **ends, **mesh)
+
+
+def test_labels_of_collectors_are_seen_through(fake_prometheus, now):
+    fill_cluster(fake_prometheus)
+    found = json.loads(rank(fake_prometheus).stdout)
+    names = [s["name"] for s in found["services"]]
+    assert names[0] == "checkout" and sorted(names) == sorted(SERVICES)
+    pods = [i["name"] for i in found["instances"] if "-" in i["name"]]
+    assert sorted(pods[:2]) == pods_of("checkout")
+    assert any("services are named by pod's name of 8 pods" in note for note in found["notes"])
+
+
 def test_an_option_names_the_label_of_the_service(fake_prometheus, now):
     fill(fake_prometheus, service="one")
     for labels, _ in fake_prometheus.series:
