@@ -96,7 +96,9 @@ def evaluate(
     """
     method = method or Method()
     shipped = LocaliseConfig()
-    cases = find_cases(root, only=only if leave_out is LeaveOut.NOTHING else "")
+    cases = find_cases(root, only=only)
+    if leave_out is not LeaveOut.NOTHING and only:
+        cases = find_cases(root)  # settings are chosen on the others
     judged = []
     for number, case in enumerate(cases, start=1):
         judged.append(judge(case, method, shipped, cpu_s=cpu_s))

@@ -95,6 +95,15 @@ def read_text(path: Path) -> str:
     return text_of(path, read_bytes(path))
 
 
+def header_of(text: str) -> list[str]:
+    """Cells of the first line that is not blank, as far as they can be read."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    try:
+        return [name.strip() for name in next(csv.reader([first]), [])]
+    except csv.Error:
+        return []
+
+
 def cells_of(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and every other row that is not blank with the number of its first line.
 

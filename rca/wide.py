@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rca.errors import DatasetError
 from rca.incident import Column
 from rca.state import FloatArray
-from rca.tables import cells_of, is_number, read_bytes, seen, text_of, unpacked
+from rca.tables import cells_of, header_of, is_number, read_bytes, seen, text_of, unpacked
 
 TIME_NAMES = ("time", "timestamp")
 CELLS_MAX = 2**26  # 512 MB of numbers
@@ -77,7 +77,9 @@ def read_wide(path: Path, *, raw: bytes | None = None) -> Wide:
 
 
 def _csv(path: Path, raw: bytes, notes: list[str]) -> tuple[list[str], FloatArray, FloatArray]:
-    header, cells = cells_of(path, _whole_lines(text_of(path, raw), notes))
+    text = _whole_lines(text_of(path, raw), notes)
+    _time_column(path, header_of(text), [])  # before rows are counted against it
+    header, cells = cells_of(path, text)
     place = _time_column(path, header, notes)
     kept = _metric_columns(path, header, place)
     if len(cells) * len(header) > CELLS_MAX:
@@ -114,6 +116,8 @@ def _time_column(path: Path, header: Sequence[str], notes: list[str]) -> int:
                     notes.append(f"column {one!r} is taken as 'time'")
                 return place
     step = "name the column of seconds 'time'"
+    if path.suffix == ".json":
+        step = "give the folder, or its table"
     for other, word in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and other in header[0]:
             step = f"separate cells by commas, not by {word}"

@@ -12,7 +12,7 @@ from ops.commands import rca_options as options
 from rca.granger_kind import GrangerChoice
 
 app = typer.Typer(
-    help="Rank the causes of recorded incidents and measure how often the ranking is right.",
+    help="Rank the causes of an incident, and measure how often the ranking is right.",
     no_args_is_help=True,
 )
 
@@ -112,31 +112,45 @@ def evaluate(
         bool, typer.Option("--hide-fault-time", help="Nobody says when it began.")
     ] = False,
     shift_s: Annotated[
-        float, typer.Option(help="Give the fault time so much too late (negative: too early).")
+        float, typer.Option(help="Give the fault time so many seconds too late; negative: early.")
     ] = 0.0,
     drop_cells: Annotated[float, typer.Option(help="Chance of a cell to be missing.")] = 0.0,
     late_services: Annotated[float, typer.Option(help="Chance of a service to lag.")] = 0.0,
     dirty: Annotated[
         bool, typer.Option("--dirty", help="Dead series, a counter reset, repeated rows.")
     ] = False,
-    shuffle_columns: Annotated[bool, typer.Option("--shuffle-columns")] = False,
-    rescale_units: Annotated[bool, typer.Option("--rescale-units")] = False,
+    shuffle_columns: Annotated[
+        bool,
+        typer.Option(
+            "--shuffle-columns", help="Columns in another order: the answer must not change."
+        ),
+    ] = False,
+    rescale_units: Annotated[
+        bool, typer.Option("--rescale-units", help="Other units: the answer must not change.")
+    ] = False,
     granger: Granger = GrangerChoice.AUTO,
     no_granger: Annotated[bool, typer.Option("--no-granger", help="As --granger off.")] = False,
-    no_spans: Annotated[bool, typer.Option("--no-spans")] = False,
-    no_logs: Annotated[bool, typer.Option("--no-logs")] = False,
-    no_sequences: Annotated[bool, typer.Option("--no-sequences")] = False,
+    no_spans: Annotated[bool, typer.Option("--no-spans", help="Leave out spans.")] = False,
+    no_logs: Annotated[bool, typer.Option("--no-logs", help="Leave out log lines.")] = False,
+    no_sequences: Annotated[
+        bool, typer.Option("--no-sequences", help="Leave out what comes after what in a trace.")
+    ] = False,
     no_onset: Annotated[
         bool, typer.Option("--no-onset", help="Take a given fault time as it is.")
     ] = False,
-    no_topology: Annotated[bool, typer.Option("--no-topology")] = False,
-    no_changes: Annotated[bool, typer.Option("--no-changes")] = False,
+    no_topology: Annotated[
+        bool, typer.Option("--no-topology", help="Leave out who calls whom.")
+    ] = False,
+    no_changes: Annotated[
+        bool, typer.Option("--no-changes", help="Leave out announced changes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure accuracy, abstention, calibration and cost over labelled cases.
 
-    A case that cannot be read or ranked counts as a miss; it is named on stderr, and the exit code
-    is 1.
+    DATA holds sets of cases, `SET/CASE/metrics.csv` with `case.json` beside it (docs/rca.md). A
+    case that cannot be read or ranked counts as a miss; it is named on stderr, and the exit code is
+    1.
 
     Example: `midwatch rca evaluate --data incidents --channels metrics --leave-out set`
     """

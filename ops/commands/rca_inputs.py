@@ -10,9 +10,10 @@ import typer
 
 from ops.adapters.prometheus_selectors import parse_moment
 from ops.bundle import MANIFEST
-from ops.clock import wall_s
+from ops.clock import moment_text, wall_s
 from ops.commands.rca_options import PrometheusOptions, Source
 from ops.commands.rca_prometheus import incidents_of_prometheus
+from ops.errors import PrometheusError
 from ops.replay.bundle_incident import incidents_of_bundle
 from rca.case_json import read_changes
 from rca.datasets import find_cases, incident_of_table, read_incident
@@ -41,10 +42,8 @@ def read_incidents(source: Source) -> list[Incident]:
         )
     fault_at_s = _fault_at_s(source)
     if _is_bundle(source.path):
-        found = incidents_of_bundle(
-            source.path, service_label=source.service_label, fault_at_s=fault_at_s
-        )
-        return [_with(incident, None, changes) for incident in found.values()]
+        found = incidents_of_bundle(source.path, service_label=source.service_label)
+        return [_with(incident, fault_at_s, changes) for incident in found.values()]
     if source.service_label:
         raise typer.BadParameter(
             "--service-label goes with --prometheus or a bundle; columns of a table name their "
@@ -86,13 +85,23 @@ def _fault_at_s(source: Source) -> float | None:
         return source.fault_at_s
     if source.fault_at_s is not None:
         raise typer.BadParameter("give --fault-at or --fault-at-s, not both")
-    return parse_moment(source.fault_at, now_s=wall_s())
+    try:
+        return parse_moment(source.fault_at, now_s=wall_s())
+    except PrometheusError as error:
+        raise typer.BadParameter(f"--fault-at: {error}") from error
 
 
 def _with(
     incident: Incident, fault_at_s: float | None, changes: tuple[ChangeEvent, ...]
 ) -> Incident:
     if fault_at_s is not None:
+        first_s, last_s = float(incident.times_s[0]), float(incident.times_s[-1])
+        if not first_s < fault_at_s <= last_s:
+            raise typer.BadParameter(
+                f"the fault time {moment_text(fault_at_s)} is not within the rows, "
+                f"{moment_text(first_s)} to {moment_text(last_s)}; give it on their clock, or "
+                "leave it out"
+            )
         incident = replace(incident, fault_at_s=fault_at_s)
     return replace(incident, changes=tuple(sorted({*incident.changes, *changes})))
 

@@ -100,6 +100,12 @@ def run_evaluate(
         typer.echo(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
     else:
         _print_figures(figures)
+    if leave_out and len(figures["knobs"]) == 1:
+        print(
+            f"{data} holds one {leave_out}, so there was nothing to choose settings on: plain ones "
+            "were taken; without --leave-out the shipped ones are",
+            file=sys.stderr,
+        )
     for case, why in figures["failed"].items():
         print(f"failed, counted as a miss: {case}: {why}", file=sys.stderr)
     if figures["failed"]:

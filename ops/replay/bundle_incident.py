@@ -13,9 +13,7 @@ from ops.replay.recorded import parse_change
 from rca.incident import Incident
 
 
-def incidents_of_bundle(
-    folder: Path, *, service_label: str = "", fault_at_s: float | None = None
-) -> dict[str, Incident]:
+def incidents_of_bundle(folder: Path, *, service_label: str = "") -> dict[str, Incident]:
     """Region -> what the bundle recorded of it. Alerts and the truth are left out.
 
     Args:
@@ -36,8 +34,7 @@ def incidents_of_bundle(
     found = {}
     if frame.values.size:
         found = incidents_of_frame(
-            frame, name=folder.name, changes=changes, service_label=service_label,
-            fault_at_s=fault_at_s,
+            frame, name=folder.name, changes=changes, service_label=service_label
         )  # fmt: skip
     if not found:
         raise BundleError(

@@ -318,6 +318,23 @@ def test_extras_may_be_empty_and_labels_anything(case, files):
     assert json.loads(done.stdout)["services"][0]["name"] == "pay"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [("--fault-at-s", "nan"), ("--fault-at-s", "-5"), ("--fault-at-s", 1e30),
+     ("--fault-at", "2026-01-02T03:04:05Z"), ("--fault-at", "now-5m")],
+)  # fmt: skip
+def test_a_fault_time_outside_the_rows_is_named(tmp_path, more):
+    (tmp_path / "m.csv").write_text(table())
+    refused(rank(tmp_path / "m.csv", *more), "is not within the rows, 1000 s to 1390 s")
+
+
+def test_a_fault_time_that_is_none_is_named(tmp_path):
+    (tmp_path / "m.csv").write_text(table())
+    done = rank(tmp_path / "m.csv", "--fault-at", "soon")
+    assert done.exit_code == 2
+    assert "--fault-at: time is 'soon', expected 2026-01-02T03:04:05Z" in told(done)
+
+
 def test_a_folder_without_extras_is_read(tmp_path):
     (tmp_path / "metrics.csv").write_text(table())
     assert json.loads(rank(tmp_path).stdout)["services"][0]["name"] == "pay"

@@ -112,6 +112,17 @@ def test_a_case_that_fails_is_a_miss_and_counted(tmp_path, monkeypatch):
     assert figures["sets"]["made"]["ac_at_1"] == 0.5
 
 
+def test_leaving_out_the_only_set_is_told(tmp_path):
+    write_set(tmp_path, "made", cases=2)
+    options = ["--data", str(tmp_path), "--granger", "off", "--leave-out", "set"]
+    done = CliRunner().invoke(app, ["rca", "evaluate", *options])
+    assert done.exit_code == 0 and "holds one set, so there was nothing to choose" in done.stderr
+    done = CliRunner().invoke(
+        app, ["rca", "evaluate", *options, "--only", "nope"], env={"COLUMNS": "400"}
+    )
+    assert done.exit_code == 2 and "holds no set 'nope'" in done.stderr
+
+
 @pytest.mark.parametrize(("file", "content"), [
     ("metrics.csv", b"\x00\xff"), ("metrics.csv", b"time,a_x\n"), ("case.json", b"{"),
     ("case.json", b'{"root_cause_service": 3}'), ("spans.csv", b"a,b\n"),
