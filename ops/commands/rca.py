@@ -39,14 +39,8 @@ Granger = Annotated[
 
 @app.command()
 def rank(
-    path: Annotated[
-        Path | None,
-        typer.Argument(help="Case folder, wide table (CSV, CSV.GZ, Parquet) or bundle."),
-    ] = None,
-    fault_at_s: Annotated[
-        float | None,
-        typer.Option(help="When it began, on the table's clock; found by itself without."),
-    ] = None,
+    path: options.PathToRead = None,
+    fault_at_s: options.FaultAtS = None,
     fault_at: options.FaultAt = "",
     top: Annotated[int, typer.Option(min=1, help="Suspects to print.")] = 5,
     channels: Annotated[Channels, typer.Option(help="Metrics only, or all.")] = Channels.ALL,

@@ -10,6 +10,14 @@ import typer
 
 _PROMETHEUS = "From Prometheus"
 
+PathToRead = Annotated[
+    Path | None,
+    typer.Argument(help="Case folder, wide table (CSV, CSV.GZ, Parquet; - = stdin) or bundle."),
+]
+FaultAtS = Annotated[
+    float | None,
+    typer.Option(help="When it began, on the rows' clock; found by itself without."),
+]
 FaultAt = Annotated[
     str,
     typer.Option(
