@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from rca.channels.trace_tables import parent_rows
 from rca.incident import Incident, Spans
 
 Calls = Mapping[str, frozenset[str]]  # caller -> callees
@@ -23,20 +24,15 @@ def calls_of(incident: Incident) -> dict[tuple[str, str], int]:
 
 
 def _calls_of_spans(spans: Spans) -> dict[tuple[str, str], int]:
-    order = np.argsort(spans.span, kind="stable")
-    if not len(order):
-        return {}
-    place = np.searchsorted(spans.span[order], spans.parent)
-    parent = order[np.minimum(place, len(order) - 1)]
-    known = (spans.parent >= 0) & (spans.span[parent] == spans.parent)
-    known &= (spans.trace[parent] == spans.trace) & (spans.service[parent] != spans.service)
-    num = len(spans.services)
-    codes, counts = np.unique(
-        spans.service[parent[known]] * num + spans.service[known], return_counts=True
-    )
+    parent = parent_rows(spans)
+    rows = np.flatnonzero(parent >= 0)
+    num = max(len(spans.services), 1)
+    pairs = spans.service[parent[rows]] * num + spans.service[rows]
+    codes, counts = np.unique(pairs, return_counts=True)
     return {
         (spans.services[code // num], spans.services[code % num]): count
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+        if code // num != code % num
     }
 
 

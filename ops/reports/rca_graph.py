@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ops.reports import rca_words, words
+from ops.reports import words
 from ops.reports.rca_calls import callers, way
 from ops.reports.rca_model import ArcKind, Graph, GraphArc, GraphNode, NodeRole
 from rca.localisation import Localisation
+from rca.state import Evidence
 
 NODES_MAX = 16
 ROWS_MAX = 6  # of one layer
@@ -17,12 +18,18 @@ Pair = tuple[str, str]
 
 
 def draw_graph(
-    found: Localisation, calls: Mapping[Pair, int], *, first: Sequence[str], entry: str
+    found: Localisation,
+    calls: Mapping[Pair, int],
+    *,
+    first: Sequence[str],
+    entry: str,
+    moves: Mapping[str, Evidence],
 ) -> Graph:
     """Nodes in layers by the number of arrows from the cause, arrows from cause to effect.
 
     Args:
         calls: (caller, callee) -> calls counted, 0 = only known to exist.
+        moves: what of each service moved first, where that is known.
         first: the accused, or the leader where nobody is accused.
     """
     arcs = _arcs(found, calls)
@@ -37,14 +44,13 @@ def draw_graph(
     told = set(first) | set(path) | set(moved)
     kept = [a for a in kept if {a.cause, a.effect} <= told or a.cause in first or a.effect in first]
     touched = {name for arc in kept for name in (arc.cause, arc.effect)} | set(first)
-    onset = {s.name: rca_words.onset_of(s) for s in found.services}
     nodes = tuple(
         GraphNode(
             name=name,
             role=_role(name, found, first if found.accused else ()),
             layer=place[0],
             row=place[1],
-            onset_s=onset.get(name) if name in moved else None,
+            onset_s=moves[name].onset_s if name in moved and name in moves else None,
             serves_users=name == entry,
         )
         for name, place in placed.items()

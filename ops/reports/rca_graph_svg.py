@@ -12,7 +12,7 @@ from ops.reports.rca_model import ArcKind, Graph, GraphArc, GraphNode, NodeRole
 
 _ROW, _TOP, _LEFT, _GAP = 50, 24, 36, 46  # pixels
 _CHARACTER, _NAME_MAX = 7.2, 28
-_SLOT_MIN, _SLOT_MAX = 96, 220
+_SLOT_MIN, _NOTE_CHARACTER = 96.0, 6.3
 _SIGNS = {
     NodeRole.ACCUSED: "cause",
     NodeRole.MOVED: "victim",
@@ -25,7 +25,7 @@ def graph_picture(graph: Graph, base: ClockBase) -> Markup:
     """Nothing where there are no nodes."""
     if not graph.nodes:
         return Markup("")
-    places, width = _places(graph)
+    places, width = _places(graph, base)
     height = _TOP + _ROW * (1 + max(node.row for node in graph.nodes))
     slots = {node.name: _slot(node) for node in graph.nodes}
     arcs = [_arc(arc, places, slots, graph) for arc in _drawn(graph)]
@@ -54,12 +54,16 @@ def _slot(node: GraphNode) -> float:
     return 16 + _CHARACTER * len(_short(node.name))
 
 
-def _places(graph: Graph) -> tuple[dict[str, tuple[float, float]], int]:
+def _room(node: GraphNode, base: ClockBase) -> float:
+    """Width that a node needs with the line below its name."""
+    return max(_SLOT_MIN, _slot(node), 16 + _NOTE_CHARACTER * len(_note(node, base)))
+
+
+def _places(graph: Graph, base: ClockBase) -> tuple[dict[str, tuple[float, float]], int]:
     """Middle of each node's sign, and the width of the picture."""
     widths: dict[int, float] = {}
     for node in graph.nodes:
-        least = max(_SLOT_MIN, min(_slot(node), _SLOT_MAX))
-        widths[node.layer] = max(widths.get(node.layer, 0.0), least)
+        widths[node.layer] = max(widths.get(node.layer, 0.0), _room(node, base))
     left: dict[int, float] = {}
     x = float(_LEFT)
     for layer in sorted(widths):
@@ -111,13 +115,14 @@ def _head(end: tuple[float, float], dx: int, dy: int) -> str:
     return f"M{x + 4 * dx:.1f} {y:.1f}L{x - 4 * dx:.1f} {y - 4 + dy:.1f}V{y + 4 + dy:.1f}Z"
 
 
+def _note(node: GraphNode, base: ClockBase) -> str:
+    """Below the name: its part, since when, and whether users call it."""
+    since = f" {words.clock(node.onset_s, base)}" if node.onset_s is not None else ""
+    return f"{node.role.value}{since}{', users call it' if node.serves_users else ''}"
+
+
 def _node(node: GraphNode, at: tuple[float, float], base: ClockBase) -> Markup:
     x, y = at
-    notes = [node.role.value]
-    if node.onset_s is not None:
-        notes = [f"{node.role.value} {words.clock(node.onset_s, base)}"]
-    if node.serves_users:
-        notes.append("users call it")
     strong = node.role is NodeRole.ACCUSED
     name = svg.tag(
         "text",
@@ -127,6 +132,6 @@ def _node(node: GraphNode, at: tuple[float, float], base: ClockBase) -> Markup:
         y=y + 4,
         class_="strong" if strong or node.serves_users else None,
     )
-    note = svg.tag("text", ", ".join(notes), x=f"{x + 12:.1f}", y=y + 19, class_="under")
+    note = svg.tag("text", _note(node, base), x=f"{x + 12:.1f}", y=y + 19, class_="under")
     sign = svg.tag("g", svg.glyph(_SIGNS[node.role]), transform=f"translate({x:.1f} {y})")
     return sign + name + note

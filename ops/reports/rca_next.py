@@ -9,6 +9,7 @@ from ops.reports.parts import ClockBase, Step
 from ops.reports.rca_model import SuspectReport
 from rca.incident import Incident
 from rca.metric_kinds import Measured, sense
+from rca.state import ChangeEvent
 
 # Where to look, by what moved. No row knows a fault: it says how a person checks the measurement.
 _LOOK: dict[Measured, str] = {
@@ -36,6 +37,7 @@ _LOOK_TRACES = {
     "change": "Take the change back if nothing speaks against it.",
 }
 MISSING_MAX = 4
+CHANGES_MAX = 3
 
 
 def next_steps(
@@ -58,14 +60,14 @@ def next_steps(
     if incident.changes:
         mine = [c for c in incident.changes if c.service in {item.name for item in named}]
         what = (
-            f"{words.count(len(mine), 'announced change')} of {who} in the record."
+            f"Announced: {'; '.join(_change(c, clock) for c in mine[-CHANGES_MAX:])}."
             if mine
-            else f"None of the {len(incident.changes)} announced changes is of {who}."
+            else f"None of {words.count(len(incident.changes), 'announced change')} is of {who}."
         )
     else:
         what = "The record holds no announced changes, so midwatch could not look."
     steps.append(Step(title=f"Ask what changed on {who} before{at}.", detail=what))
-    steps.append(Step(title="If it is confirmed:", detail=_relieve(first)))
+    steps.append(Step(title="If it is confirmed:", detail=_relieve(first, incident)))
     if rivals and first.rank == 1 and len(named) == 1:
         other = rivals[0]
         steps.append(
@@ -99,8 +101,17 @@ def _confirm(item: SuspectReport, clock: ClockBase) -> str:
     return f"{reading.detail} {reading.label} should read {figures}{since}. {look}"
 
 
-def _relieve(item: SuspectReport) -> str:
+def _change(change: ChangeEvent, clock: ClockBase) -> str:
+    what = change.summary or change.revision_to
+    return f"{words.clock(change.at_s, clock)} {change.kind} {change.service} {what}".rstrip()
+
+
+def _relieve(item: SuspectReport, incident: Incident) -> str:
     """The bounded action that can be undone."""
+    mine = [c for c in sorted(incident.changes) if c.service == item.name]
+    if mine:
+        what = f"{mine[-1].kind} {mine[-1].summary or mine[-1].revision_to}".rstrip()
+        return f"take the {what} of {item.name} back. Undo: apply it again."
     if item.pod:
         return (
             f"take {item.pod} out of service; the other pods of {item.name} did not move. "

@@ -10,26 +10,49 @@ from ops.reports.rca_calls import callees, way
 from rca.channels.announced import AFTER_S
 from rca.incident import Incident
 from rca.localisation import Localisation, Suspect
-
-_at = rca_words.onset_of
+from rca.state import Evidence
 
 NODES_MAX = 12
 CHANGES_MAX = 3
+CLEAR = 3.0  # usual spreads that a metric must move to date a service that others accuse
 Pair = tuple[str, str]
 
 
+def first_moves(found: Localisation) -> dict[str, Evidence]:
+    """Service -> the measurement of its own that moved first; without one it is absent.
+
+    Evidence that carried its score counts, else the ranked metrics that moved clearly. The time of
+    an announced change is not when a service moved.
+    """
+    moves: dict[str, list[Evidence]] = {}
+    for suspect in found.services:
+        for one in suspect.evidence:
+            if one.onset_s is not None and one.channel != "change":
+                moves.setdefault(suspect.name, []).append(one)
+    carried = set(moves)
+    for metric in found.metrics:
+        far = rca_words.spreads(metric.evidence) or 0.0
+        if metric.service not in carried and metric.evidence.onset_s is not None and far >= CLEAR:
+            moves.setdefault(metric.service, []).append(metric.evidence)
+    return {name: min(mine, key=lambda e: e.onset_s or 0.0) for name, mine in moves.items()}
+
+
 def onset_order(
-    found: Localisation, incident: Incident, calls: Mapping[Pair, int]
+    found: Localisation,
+    incident: Incident,
+    calls: Mapping[Pair, int],
+    moves: Mapping[str, Evidence],
 ) -> tuple[tuple[SpreadNode, ...], tuple[SpreadArc, ...], str]:
     """Nodes, arrows, and a sentence on what is left out."""
-    moved = [s for s in found.services if s.channels and _at(s) is not None]
+    at_s = {name: move.onset_s or 0.0 for name, move in moves.items()}
+    moved = [s for s in found.services if s.channels and s.name in at_s]
     shown = [s for s in moved if s.name in found.accused]
     shown += [s for s in moved if s.name not in found.accused][: NODES_MAX - len(shown)]
     graph = callees(calls)
-    nodes = [_node(s, found, graph) for s in shown]
-    arcs = _arcs(shown, graph)
+    nodes = [_node(s, found, graph, moves[s.name]) for s in shown]
+    arcs = _arcs(shown, graph, at_s)
     nodes += _changes(incident, found, shown)
-    if shown and len({_at(s) for s in shown}) == 1 and len(shown) > 1:
+    if shown and len({at_s[s.name] for s in shown}) == 1 and len(shown) > 1:
         names = rca_words.shortened([s.name for s in shown], 6)
         return (
             (),
@@ -39,7 +62,7 @@ def onset_order(
                 f"{names}: their order cannot be told."
             ),
         )
-    silent = [s.name for s in found.services if s.channels and _at(s) is None]
+    silent = [s.name for s in found.services if s.channels and s.name not in at_s]
     notes = []
     if len(moved) > len(shown):
         notes.append(f"{len(moved) - len(shown)} more moved and are not shown.")
@@ -51,34 +74,36 @@ def onset_order(
     return tuple(nodes), tuple(arcs), " ".join(notes)
 
 
-def _node(suspect: Suspect, found: Localisation, graph: Mapping[str, frozenset[str]]) -> SpreadNode:
+def _node(
+    suspect: Suspect, found: Localisation, graph: Mapping[str, frozenset[str]], move: Evidence
+) -> SpreadNode:
     role = SpreadRole.MOVED
     if suspect.name in found.accused:
         role = SpreadRole.CAUSE
     elif any(way(graph, suspect.name, name) for name in found.accused):
         role = SpreadRole.VICTIM
-    timed = [e for e in suspect.evidence if e.onset_s is not None and e.channel != "change"]
-    earliest = min(timed, key=lambda e: e.onset_s or 0.0)
     return SpreadNode(
         key=suspect.name,
         name=suspect.name,
         role=role,
-        onset_s=earliest.onset_s or 0.0,
-        detail=rca_words.found(earliest),
+        onset_s=move.onset_s or 0.0,
+        detail=rca_words.found(move),
     )
 
 
-def _arcs(shown: Sequence[Suspect], graph: Mapping[str, frozenset[str]]) -> list[SpreadArc]:
+def _arcs(
+    shown: Sequence[Suspect], graph: Mapping[str, frozenset[str]], at_s: Mapping[str, float]
+) -> list[SpreadArc]:
     """One arrow into each service: from the callee that moved first and not after it."""
     arcs = []
     for effect in shown:
         causes = [
             s
             for s in shown
-            if s.name in graph.get(effect.name, ()) and (_at(s) or 0.0) <= (_at(effect) or 0.0)
+            if s.name in graph.get(effect.name, ()) and at_s[s.name] <= at_s[effect.name]
         ]
         if causes:
-            first = min(causes, key=lambda s: (_at(s) or 0.0, s.rank))
+            first = min(causes, key=lambda s: (at_s[s.name], s.rank))
             text = f"{effect.name} calls {first.name} and waits for it."
             arcs.append(SpreadArc(cause=first.name, effect=effect.name, text=text))
     return arcs

@@ -87,12 +87,14 @@ def _figures(
     note: str = "",
 ) -> list[Figure]:
     found = []
-    for name, channels in (*_GROUPS, ("Other channels", ())):
+    shown = item.readings if readings is None else readings
+    order = [reading.channel for reading in shown]
+    groups = [*_GROUPS, ("Other channels", ())]
+    groups.sort(key=lambda g: min((order.index(c) for c in g[1] if c in order), default=99))
+    for name, channels in groups:
         known = {c for _, group in _GROUPS for c in group}
         mine = [
-            r
-            for r in (item.readings if readings is None else readings)
-            if r.channel in channels or (not channels and r.channel not in known)
+            r for r in shown if r.channel in channels or (not channels and r.channel not in known)
         ]
         rows = _rows(mine, report)
         if rows:
@@ -136,7 +138,10 @@ def _rows(readings: Sequence[Reading], report: RankReport) -> list[Row]:
     for reading in readings:
         plot = Markup("")
         if axis is not None and reading.series is not None:
-            plot = traces.plot_of(reading.series, marks, axis, report.clock, points=POINTS)
+            since_s = start if reading.channel != "metric" and reading.moved() else None
+            plot = traces.plot_of(
+                reading.series, marks, axis, report.clock, points=POINTS, since_s=since_s
+            )
         onset = ""
         if reading.onset_s is not None:
             onset = f"onset {said.moment(reading.onset_s, report)}"

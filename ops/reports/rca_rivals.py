@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.reports import rca_words, words
@@ -25,6 +25,7 @@ class Field:
         callees: caller -> callees.
         entry: service that users call, empty if unknown.
         step_s: onsets that differ by less are the same.
+        at_s: when each service moved, where that is known.
         num_used: channels that looked, whether or not they found anything.
     """
 
@@ -32,6 +33,7 @@ class Field:
     callees: Calls
     entry: str
     step_s: float
+    at_s: Mapping[str, float]
     num_used: int
 
 
@@ -48,10 +50,10 @@ def speaks_for(item: Suspect, readings: Sequence[Reading], field: Field) -> tupl
     earlier = [
         other.name
         for other in field.first
-        if other.name != item.name and _later(other, item, field.step_s) > 0.0
+        if other.name != item.name and _later(other, item, field) > 0.0
     ]
     if earlier:
-        gap = max(_later(other, item, field.step_s) for other in field.first)
+        gap = max(_later(other, item, field) for other in field.first)
         reasons.append(f"It moved {words.span(gap)} before {words.listed(earlier)}.")
     waiting = [
         other.name
@@ -75,12 +77,12 @@ def speaks_against(item: Suspect, readings: Sequence[Reading], field: Field) -> 
     if not item.channels:
         reasons.append("No channel is beyond what chance reaches.")
     for other in others:
-        gap = _later(item, other, field.step_s)
-        if gap > 0.0:
+        gap = _later(item, other, field)
+        if gap > 0.0 and item.channels:
             reasons.append(f"It moved {words.span(gap)} after {other.name}.")
             break
+    reasons += _explained(item, others, field)
     if not accused:
-        reasons += _explained(item, others, field)
         most = max((len(other.channels) for other in others), default=0)
         if 0 < len(item.channels) < most:
             reasons.append(f"Fewer channels speak: {len(item.channels)} against {most}.")
@@ -96,6 +98,20 @@ def speaks_against(item: Suspect, readings: Sequence[Reading], field: Field) -> 
     if not reasons and not accused:
         reasons.append("Nothing but its lower score.")
     return tuple(dict.fromkeys(reasons))[:REASONS_MAX]
+
+
+def waited_for(accused: Sequence[str], callees: Calls) -> str:
+    """The one of several accused that all others wait for; empty where there is none."""
+    found = [
+        name
+        for name in accused
+        if all(
+            way(callees, other, name) and not way(callees, name, other)
+            for other in accused
+            if other != name
+        )
+    ]
+    return found[0] if len(accused) > 1 and len(found) == 1 else ""
 
 
 def told(reading: Reading) -> str:
@@ -138,20 +154,20 @@ def _weaker(item: Suspect, others: Sequence[Suspect]) -> list[str]:
     return []
 
 
-def _later(item: Suspect, other: Suspect, step_s: float) -> float:
+def _later(item: Suspect, other: Suspect, field: Field) -> float:
     """Seconds by which `item` moved after `other`; 0 where that cannot be told apart."""
-    mine, theirs = rca_words.onset_of(item), rca_words.onset_of(other)
+    mine, theirs = field.at_s.get(item.name), field.at_s.get(other.name)
     if mine is None or theirs is None:
         return 0.0
     gap = mine - theirs
-    return gap if gap >= step_s else 0.0
+    return gap if gap >= field.step_s else 0.0
 
 
 def _explained(item: Suspect, others: Sequence[Suspect], field: Field) -> list[str]:
     for other in others:
         path = way(field.callees, item.name, other.name)
         if len(path) == 2:
-            return [f"It calls {other.name} and waits for it: that explains what it shows."]
+            return [f"It calls {other.name} and waits for it: that may explain what it shows."]
         if path:
             through = words.listed(path[1:-1])
             return [f"It reaches {other.name} through {through}: that may explain what it shows."]

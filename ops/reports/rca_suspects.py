@@ -36,7 +36,7 @@ def suspect_reports(
                 name=suspect.name,
                 share=suspect.score / best if best > 0.0 else 0.0,
                 accused=suspect.name in found.accused,
-                onset_s=rca_words.onset_of(suspect),
+                onset_s=field.at_s.get(suspect.name) if suspect.channels else None,
                 channels=suspect.channels,
                 pod=pod,
                 place=place,

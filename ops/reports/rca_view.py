@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from ops.reports.rca_calls import callees, calls_of, entry_of, way
 from ops.reports.rca_checked import checked
 from ops.reports.rca_graph import draw_graph
 from ops.reports.rca_model import Compared, RankReport, SuspectReport
-from ops.reports.rca_onsets import onset_order
+from ops.reports.rca_onsets import first_moves, onset_order
 from ops.reports.rca_record import Record
 from ops.reports.rca_suspects import suspect_reports
 from ops.reports.rca_users import users
@@ -45,28 +46,33 @@ def rank_report(
     """
     record, calls = Record.of(incident, found.split), calls_of(incident)
     entry = entry_of(incident, calls)
+    moves = first_moves(found)
+    at_s = {name: move.onset_s for name, move in moves.items() if move.onset_s is not None}
     first = [s for s in found.services if s.name in found.accused] or list(found.services[:1])
     field = rca_rivals.Field(
         first=first,
         callees=callees(calls),
         entry=entry,
         step_s=incident.step_s,
+        at_s=at_s,
         num_used=sum(channel != "change" for channel in found.used),
     )
     suspects = suspect_reports(found, record, field, top)
-    nodes, arcs, onsets_note = onset_order(found, incident, calls)
+    nodes, arcs, onsets_note = onset_order(found, incident, calls, moves)
     told, users_note = users(record, entry)
     victims = [s for s in found.services if s.channels and s.name not in found.accused]
-    victims.sort(key=lambda s: ((at := rca_words.onset_of(s)) is None, at or 0.0, s.rank))
+    victims.sort(key=lambda s: (at_s.get(s.name, math.inf), s.rank))
     return replace(
-        _plain_facts(found, incident, record, suspects),
+        _plain_facts(found, incident, record, suspects, field),
         source=source,
         calibration=calibration,
         users=told,
         users_note=users_note,
         victims=tuple(s.name for s in victims),
         moved_note=_moved_note(found, victims, field),
-        graph=draw_graph(found, calls, first=[s.name for s in first if s.channels], entry=entry),
+        graph=draw_graph(
+            found, calls, first=[s.name for s in first if s.channels], entry=entry, moves=moves
+        ),
         onsets=nodes,
         onset_arcs=arcs,
         onsets_note=onsets_note,
@@ -76,18 +82,24 @@ def rank_report(
 
 
 def _plain_facts(
-    found: Localisation, incident: Incident, record: Record, suspects: Sequence[SuspectReport]
+    found: Localisation,
+    incident: Incident,
+    record: Record,
+    suspects: Sequence[SuspectReport],
+    field: rca_rivals.Field,
 ) -> RankReport:
     """What follows from the answer and the table alone, the graph aside."""
     clock, names = clock_of(incident), {s.name for s in found.services}
     named = [s for s in suspects if s.accused]
+    root = rca_rivals.waited_for([s.name for s in named], field.callees)
+    named.sort(key=lambda s: s.name != root)
     since_s = _since_s(found, named)
     missing = rca_next.missing_parts(incident, _skipped(found))
     return RankReport(
         incident_id=found.incident_id,
         source="",
         clock=clock,
-        headline=_headline(found, named),
+        headline=_headline(found, named, root),
         abstained=found.abstained,
         reason=found.reason,
         confidence=found.confidence,
@@ -138,7 +150,7 @@ def _revision(change: ChangeEvent) -> str:
     return change.summary or " → ".join(ends)
 
 
-def _headline(found: Localisation, named: Sequence[SuspectReport]) -> str:
+def _headline(found: Localisation, named: Sequence[SuspectReport], root: str) -> str:
     if not found.services:
         return "Nothing to rank: no column belongs to a service"
     if found.split is None:
@@ -146,6 +158,10 @@ def _headline(found: Localisation, named: Sequence[SuspectReport]) -> str:
     if not named:
         return "No cause found: nothing stands out"
     who = words.listed([item.name for item in named])
+    if root:
+        others = [item.name for item in named if item.name != root]
+        verb = "waits" if len(others) == 1 else "wait"
+        return f"{who}: look at {root} first, {words.listed(others)} {verb} for it"
     if len(named) > 1:
         which = "one or both" if len(named) == 2 else "one or more"
         return f"{who}: {which} of them at fault"

@@ -6,7 +6,6 @@ import re
 
 from ops.reports import words
 from ops.reports.rca_model import Reading
-from rca.localisation import Suspect
 from rca.metric_kinds import Measured, sense
 from rca.state import Evidence, Series
 
@@ -31,12 +30,6 @@ _NEEDS = {
     "sequences": "log lines",
     "errors": "log lines",
 }
-
-
-def onset_of(suspect: Suspect) -> float | None:
-    """When its own measurements moved first; the time of a change is not when it moved."""
-    timed = [e.onset_s for e in suspect.evidence if e.onset_s is not None and e.channel != "change"]
-    return min(timed, default=None)
 
 
 def channel_name(channel: str) -> str:

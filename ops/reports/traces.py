@@ -89,9 +89,16 @@ def decimate(points: list[tuple[float, float]], limit: int) -> list[tuple[float,
     return kept
 
 
-def segments(item: EvidenceSeries) -> list[tuple[list[tuple[float, float]], bool]]:
-    """Runs of samples without gaps, split where the series leaves and re-enters its normal band."""
-    back_s = _back_to_normal_s(item)
+def segments(
+    item: EvidenceSeries, since_s: float | None = None
+) -> list[tuple[list[tuple[float, float]], bool]]:
+    """Runs of samples without gaps, split where the series leaves and re-enters its normal band.
+
+    Args:
+        since_s: stands in for an onset that is not known.
+    """
+    start_s = item.onset_s if item.onset_s is not None else since_s
+    back_s = _back_to_normal_s(item, start_s)
     parts: list[tuple[list[tuple[float, float]], bool]] = []
     current: list[tuple[float, float]] = []
     state = False
@@ -101,7 +108,7 @@ def segments(item: EvidenceSeries) -> list[tuple[list[tuple[float, float]], bool
                 parts.append((current, state))
             current = []
             continue
-        coloured = item.onset_s is not None and item.onset_s <= at_s < back_s
+        coloured = start_s is not None and start_s <= at_s < back_s
         if current and coloured is not state:
             parts.append((current, state))
             current = [current[-1]]  # the two lines share a point
@@ -112,13 +119,13 @@ def segments(item: EvidenceSeries) -> list[tuple[list[tuple[float, float]], bool
     return parts
 
 
-def _back_to_normal_s(item: EvidenceSeries) -> float:
-    if item.onset_s is None or item.normal_low is None or item.normal_high is None:
+def _back_to_normal_s(item: EvidenceSeries, start_s: float | None) -> float:
+    if start_s is None or item.normal_low is None or item.normal_high is None:
         return math.inf
     calm = 0
     left = False
     for at_s, value in zip(item.times_s, item.values, strict=True):
-        if at_s < item.onset_s or math.isnan(value):
+        if at_s < start_s or math.isnan(value):
             continue
         inside = item.normal_low <= value <= item.normal_high
         left = left or not inside
@@ -173,8 +180,14 @@ def plot_of(
     *,
     height: int = _TALL,
     points: int = POINTS_MAX,
+    since_s: float | None = None,
 ) -> Markup:
-    """One series with its band, gaps, limit and onset; `marks` are (time, class of the line)."""
+    """One series with its band, gaps, limit and onset.
+
+    Args:
+        marks: (time, class of the line).
+        since_s: the series is coloured from here on where it has no onset.
+    """
     bottom, top = value_range(item)
 
     def level(value: float) -> float:
@@ -198,7 +211,7 @@ def plot_of(
     if item.limit is not None and bottom <= item.limit <= top:
         places["limit"] = y(item.limit)
         parts.append(svg.line(0, y(item.limit), 100, y(item.limit), "lim"))
-    runs = segments(item)
+    runs = segments(item, since_s)
     samples = sum(len(run) for run, _ in runs)
     for run, coloured in runs:
         share = max(2, points * len(run) // max(samples, 1))

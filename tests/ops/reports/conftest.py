@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import math
+import shutil
+import struct
+import subprocess
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -711,3 +716,66 @@ def _records(services, calls, start_s, slow, seed):
         services=tuple(services),
     )
     return spans, logs
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--allow-file-access-from-files",
+    "--virtual-time-budget=5000",
+)
+PAPER = {"light": (255, 255, 255), "dark": (14, 19, 24)}
+MEASURE = """<script>
+addEventListener('load',function(){document.querySelectorAll('iframe').forEach(function(f){
+  var d=f.contentDocument;d.querySelectorAll('details').forEach(function(e){e.open=true;});
+  f.dataset.over=d.scrollingElement.scrollWidth-f.clientWidth;
+  f.dataset.js=d.documentElement.className;});});
+</script>"""
+
+
+def _chromium(tmp_path, page, *flags, width=1440, height=2400):
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *FLAGS,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},{height}",
+            *flags,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _pixels(path):
+    """(width, height, first pixel, different bytes) of a PNG; the first pixel has no filter."""
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    body, at = b"", 8
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    raw = zlib.decompress(body)
+    return width, height, tuple(raw[1:4]), len(set(raw))
+
+
+@pytest.fixture
+def browser():
+    """Headless Chromium; without one the test is skipped."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not on PATH")
+    return SimpleNamespace(run=_chromium, pixels=_pixels, measure=MEASURE, paper=PAPER)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import struct
-import subprocess
-import zlib
 from dataclasses import replace
 
 import pytest
@@ -16,64 +12,8 @@ from ops.reports.workload_page import render_workload
 from serving.workload import generate
 from serving.workload.fidelity import compare
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH"),
-]
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--allow-file-access-from-files",
-    "--virtual-time-budget=5000",
-)
+pytestmark = pytest.mark.integration
 WIDTHS = (1440, 1000, 390)
-PAPER = {"light": (255, 255, 255), "dark": (14, 19, 24)}
-MEASURE = """<script>
-addEventListener('load',function(){document.querySelectorAll('iframe').forEach(function(f){
-  var d=f.contentDocument;d.querySelectorAll('details').forEach(function(e){e.open=true;});
-  f.dataset.over=d.scrollingElement.scrollWidth-f.clientWidth;
-  f.dataset.js=d.documentElement.className;});});
-</script>"""
-
-
-def chromium(tmp_path, page, *flags, width=1440, height=2400):
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *FLAGS,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},{height}",
-            *flags,
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def pixels(path):
-    """(width, height, first pixel, different bytes) of a PNG; the first pixel has no filter."""
-    data = path.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])
-    body, at = b"", 8
-    while at < len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        body += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
-        at += 12 + length
-    raw = zlib.decompress(body)
-    return width, height, tuple(raw[1:4]), len(set(raw))
 
 
 def long_names(run):
@@ -101,7 +41,7 @@ def long_names(run):
     )
 
 
-def test_no_page_is_wider_than_its_window(tmp_path, sample_run):
+def test_no_page_is_wider_than_its_window(tmp_path, sample_run, browser):
     runs = {kind: sample_run(kind) for kind in ("named", "abstained", "healthy", "two")}
     runs["long"] = long_names(sample_run("named"))
     frames = []
@@ -113,8 +53,8 @@ def test_no_page_is_wider_than_its_window(tmp_path, sample_run):
             for width in WIDTHS
         ]
     wrapper = tmp_path / "all.html"
-    wrapper.write_text(f"<!doctype html>{MEASURE}{''.join(frames)}", encoding="utf-8")
-    dom = chromium(tmp_path, wrapper, "--dump-dom")
+    wrapper.write_text(f"<!doctype html>{browser.measure}{''.join(frames)}", encoding="utf-8")
+    dom = browser.run(tmp_path, wrapper, "--dump-dom")
     found = re.findall(r'<iframe title="([^"]+)"[^>]*data-over="(-?\d+)" data-js="(\w*)"', dom)
     assert len(found) == len(frames)
     assert [row for row in found if int(row[1]) > 0] == []
@@ -124,7 +64,9 @@ def test_no_page_is_wider_than_its_window(tmp_path, sample_run):
 @pytest.mark.parametrize("scheme", ("light", "dark"))
 @pytest.mark.parametrize("width", (1440, 390))
 @pytest.mark.parametrize("kind", ("named", "abstained", "two"))
-def test_page_is_drawn_in_both_themes_at_both_widths(kind, width, scheme, tmp_path, sample_run):
+def test_page_is_drawn_in_both_themes_at_both_widths(
+    kind, width, scheme, tmp_path, sample_run, browser
+):
     page = tmp_path / "page.html"
     page.write_text(render_html(replace(sample_run(kind), sample=False)), encoding="utf-8")
     frame = tmp_path / "frame.html"  # Chromium has no window narrower than about 500 px
@@ -135,25 +77,25 @@ def test_page_is_drawn_in_both_themes_at_both_widths(kind, width, scheme, tmp_pa
     )
     picture = tmp_path / f"{kind}-{width}-{scheme}.png"
     preferred = {"dark": 0, "light": 1}[scheme]
-    chromium(
+    browser.run(
         tmp_path,
         frame,
         f"--screenshot={picture}",
         f"--blink-settings=preferredColorScheme={preferred}",
         width=max(width, 500),
     )
-    wide, high, first, different = pixels(picture)
+    wide, high, first, different = browser.pixels(picture)
     assert (wide, high) == (max(width, 500), 2400)
-    assert first == PAPER[scheme]
+    assert first == browser.paper[scheme]
     assert different > 100, "the picture is nearly blank"
     assert picture.stat().st_size > 50_000
 
 
-def test_a_table_of_aspects_keeps_its_rows_low_on_a_phone(tmp_path):
+def test_a_table_of_aspects_keeps_its_rows_low_on_a_phone(tmp_path, browser):
     a, b = (generate(seed=seed, duration_s=900.0, rate_rps=1.0) for seed in (1, 2))
     page = render_workload(a, b, compare(a, b), names=("a.csv", "b.csv"), command="")
     (tmp_path / "alike.html").write_text(page, encoding="utf-8")
-    measure = MEASURE.replace(
+    measure = browser.measure.replace(
         "f.dataset.js=",
         "f.dataset.high=Math.max(...[...d.querySelectorAll('.aspects tr')]"
         ".map(r=>Math.round(r.getBoundingClientRect().height)));f.dataset.js=",
@@ -161,7 +103,7 @@ def test_a_table_of_aspects_keeps_its_rows_low_on_a_phone(tmp_path):
     frame = '<iframe src="alike.html" style="width:390px;height:900px;border:0"></iframe>'
     wrapper = tmp_path / "all.html"
     wrapper.write_text(f"<!doctype html>{measure}{frame}", encoding="utf-8")
-    dom = chromium(tmp_path, wrapper, "--dump-dom")
+    dom = browser.run(tmp_path, wrapper, "--dump-dom")
     ((over, high),) = re.findall(r'data-over="(-?\d+)" data-high="(\d+)"', dom)
     assert int(over) <= 0
     assert 20 < int(high) <= 120

@@ -130,6 +130,14 @@ def test_two_faults_at_once_are_both_named_and_both_shown(shop):
     assert "Confirm on pay." in titles and "Confirm on mail." in titles
 
 
+def test_of_two_accused_the_one_that_the_other_waits_for_comes_first(shop):
+    incident = shop(broken=(("stock", "cpu", 4.0), ("cart", "latency-90", 4.0)))
+    report = told(incident, accused=("cart", "stock"))
+    assert report.headline == "stock and cart: look at stock first, cart waits for it"
+    assert report.next_steps[0].title == "Confirm on stock."
+    assert "It calls stock and waits for it" in " ".join(suspect(report, "cart").speaks_against)
+
+
 def test_a_quiet_record_names_nobody_and_says_what_would_settle_it(shop):
     report = told(shop(broken=()))
     assert report.abstained and report.accused == ()
@@ -165,7 +173,8 @@ def test_changes_are_listed_and_those_of_the_accused_marked(shop):
     ]  # fmt: skip
     assert report.since_s == at_s, "the time of a change is not when the service moved"
     assert any(node.detail == "deploy r118" for node in report.onsets)
-    assert "1 announced change of pay in the record." in [s.detail for s in report.next_steps]
+    details = " ".join(s.detail for s in report.next_steps)
+    assert "deploy pay r118." in details and "take the deploy r118 of pay back" in details
 
 
 def test_a_pod_that_moved_alone_is_taken_out_rather_than_the_service(shop):
