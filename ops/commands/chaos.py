@@ -20,6 +20,9 @@ def run(
     load: Annotated[str, typer.Option(help="LOW:HIGH, shares of the measured capacity.")] = (
         ".5:.85"
     ),
+    severity: Annotated[
+        str, typer.Option(help="LOW:HIGH of the faults; 1 = usual, .05 is hardly ever felt.")
+    ] = "1:1.6",
     healthy_days: Annotated[
         float, typer.Option(help="Simulated days without a fault, split into 12 h runs.")
     ] = 21.0,
@@ -44,8 +47,8 @@ def run(
     from ops.commands.chaos_run import run_chaos
 
     run_chaos(
-        scenario=scenario, kinds=kinds, seeds=seeds, load=load, healthy_days=healthy_days,
-        jobs=jobs, resume=resume, worlds=worlds, out=out,
+        scenario=scenario, kinds=kinds, seeds=seeds, load=load, severity=severity,
+        healthy_days=healthy_days, jobs=jobs, resume=resume, worlds=worlds, out=out,
         write_calibration=write_calibration, as_json=as_json,
     )  # fmt: skip
 

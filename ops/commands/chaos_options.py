@@ -46,6 +46,18 @@ def parse_load(text: str) -> tuple[float, float]:
     return low, high
 
 
+def parse_severity(text: str) -> tuple[float, float]:
+    """LOW:HIGH; 1 is the usual size of a fault.
+
+    Raises:
+        typer.BadParameter: no two numbers, or not 0 < LOW <= HIGH <= 10.
+    """
+    low, high = _pair(text, float, "--severity", "1:1.6")
+    if not 0.0 < low <= high <= 10.0:
+        raise typer.BadParameter(f"--severity {text!r}: expected 0 < LOW <= HIGH <= 10")
+    return low, high
+
+
 def _pair(
     text: str, kind: Callable[[str], Number], option: str, example: str
 ) -> tuple[Number, Number]:

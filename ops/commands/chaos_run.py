@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ops.commands.chaos_options import parse_kinds, parse_load, parse_seeds
+from ops.commands.chaos_options import parse_kinds, parse_load, parse_seeds, parse_severity
 from ops.commands.options import find_scenario
 from ops.replay.hardware import engine_text
 from ops.replay.summary import calibration, summarise
@@ -25,6 +25,7 @@ def run_chaos(
     kinds: str,
     seeds: str,
     load: str,
+    severity: str,
     healthy_days: float,
     jobs: int,
     resume: bool,
@@ -38,8 +39,9 @@ def run_chaos(
     names = parse_kinds(kinds)
     first, last = parse_seeds(seeds)
     low, high = parse_load(load)
+    sizes = parse_severity(severity)
     tasks = [
-        Task(kind, seed, (low, high), worlds=worlds)
+        Task(kind, seed, (low, high), worlds=worlds, severity=sizes)
         for seed in range(first, last)
         for kind in names
     ]
@@ -66,6 +68,7 @@ def run_chaos(
             raise typer.Exit(130) from None
     figures = summarise(rows)
     figures["seeds"], figures["load"], figures["scenario"] = seeds, load, base.name
+    figures["severity"] = severity
     figures["engine"] = engine_text(base.engine)
     figures["calibration"] = calibration(rows)
     if write_calibration is not None:
@@ -97,8 +100,8 @@ def _print(console: Console, figures: dict[str, Any]) -> None:
                                   "lost_without", "lost_with", "lost_oracle")]  # fmt: skip
         table.add_row(kind, *(_text(c) for c in cells))
     console.print(table)
-    for key in ("ac_at_1", "ac_at_3", "entity_and_class", "time_to_cause_s", "slo", "healthy",
-                "outcomes"):  # fmt: skip
+    for key in ("ac_at_1", "ac_at_3", "entity_and_class", "time_to_cause_s", "slo",
+                "without_effect", "healthy", "outcomes"):  # fmt: skip
         console.print(f"{key:18}", figures[key])
     for kind, reason in figures["skipped"].items():
         console.print(f"skipped {kind:10}", reason)

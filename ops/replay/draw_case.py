@@ -34,8 +34,11 @@ class Case:
     scenario: Scenario
 
 
-def draw_case(base: Scenario, kind: str, seed: int, load: tuple[float, float]) -> Case:
-    """Case of one fault kind."""
+def draw_case(
+    base: Scenario, kind: str, seed: int, load: tuple[float, float],
+    severity: tuple[float, float] = SEVERITY,
+) -> Case:  # fmt: skip
+    """Case of one fault kind, its severity drawn between two bounds."""
     rng = stream(seed, f"case/{kind}")
     load_ratio = float(rng.uniform(*load))
     start_s = WARMUP_S + float(rng.uniform(0.0, START_SPREAD_S))
@@ -44,7 +47,7 @@ def draw_case(base: Scenario, kind: str, seed: int, load: tuple[float, float]) -
         kind=kind,
         start_s=start_s,
         length_s=length_s,
-        severity=float(rng.uniform(*SEVERITY)),
+        severity=float(rng.uniform(*severity)),
         ramp_s=CATALOGUE[kind].ramp_s * float(rng.uniform(0.0, 1.5)),
     )
     hide = bool(rng.random() < 0.5)

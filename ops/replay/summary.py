@@ -32,6 +32,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
             "days": round(sum(r["days"] for r in healthy), 3),
             "accusations": sum(r["accusations"] for r in healthy),
         },
+        "without_effect": _without_effect(faults),
         "time_to_cause_s": _percentiles(faults),
         "lead_s": _lead(faults),
         "slo": _slo(faults, kinds),
@@ -85,6 +86,18 @@ def _peers(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
             "ac_at_3": _share(1 <= r["peers"].get(name, 0) <= 3 for r in rows),
         }
         for name in names
+    }
+
+
+def _without_effect(rows: Sequence[Row]) -> dict[str, Any]:
+    """Faults without one bad minute in the world without us: nobody is to be accused of them."""
+    quiet = [r for r in rows if r["lost"].get("without") == 0.0]
+    named = [r for r in quiet if not r["abstained"]]
+    return {
+        "runs": len(quiet),
+        "accused": len(named),
+        "right": sum(r["rank"] == 1 for r in named),  # of these
+        "kinds": dict(sorted(Counter(r["kind"] for r in quiet).items())),
     }
 
 

@@ -18,7 +18,7 @@ import orjson
 from ops.catalogue import Catalogue
 from ops.errors import NoTargetError
 from ops.replay.capacity import capacity_rps
-from ops.replay.draw_case import Case, draw_case, draw_healthy
+from ops.replay.draw_case import SEVERITY, Case, draw_case, draw_healthy
 from ops.replay.faults import Truth
 from ops.replay.fleet import Fleet
 from ops.replay.futures import WITH, WITHOUT, Futures
@@ -47,12 +47,15 @@ class Task:
     load: tuple[float, float]
     hours: float = 0.0
     worlds: bool = True  # simulate the reference worlds too
+    severity: tuple[float, float] = SEVERITY
 
     @property
     def key(self) -> str:
         """Identity within one sweep."""
         low, high = self.load
-        return f"{self.kind}/{self.seed}/{low:g}:{high:g}/{self.hours:g}/{int(self.worlds)}"
+        key = f"{self.kind}/{self.seed}/{low:g}:{high:g}/{self.hours:g}/{int(self.worlds)}"
+        least, most = self.severity
+        return key if self.severity == SEVERITY else f"{key}/{least:g}:{most:g}"
 
 
 @dataclass(slots=True)
@@ -111,7 +114,7 @@ def run_task(base: Scenario, task: Task) -> Row:
     capacity = capacity_rps(base, Traffic.open(base, seed=task.seed))
     if task.kind == "healthy":
         return _run_healthy(draw_healthy(base, task.seed, task.hours), task, capacity, catalogue)
-    case = draw_case(base, task.kind, task.seed, task.load)
+    case = draw_case(base, task.kind, task.seed, task.load, task.severity)
     try:
         return _run_fault(case, task, capacity, catalogue)
     except NoTargetError as error:  # such as a pool's fault where no call is pooled
