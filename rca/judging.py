@@ -123,6 +123,7 @@ class Judged:
     num_candidates: int = 0
     alphabetical: int = MISS
     presence: float = 0.0
+    felt: float | None = None
     change_off_s: float | None = None
     step_s: float = 1.0
     trials: tuple[Trial, ...] = ()
@@ -193,6 +194,7 @@ def read_off(judged: Judged, answer: Localisation) -> None:
     judged.num_candidates = len(names)
     judged.alphabetical = rank_of(sorted(names), wanted)
     judged.presence = answer.presence
+    judged.felt = answer.felt
     judged.granger = answer.granger
     if judged.metric_rank is not None:
         judged.metric_rank = rank_of([m.name for m in answer.metrics], labels.metrics or ())

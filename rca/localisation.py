@@ -98,6 +98,8 @@ class Localisation:
         services, instances, metrics: best first. Every candidate service has a place.
         accused: causes to name: empty when abstained, several for simultaneous faults.
         presence: whether anything happened at all, in units of chance; see `rca.presence`.
+        felt: how far the users' symptoms left quiet time, in units of the most that quiet time
+            shows; None where the table has none. See `rca.felt`.
         confidence: calibrated chance that the first service is a cause, 0..1.
         reason: one sentence: why abstained, or what carried the decision.
         split: what was taken as normal and as trouble; None where no split was possible.
@@ -115,6 +117,7 @@ class Localisation:
     metrics: tuple[MetricSuspect, ...] = ()
     accused: tuple[str, ...] = ()
     presence: float = 0.0
+    felt: float | None = None
     confidence: float = 0.0
     abstained: bool = True
     reason: str = ""

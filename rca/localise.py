@@ -16,6 +16,7 @@ from rca.channels.metric_table import MetricTable, owner_scores
 from rca.channels.metrics import metric_order, metric_surprise, tell
 from rca.channels.surprise import Split, Surprise, fuse_surprises
 from rca.channels.traces import trace_surprises
+from rca.felt import felt_of, unfelt_note
 from rca.forecasters import Forecaster
 from rca.granger_linear import LinearForecaster
 from rca.incident import Incident
@@ -75,8 +76,11 @@ def decide(
     table = measure(prepared, split, config)
     surprises = _surprises(prepared, split, table)
     leads = find_leads(table, prepared, split, granger, seed=seed)
-    moved = metric_presence(table, prepared.times_s, prepared.levels, split, config)
-    return _answer(prepared, table, surprises, leads, presence_of(surprises, moved))
+    presence = presence_of(
+        surprises, metric_presence(table, prepared.times_s, prepared.levels, split, config)
+    )
+    felt = felt_of(prepared.incident, split)
+    return _answer(prepared, table, surprises, leads, presence, felt)
 
 
 def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
@@ -111,6 +115,7 @@ def _answer(
     surprises: Sequence[Surprise],
     leads: Leads,
     presence: float,
+    felt: float | None,
 ) -> Localisation:
     incident, found = prepared.incident, prepared.found
     skipped = {s.name: s.skipped for s in surprises if s.skipped}
@@ -129,6 +134,7 @@ def _answer(
         metrics=_metrics(incident, table, scores, leads.exogenous),
         accused=named,
         presence=presence,
+        felt=felt,
         confidence=confidence_of(presence, scores),
         abstained=not named,
         reason=_reason(services, presence, named),
@@ -138,7 +144,7 @@ def _answer(
         skipped=skipped,
         granger=leads.use,
         graph=draw_causes(prepared, table, leads, ranked),
-        notes=(*incident.notes, *found.notes),
+        notes=(*incident.notes, *found.notes, *unfelt_note(felt)),
     )
 
 
