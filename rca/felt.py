@@ -10,14 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from rca.channels.metric_table import candidate_columns, measure_metrics
+from rca.channels.metric_table import NULL_FLOOR, candidate_columns, measure_metrics
 from rca.channels.surprise import Split
 from rca.incident import Column, Incident
 from rca.knobs import LocaliseConfig
 from rca.levels import comparable_levels
 
 FELT_MIN = 2.0  # twice what any quiet stretch as long as the trouble shows
-_USERS = "users"  # who owns the symptoms while they are measured
 # Users' waits count as they are, whatever settings suit the ranking of suspects.
 _SETTINGS = LocaliseConfig(level_floor=0.05, saturation=1e9, wrong_way=0.5, kind_contrast=0.0)
 
@@ -25,7 +24,8 @@ _SETTINGS = LocaliseConfig(level_floor=0.05, saturation=1e9, wrong_way=0.5, kind
 def felt_of(incident: Incident, split: Split) -> float | None:
     """How far the symptoms left quiet time, in units of the most that any quiet block shows.
 
-    Source: the statistic is `MetricTable.presence`, over the symptom columns alone.
+    The strongest symptom since the trouble began, against the strongest in any block of normal rows
+    that is as long. Each is looked at by itself: failures need not come with waits.
 
     Returns:
         None where the table has no symptom, or too few rows to compare.
@@ -35,7 +35,9 @@ def felt_of(incident: Incident, split: Split) -> float | None:
         return None
     symptoms = replace(
         incident,
-        columns=tuple(Column(_USERS, incident.columns[n].metric) for n in places),
+        columns=tuple(
+            Column(incident.columns[n].metric, incident.columns[n].metric) for n in places
+        ),
         values=incident.values[:, places],
         instances={},
     )
@@ -46,7 +48,9 @@ def felt_of(incident: Incident, split: Split) -> float | None:
     if not (seen_s < split.normal_end_s).any() or not (seen_s >= split.fault_start_s).any():
         return None
     table = measure_metrics(columns, times_s, levels, split, _SETTINGS)
-    return table.presence if len(table.null) else None
+    if not len(table.null):
+        return None
+    return float(table.score.max()) / max(float(table.null.max()), NULL_FLOOR)
 
 
 def users_notice(felt: float | None) -> bool | None:
