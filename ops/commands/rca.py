@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands import rca_evaluate_options as parts
 from ops.commands import rca_options as options
 from rca.granger_kind import GrangerChoice
 
@@ -113,31 +114,16 @@ def evaluate(
     dirty: Annotated[
         bool, typer.Option("--dirty", help="Dead series, a counter reset, repeated rows.")
     ] = False,
-    shuffle_columns: Annotated[
-        bool,
-        typer.Option(
-            "--shuffle-columns", help="Columns in another order: the answer must not change."
-        ),
-    ] = False,
-    rescale_units: Annotated[
-        bool, typer.Option("--rescale-units", help="Other units: the answer must not change.")
-    ] = False,
+    shuffle_columns: parts.ShuffleColumns = False,
+    rescale_units: parts.RescaleUnits = False,
     granger: Granger = GrangerChoice.AUTO,
     no_granger: Annotated[bool, typer.Option("--no-granger", help="As --granger off.")] = False,
-    no_spans: Annotated[bool, typer.Option("--no-spans", help="Leave out spans.")] = False,
-    no_logs: Annotated[bool, typer.Option("--no-logs", help="Leave out log lines.")] = False,
-    no_sequences: Annotated[
-        bool, typer.Option("--no-sequences", help="Leave out what comes after what in a trace.")
-    ] = False,
-    no_onset: Annotated[
-        bool, typer.Option("--no-onset", help="Take a given fault time as it is.")
-    ] = False,
-    no_topology: Annotated[
-        bool, typer.Option("--no-topology", help="Leave out who calls whom.")
-    ] = False,
-    no_changes: Annotated[
-        bool, typer.Option("--no-changes", help="Leave out announced changes.")
-    ] = False,
+    no_spans: parts.NoSpans = False,
+    no_logs: parts.NoLogs = False,
+    no_sequences: parts.NoSequences = False,
+    no_onset: parts.NoOnset = False,
+    no_topology: parts.NoTopology = False,
+    no_changes: parts.NoChanges = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure accuracy, abstention, calibration and cost over labelled cases.
