@@ -80,4 +80,17 @@ GRIDS = (
             Cell(head="sets more than one case behind", figure="behind"),
         ),
     ),
+    Grid(
+        name="peers_speed",
+        spread="49 metrics of 600 rows, CPU s of one thread; RUN's port with 1 + 1 epochs, the "
+        "least there is (paper: 50 + 50)",
+        command="python tests/bench/peers/speed.py",
+        items="rows_shown",
+        cells=(
+            Cell(head="what", figure="what"),
+            Cell(head="CPU s", figure="cpu_s", shape=",.3f"),
+            Cell(head="RUN's port takes so many times longer", figure="times", shape=",.0f"),
+            Cell(head="target", figure="wanted"),
+        ),
+    ),
 )

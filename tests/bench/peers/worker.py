@@ -24,7 +24,7 @@ import numpy as np
 from frame import Frame, Ranking, load
 from references import REFERENCES
 
-WALL_FACTOR = 10  # on a busy machine a case may take so many times its CPU limit, then it is stuck
+WALL_FACTOR = 60  # on a busy machine a case may take so many times its CPU limit, then it is stuck
 POLL_S = 0.01
 REPEATED_S = 0.5  # quick answers are given again until so much time is gone, and the mean counts
 OUT_OF_TIME = "no answer in"
