@@ -15,6 +15,7 @@ from rca.state import FloatArray
 BoolArray = npt.NDArray[np.bool_]
 
 QUARTILE_ROWS_MAX = 128
+FROZEN_ROWS_MIN = 3
 WAKE_SHARE = 1.0 / 20.0  # of its largest move: the scale of a series that never moved before
 
 
@@ -137,3 +138,32 @@ def stopped(levels: FloatArray, normal_end: int) -> tuple[BoolArray, BoolArray]:
     # A fifth of the normal rows may lack, and a series that began halfway still has a past.
     present = normal[-max(normal_end // 4, 1) :].mean(axis=0) >= 0.8
     return froze, present & ~np.isfinite(levels[-2:]).any(axis=0)
+
+
+def standstill(levels: FloatArray, normal_end: int) -> FloatArray:
+    """How many times longer than ever before each series has stood still up to the last row.
+
+    0 where it has not, or began to long before the trouble, or is a series that seldom moves: of
+    those `stopped` tells for the live loop.
+
+    Returns:
+        Multiples of the longest normal run of one value, shape [N].
+    """
+    out = np.zeros(levels.shape[1])
+    if min(normal_end, len(levels) - normal_end) < FROZEN_ROWS_MIN:
+        return out
+    tail = levels[len(levels) - FROZEN_ROWS_MIN :]
+    for column in np.flatnonzero((tail == tail[0]).all(axis=0)).tolist():  # few
+        finite = np.isfinite(levels[:, column])
+        values = levels[finite, column]
+        normal = int(finite[:normal_end].sum())
+        begins = np.flatnonzero(np.diff(values) != 0.0) + 1  # of runs of one value but the first
+        before = begins[begins < normal]
+        if not len(before):
+            continue
+        longest = int(np.diff(before, prepend=0).max())  # of those that have ended
+        run = len(values) - int(begins[-1])
+        busy = len(before) * longest >= 0.5 * normal  # slowly collected series repeat values too
+        if busy and 1.5 * longest + 1.5 < run <= len(values) - normal + longest:
+            out[column] = run / longest
+    return out

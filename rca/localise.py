@@ -198,7 +198,7 @@ def _instances(
 ) -> tuple[Suspect, ...]:
     """Pods (or whatever owns columns) by own change, within the order that services have."""
     top = max(scores.values(), default=0.0)
-    own = owner_scores(table.score, table.columns)
+    own = owner_scores(table.score, table.columns, table.known)
     rows = []
     for owner, value in zip(table.columns.owners, own.tolist(), strict=True):
         share = scores.get(incident.service_of(owner), 0.0) / top if top > 0.0 else 0.0

@@ -22,6 +22,7 @@ from rca.channels.surprise import Split, Surprise
 from rca.incident import Incident
 from rca.knobs import LocaliseConfig
 from rca.levels import comparable_levels
+from rca.reporting import with_reporting
 from rca.splits import Found, split_record
 from rca.state import FloatArray
 
@@ -63,8 +64,9 @@ def prepare(
         FrameError: parts of the incident do not fit together.
     """
     incident.check()
-    columns = candidate_columns(incident)
     times_s, levels = comparable_levels(incident)
+    incident, levels = with_reporting(incident, times_s, levels)
+    columns = candidate_columns(incident)
     levels = np.ascontiguousarray(levels[:, columns.place])
     found = split_record(
         times_s, levels, fault_at_s=incident.fault_at_s, step_s=incident.step_s,

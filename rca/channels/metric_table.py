@@ -9,14 +9,14 @@ this table (`rca.channels.metrics`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rca.channels.surprise import Split
 from rca.incident import Column, Incident, IntArray
 from rca.knobs import LocaliseConfig
-from rca.law import NormalLaw, Shift, normal_law, shift_of
+from rca.law import BoolArray, NormalLaw, Shift, normal_law, shift_of, standstill
 from rca.metric_kinds import Measured, Sense, sense
 from rca.onset import onset_rows
 from rca.state import FloatArray
@@ -68,6 +68,8 @@ class MetricTable:
 
     Attributes:
         law, shift: what was normal, what the fault rows show.
+        still: times the longest normal run of one value, where a series stopped moving, else 0.
+        known: whether there are values on both sides; what is not known is not healthy.
         score: weighted, saturated surprise, 0 or more.
         far: the same without weight and saturation: breaks ties between metrics.
         onset_s: NaN where a column has none.
@@ -78,6 +80,8 @@ class MetricTable:
     columns: Columns
     law: NormalLaw
     shift: Shift
+    still: FloatArray
+    known: BoolArray
     score: FloatArray
     far: FloatArray
     onset_s: FloatArray
@@ -145,16 +149,22 @@ def measure_metrics(
     scale = np.maximum((law.upper - law.lower) / ROBUST_SD, 0.5 * law.spread)
     scale = np.where(law.spread > 0.0, np.maximum(scale, _peer_floor(law, columns)), scale)
     shift = shift_of(fault, law, scale, floor_ratio=config.level_floor * columns.floor)
+    still = standstill(levels[:end], normal_end)
+    restless = _restlessness(normal, fault, law, shift.scale)
+    shift = replace(shift, z=_at_least(shift.z, np.maximum(still, restless)))
     rows = onset_rows(levels[:end], centre=law.centre, scale=shift.scale, z=shift.z,
                       start=normal_end)  # fmt: skip
     far = _far(shift.z, columns, config)
     score = _score(far, columns, config)
+    known = (law.count > 0) & np.isfinite(shift.after)
     blocks = _block_scores(normal, len(fault), law, shift, columns, config)
-    null = np.array([owner_scores(b, columns).max(initial=0.0) for b in blocks])
+    null = np.array([owner_scores(b, columns, known).max(initial=0.0) for b in blocks])
     return MetricTable(
         columns=columns,
         law=law,
         shift=shift,
+        still=still,
+        known=known,
         score=score,
         far=far,
         onset_s=np.where(rows >= 0, times_s[np.maximum(rows, 0)], np.nan),
@@ -178,6 +188,26 @@ def _peer_floor(law: NormalLaw, columns: Columns) -> FloatArray:
         if len(members) >= PEERS_MIN and np.isfinite(levels).any():
             floor[members] = PEER_FLOOR * float(np.nanmedian(levels))
     return floor
+
+
+def _at_least(z: FloatArray, size: FloatArray) -> FloatArray:
+    """Distances of at least `size`; downwards where there is none, as nothing comes any more."""
+    return np.asarray(np.where(z > 0.0, 1.0, -1.0) * np.maximum(np.abs(z), size))
+
+
+def _restlessness(
+    normal: FloatArray, fault: FloatArray, law: NormalLaw, scale: FloatArray
+) -> FloatArray:
+    """How much farther from the normal centre rows lie than they used to, in scales, shape [N].
+
+    A series that trembles about its old mean, or wakes from a constant, has moved as well.
+    """
+    far = [np.abs(rows - law.centre) for rows in (normal, fault)]
+    count = [np.isfinite(rows).sum(axis=0) for rows in far]
+    before, after = (np.nansum(rows, axis=0) / np.maximum(n, 1)
+                     for rows, n in zip(far, count, strict=True))  # fmt: skip
+    usable = (count[0] > 0) & (count[1] > 0) & (scale > 0.0)
+    return np.where(usable, np.maximum(after - before, 0.0) / np.where(usable, scale, 1.0), 0.0)
 
 
 def _far(z: FloatArray, columns: Columns, config: LocaliseConfig) -> FloatArray:
@@ -214,19 +244,22 @@ def _block_scores(
     return [_score(_far(block, columns, config), columns, config) for block in np.nan_to_num(z)]
 
 
-def owner_scores(score: FloatArray, columns: Columns) -> FloatArray:
+def owner_scores(score: FloatArray, columns: Columns, known: BoolArray) -> FloatArray:
     """Mean of each owner's kinds, the n-th strongest with weight 1 / n, shape [owners].
 
     A kind is as strong as its strongest column. Zipf's weights need no number of metrics to be
-    chosen: one kind alone is heard, what several kinds show together is heard better.
+    chosen: one kind alone is heard, what several kinds show together is heard better. A kind of
+    which nothing is known has no weight; an owner of which nothing is known has 0.
     """
-    out = np.zeros(len(columns.owners))
+    num = len(columns.owners)
     if not len(score):
-        return out
-    kinds = np.maximum.reduceat(score[columns.by_kind], columns.kind_starts)
-    owner = columns.kind_owner
-    order = np.lexsort((-kinds, owner))
+        return np.zeros(num)
+    heard = np.where(known, score, -1.0)
+    kinds = np.maximum.reduceat(heard[columns.by_kind], columns.kind_starts)
+    order = np.lexsort((-kinds, columns.kind_owner))
+    owner, kinds = columns.kind_owner[order], kinds[order]
     weight = 1.0 / (1.0 + np.arange(len(order)) - np.searchsorted(owner, owner))
-    num = len(out)
-    total = np.bincount(owner, weight * kinds[order], num)
-    return np.asarray(np.round(total / np.bincount(owner, weight, num), DECIMALS))
+    weight = np.where(kinds >= 0.0, weight, 0.0)
+    total = np.bincount(owner, weight * kinds, num)
+    whole = np.bincount(owner, weight, num)
+    return np.asarray(np.round(total / np.where(whole > 0.0, whole, 1.0), DECIMALS))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from rca import reporting
 from rca.channels.metric_table import DECIMALS, NULL_FLOOR, MetricTable, owner_scores
 from rca.channels.surprise import Surprise
 from rca.incident import Incident
@@ -19,11 +20,13 @@ NAMING_Z = 6.0  # as far off as a metric need be to be named by its kind rather 
 
 
 def service_scores(incident: Incident, table: MetricTable) -> dict[str, float]:
-    """Strongest instance of each service."""
+    """Strongest instance of each service; a service of which nothing is known is absent."""
     scores: dict[str, float] = {}
-    values = owner_scores(table.score, table.columns)
-    for owner, value in zip(table.columns.owners, values.tolist(), strict=True):
-        service = incident.service_of(owner)
+    columns = table.columns
+    values = owner_scores(table.score, columns, table.known)
+    known = np.bincount(columns.owner[table.known], minlength=len(values)) > 0
+    for number in np.flatnonzero(known).tolist():
+        service, value = incident.service_of(columns.owners[number]), float(values[number])
         scores[service] = max(scores.get(service, 0.0), value)
     return scores
 
@@ -66,10 +69,16 @@ def tell(table: MetricTable, column: int) -> Evidence:
     way = "rose" if z > 0.0 else "fell"
     onset = float(table.onset_s[column])
     woke = ", constant before" if table.shift.woke[column] else ""
+    moved = f"{way} from {plain(before)} to {plain(after)}"
+    text = f"{name} {moved}, {plain(abs(z))} times its usual spread{woke}"
+    if table.still[column] > 0.0 and abs(z) <= table.still[column]:
+        text = (f"{name} stands still at {plain(after)}, {plain(float(table.still[column]))} times "
+                "longer than ever before")  # fmt: skip
+    elif name.metric == reporting.METRIC:
+        text = f"{name.owner} sends no samples in {1.0 - after:.0%} of the time since"
     return Evidence(
         channel=CHANNEL,
-        text=f"{name} {way} from {plain(before)} to {plain(after)}, "
-        f"{plain(abs(z))} times its usual spread{woke}",
+        text=text,
         strength=round(float(table.score[column]), DECIMALS),
         series=Series(str(name)),
         before=before,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from rca.incident import Incident
 from rca.state import Evidence
@@ -74,14 +75,17 @@ def fuse_surprises(
     """One score per candidate: the soft maximum over channels, in units of chance.
 
     The strongest channel decides, as one clear kind of evidence is enough; channels that agree add
-    a little. A channel that shows no more than chance adds next to nothing to a loud one.
+    a little. A channel that shows no more than chance adds next to nothing to a loud one. A
+    candidate that no channel knows is unknown, not healthy: it stands in the middle of the others.
 
     Args:
         candidates: services that may be accused; each gets a score.
     """
     used = [s for s in surprises if not s.skipped]
     scores: dict[str, float] = {}
-    for candidate in sorted(candidates):
+    unknown = [c for c in sorted(candidates) if not any(c in s.score for s in used)]
+    for candidate in sorted(set(candidates) - set(unknown)):
         total = sum(max(s.relative(candidate), 0.0) ** SOFT_MAX_POWER for s in used)
         scores[candidate] = round(total ** (1.0 / SOFT_MAX_POWER), 9)
-    return scores
+    middle = float(median(scores.values())) if scores else 0.0
+    return scores | dict.fromkeys(unknown, middle)

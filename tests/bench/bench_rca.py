@@ -71,7 +71,7 @@ def measure(width: int) -> dict[str, object]:
 
     def screen():
         table = measure_metrics(columns, incident.times_s, levels, split, config)
-        return owner_scores(table.score, columns)
+        return owner_scores(table.score, columns, table.known)
 
     def change():
         return find_change(incident.times_s, levels, owner=columns.owner, metric=names,
