@@ -14,16 +14,16 @@ Layout of a set (`<set>/<case>/...`; every extra may be absent):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rca.case_json import names, parse_changes, parse_labels, read_graph, read_object, seconds, text
 from rca.errors import DatasetError
-from rca.incident import Incident, Labels, Logs, Spans
+from rca.incident import Column, Incident, Labels, Logs, Spans
 from rca.records import read_logs, read_spans
 from rca.state import FloatArray
 from rca.wide import read_wide
@@ -141,7 +141,7 @@ def read_incident(case: Case) -> Incident:
         instances=instances,
         nodes=nodes | names(meta, "runs_on", path),
         calls=calls,
-        entry=text(meta, "entry", path),
+        entry=text(meta, "entry", path) or _symptom_service(meta, wide.columns, instances),
         spans=_optional(case.folder, "spans", origin_s, notes, read_spans),
         logs=_optional(case.folder, "logs", origin_s, notes, read_logs),
         changes=parse_changes(meta.get("changes"), path),
@@ -149,6 +149,28 @@ def read_incident(case: Case) -> Incident:
         normal_logs=tuple(_fault_free(sets, "logs", notes, read_logs)),
         notes=tuple(notes),
     )
+
+
+def _symptom_service(
+    meta: Mapping[str, Any], columns: Collection[Column], instances: Mapping[str, str]
+) -> str:
+    """Service whose columns measure what users get, from `target` or `sli`; empty unless it is one.
+
+    Both name a service or a column; a symptom that is no service's own says nothing here.
+    """
+    found = set()
+    owners = {c.owner for c in columns if c.owner and not c.is_symptom}
+    owners |= {instances[owner] for owner in owners if owner in instances}
+    for key in ("target", "sli"):
+        value = meta.get(key)
+        for name in [value] if isinstance(value, str) else value if isinstance(value, list) else ():
+            for owner in (str(name), Column.parse(str(name)).owner):
+                if owner in owners:
+                    found.add(instances.get(owner, owner))
+                    break
+        if found:
+            break
+    return found.pop() if len(found) == 1 else ""
 
 
 def incident_of_table(path: Path, *, raw: bytes | None = None) -> Incident:

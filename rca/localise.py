@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rca.causal import draw_causes
 from rca.channels.announced import change_surprise
-from rca.channels.metric_table import MetricTable, owner_scores
+from rca.channels.metric_table import MetricTable
 from rca.channels.metrics import metric_order, metric_surprise, tell
 from rca.channels.surprise import Split, Surprise, fuse_surprises
 from rca.channels.traces import trace_surprises
@@ -20,6 +20,7 @@ from rca.felt import felt_of, unfelt_note
 from rca.forecasters import Forecaster
 from rca.granger_linear import LinearForecaster
 from rca.incident import Incident
+from rca.instances import rank_instances
 from rca.knobs import LocaliseConfig
 from rca.leads import Leads, find_leads
 from rca.localisation import GrangerUse, Localisation, MetricSuspect, Suspect
@@ -130,7 +131,7 @@ def _answer(
     return Localisation(
         incident_id=incident.incident_id,
         services=services,
-        instances=_instances(incident, table, scores),
+        instances=rank_instances(incident, table, scores),
         metrics=_metrics(incident, table, scores, leads.exogenous),
         accused=named,
         presence=presence,
@@ -191,33 +192,6 @@ def _reason(services: Sequence[Suspect], presence: float, named: Sequence[str]) 
     first = services[0]
     said = first.evidence[0].text if first.evidence else "strongest change of all"
     return f"{', '.join(named)}: {said}"
-
-
-def _instances(
-    incident: Incident, table: MetricTable, scores: Mapping[str, float]
-) -> tuple[Suspect, ...]:
-    """Pods (or whatever owns columns) by own change, within the order that services have."""
-    top = max(scores.values(), default=0.0)
-    own = owner_scores(table.score, table.columns, table.known)
-    rows = []
-    for owner, value in zip(table.columns.owners, own.tolist(), strict=True):
-        share = scores.get(incident.service_of(owner), 0.0) / top if top > 0.0 else 0.0
-        rows.append((round(value * (0.2 + 0.8 * share), 6), owner))
-    rows += _machines(incident, {name: score for score, name in rows})
-    rows.sort(key=lambda pair: (-pair[0], pair[1]))
-    return tuple(
-        Suspect(rank=rank, name=owner, score=score) for rank, (score, owner) in enumerate(rows, 1)
-    )
-
-
-def _machines(incident: Incident, own: Mapping[str, float]) -> list[tuple[float, str]]:
-    """Machines whose every inhabitant moves: as suspect as the calmest of them, at least two."""
-    living: dict[str, list[float]] = {}
-    for owner, node in sorted(incident.nodes.items()):
-        if owner in own:
-            living.setdefault(node, []).append(own[owner])
-    return [(min(values), node) for node, values in living.items()
-            if len(values) >= 2 and node not in own]  # fmt: skip
 
 
 def _metrics(

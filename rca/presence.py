@@ -70,7 +70,7 @@ def metric_presence(
     against = off * columns.bad < 0.0
     score = np.abs(off) * np.where(against, config.wrong_way, 1.0)
     score *= columns.weight**config.kind_contrast
-    owners = np.array([owner_scores(one, columns).max() for one in score])
+    owners = np.array([owner_scores(one, columns, table.known).max() for one in score])
     return max(
         float(strongest[-1] / (USUAL + strongest[:-1].max()))
         for strongest in (owners, score.max(axis=1))

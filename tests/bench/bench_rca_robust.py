@@ -33,7 +33,8 @@ from rca.tuning import NEARLY, Tuner
 
 DRAWS = 5
 LEFT_OUT = 77
-DATA_VARIABLE = "MIDWATCH_INCIDENTS"
+DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
+
 COARSE_S = 30.0  # records with coarser rows are shifted by two rows, finer ones by a minute
 LATE_S = 60.0
 SHIPPED = LocaliseConfig()
@@ -201,11 +202,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=os.environ.get(DATA_VARIABLE))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    if given.data is None:
-        print("no incidents: name their folder with --data or MIDWATCH_INCIDENTS")
+    if not given.data.is_dir():
+        print(f"no incidents at {given.data}: name their folder with --data")
         raise SystemExit(LEFT_OUT)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True,
                             text=True, check=False).stdout.strip()  # fmt: skip
