@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.encode import to_plain
-from ops.reports.calibration import calibrated, load_calibration
+from ops.reports.calibration import calibrated, load_rca_calibration
 from ops.reports.parts import Command
 from ops.reports.rca_markdown import render_rank_markdown
 from ops.reports.rca_model import RankReport, Reading
@@ -24,6 +24,7 @@ from ops.reports.rca_terminal import CAUSE, QUIET, STRONG, rank_lines
 from ops.reports.rca_view import rank_report
 from rca.incident import Incident
 from rca.localisation import Localisation
+from rca.presence import CONFIDENCE, PRESENCE_MIN
 
 WIDTH, WIDTH_MAX = 80, 100
 _STYLES = {STRONG: "bold", CAUSE: "bold red", QUIET: "dim"}
@@ -51,7 +52,7 @@ def give_out(
     Raises:
         typer.BadParameter: a file cannot be written.
     """
-    bins, counted = load_calibration("rca_calibration.json")
+    bins, counted = load_rca_calibration(CONFIDENCE, PRESENCE_MIN)
     report = rank_report(
         found,
         incident,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import orjson
 
 from ops.reports.parts import Calibration
 
 _FILE = "calibration.json"
+_RCA_FILE = "rca_calibration.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,34 @@ def calibrated(
     return Calibration(hits=nearest.hits, cases=nearest.cases, source=source)
 
 
-def load_calibration(name: str = _FILE) -> tuple[tuple[CalibrationBin, ...], str]:
+def load_calibration() -> tuple[tuple[CalibrationBin, ...], str]:
     """Bins and their source as packaged with the program; no bins where none are."""
-    path = files("ops.reports") / name
-    if not path.is_file():
+    return _bins(_packaged(_FILE))
+
+
+def load_rca_calibration(
+    weights: Sequence[float], presence_min: float
+) -> tuple[tuple[CalibrationBin, ...], str]:
+    """The same for answers on recorded incidents; no bins where they were counted with others.
+
+    Args:
+        weights, presence_min: what turns an answer into a confidence and an accusation now.
+    """
+    raw = _packaged(_RCA_FILE)
+    if raw.get("weights") != list(weights) or raw.get("presence_min") != presence_min:
         return (), ""
-    raw = orjson.loads(path.read_bytes())
+    return _bins(raw)
+
+
+def _packaged(name: str) -> dict[str, Any]:
+    path = files("ops.reports") / name
+    found: dict[str, Any] = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    return found
+
+
+def _bins(raw: dict[str, Any]) -> tuple[tuple[CalibrationBin, ...], str]:
+    if not raw:
+        return (), ""
     bins = tuple(
         CalibrationBin(
             low=float(b["low"]), high=float(b["high"]), cases=int(b["cases"]), hits=int(b["hits"])
