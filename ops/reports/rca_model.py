@@ -163,6 +163,7 @@ class RankReport:
 
     Attributes:
         source: what was read, as given on the command line.
+        accused: the one that the others wait for first, then by rank.
         suspects: best first, at most as many as are shown; `num_services` counts all.
         users: what users got, before and after; `users_note` says why that is not known.
         victims: services that moved and are not accused, by onset.
@@ -211,8 +212,9 @@ class RankReport:
     commands: tuple[Command, ...] = ()
 
     def named(self) -> list[SuspectReport]:
-        """The accused, best first; where nobody is, nobody."""
-        return [item for item in self.suspects if item.accused]
+        """The accused in the order in which to look at them; where nobody is, nobody."""
+        named = [item for item in self.suspects if item.accused]
+        return sorted(named, key=lambda item: self.accused.index(item.name))
 
     def rivals(self) -> list[SuspectReport]:
         """Those that are shown and not accused, best first."""

@@ -67,7 +67,7 @@ def next_steps(
     else:
         what = "The record holds no announced changes, so midwatch could not look."
     steps.append(Step(title=f"Ask what changed on {who} before{at}.", detail=what))
-    steps.append(Step(title="If it is confirmed:", detail=_relieve(first, incident)))
+    steps.append(Step(title="If it is confirmed:", detail=_relieve(first, incident, clock)))
     if rivals and first.rank == 1 and len(named) == 1:
         other = rivals[0]
         steps.append(
@@ -106,12 +106,15 @@ def _change(change: ChangeEvent, clock: ClockBase) -> str:
     return f"{words.clock(change.at_s, clock)} {change.kind} {change.service} {what}".rstrip()
 
 
-def _relieve(item: SuspectReport, incident: Incident) -> str:
+def _relieve(item: SuspectReport, incident: Incident, clock: ClockBase) -> str:
     """The bounded action that can be undone."""
     mine = [c for c in sorted(incident.changes) if c.service == item.name]
     if mine:
-        what = f"{mine[-1].kind} {mine[-1].summary or mine[-1].revision_to}".rstrip()
-        return f"take the {what} of {item.name} back. Undo: apply it again."
+        what = mine[-1].summary or mine[-1].revision_to
+        return (
+            f"take back the {mine[-1].kind} of {item.name} at {words.clock(mine[-1].at_s, clock)}"
+            f"{f' ({what})' if what else ''}. Undo: apply it again."
+        )
     if item.pod:
         return (
             f"take {item.pod} out of service; the other pods of {item.name} did not move. "

@@ -62,7 +62,8 @@ def _named(report: RankReport) -> list[tuple[str, str]]:
             label = ""
         if item.place:
             rows.append(("", f"{item.name}: {item.place}"))
-        rows += [("doubt", f"{item.name}: {reason}") for reason in item.speaks_against[:2]]
+        for n, reason in enumerate(item.speaks_against[:2]):
+            rows.append(("doubt" if n == 0 else "", f"{item.name}: {reason}"))
     return rows
 
 

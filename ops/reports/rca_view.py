@@ -109,7 +109,7 @@ def _plain_facts(
         since_s=since_s,
         num_services=len(found.services),
         num_metrics=sum(not c.is_symptom for c in incident.columns),
-        accused=found.accused,
+        accused=tuple(s.name for s in named),
         suspects=tuple(suspects),
         next_steps=rca_next.next_steps(
             named, [s for s in suspects if not s.accused], incident, clock, since_s=since_s

@@ -135,6 +135,7 @@ def test_of_two_accused_the_one_that_the_other_waits_for_comes_first(shop):
     report = told(incident, accused=("cart", "stock"))
     assert report.headline == "stock and cart: look at stock first, cart waits for it"
     assert report.next_steps[0].title == "Confirm on stock."
+    assert [item.name for item in report.named()] == ["stock", "cart"]
     assert "It calls stock and waits for it" in " ".join(suspect(report, "cart").speaks_against)
 
 
@@ -174,7 +175,7 @@ def test_changes_are_listed_and_those_of_the_accused_marked(shop):
     assert report.since_s == at_s, "the time of a change is not when the service moved"
     assert any(node.detail == "deploy r118" for node in report.onsets)
     details = " ".join(s.detail for s in report.next_steps)
-    assert "deploy pay r118." in details and "take the deploy r118 of pay back" in details
+    assert "deploy pay r118." in details and "take back the deploy of pay at" in details
 
 
 def test_a_pod_that_moved_alone_is_taken_out_rather_than_the_service(shop):
