@@ -194,7 +194,7 @@ def _left_out(nodes: Sequence[GraphNode], known: set[str], moved: Sequence[str])
     text = f"{len(shown)} of {len(known)} services are shown"
     if also:
         return f"{text}; {len(also)} of the others moved too, without an arrow or without room."
-    return f"{text}; none of the others moved beyond chance."
+    return f"{text}; none of the others moved more than usual."
 
 
 def _nothing(found: Localisation, calls: Mapping[Pair, int]) -> str:

@@ -72,7 +72,7 @@ def _first(report: RankReport) -> list[tuple[str, str]]:
         rows += [row for item in report.named() for row in _evidence_first(item, each)]
         doubts = [f"{s.name}: {text}" for s in report.named() for text in s.speaks_against]
         rows.append(("Doubts", "<br>".join(_cell(text) for text in doubts) or "none found"))
-    users = [f"**{_cell(said.user_name(r))}** {said.figures(r)}, {r.text}." for r in report.users]
+    users = [f"**{_cell(said.user_name(r))}** {said.user_line(r)}." for r in report.users]
     rows.append(("Users", "<br>".join([*users, escape(report.users_note)]).removesuffix("<br>")))
     rows.append(("Spread", _cell(report.moved_note)))
     for at_s, text, mine in report.changes[-3:]:

@@ -25,7 +25,7 @@ class NodeRole(StrEnum):
 
     ACCUSED = "named"
     MOVED = "moved"
-    STILL = "calm"  # measured and within chance
+    STILL = "calm"  # measured and within what is usual
     UNKNOWN = "not measured"  # the graph knows it, no channel has data of it
 
 
@@ -74,7 +74,7 @@ class SuspectReport:
 
     Attributes:
         share: of the first score, 0..1.
-        channels: above chance, strongest first.
+        channels: above what is usual, strongest first.
         pod: the one that moved alone among several, empty where none did.
         place: pods that moved and where they run, a few words; empty = unknown.
         found: one clause that says what moved: "cpu rose from 1.3 to 96.1".

@@ -98,7 +98,7 @@ def _confirm(item: SuspectReport, clock: ClockBase) -> str:
     since = "" if reading.onset_s is None else f" since {words.clock(reading.onset_s, clock)}"
     figures = words.change(reading.before, reading.after, reading.unit)
     look = _LOOK[rca_words.kind_of(reading)]
-    return f"{reading.detail} {reading.label} should read {figures}{since}. {look}"
+    return f"{reading.detail} {reading.label} went {figures}{since}. {look}"
 
 
 def _change(change: ChangeEvent, clock: ClockBase) -> str:

@@ -42,7 +42,7 @@ def speaks_for(item: Suspect, readings: Sequence[Reading], field: Field) -> tupl
     reasons = []
     if item.channels:
         named = [_beyond(channel, item) for channel in item.channels]
-        reasons.append(f"Beyond chance: {words.listed(named)}.")
+        reasons.append(f"More than usual in {words.listed(named)}.")
     for reading in readings[:2]:
         reasons.append(f"{told(reading)}.")
     changes = [e.text for e in item.evidence if e.channel == "change"]
@@ -75,7 +75,7 @@ def speaks_against(item: Suspect, readings: Sequence[Reading], field: Field) -> 
     others = [other for other in field.first if other.name != item.name]
     accused = any(other.name == item.name for other in field.first)
     if not item.channels:
-        reasons.append("No channel is beyond what chance reaches.")
+        reasons.append("No channel shows more than usual.")
     for other in others:
         gap = _later(item, other, field)
         if gap > 0.0 and item.channels:
@@ -126,12 +126,12 @@ def told(reading: Reading) -> str:
 
 
 def _strength(channel: str, item: Suspect) -> float:
-    """In units of what chance reaches; 0 where the channel left no evidence."""
+    """In units of the most that is usual; 0 where the channel left no evidence."""
     return max((e.strength for e in item.evidence if e.channel == channel), default=0.0)
 
 
 def _beyond(channel: str, item: Suspect) -> str:
-    """ "metrics (1.9 × chance)"."""
+    """ "metrics (1.9 ×)"."""
     strength = _strength(channel, item)
     name = rca_words.channel_name(channel)
     return f"{name} ({words.number(strength)} ×)" if strength > 0.0 else name
@@ -148,7 +148,7 @@ def _weaker(item: Suspect, others: Sequence[Suspect]) -> list[str]:
         if CLEARLY * theirs >= mine > 0.0:
             name = rca_words.channel_name(channel)
             return [
-                f"Weaker in {name}: {words.number(mine)} times what chance reaches, "
+                f"Weaker in {name}: {words.number(mine)} times what is usual, "
                 f"{other.name} {words.number(theirs)} times."
             ]
     return []

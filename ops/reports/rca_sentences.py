@@ -101,7 +101,7 @@ def strength(report: RankReport) -> str:
         return f"{words.capital(report.reason)}."
     return (
         f"The strongest change is {words.number(report.presence)} times the most that quiet time "
-        f"shows; {words.number(report.presence_min)} are needed to name a cause."
+        f"shows; a cause is named from {words.number(report.presence_min)} on."
     )
 
 
@@ -116,6 +116,11 @@ def reading_name(reading: Reading) -> str:
 def user_name(reading: Reading) -> str:
     """Symptom columns need no owner: they are the users'."""
     return reading.label if reading.detail == SYMPTOM_PREFIX else reading_name(reading)
+
+
+def user_line(reading: Reading) -> str:
+    """Behind its name: before → after, and how that compares where it is worth saying."""
+    return f"{figures(reading)}{f', {reading.text}' if reading.text else ''}"
 
 
 def figures(reading: Reading) -> str:
@@ -164,6 +169,6 @@ def ranking_line(item: SuspectReport, report: RankReport) -> str:
     """What carried a suspect, in one line."""
     channels = words.listed([rca_words.channel_name(c) for c in item.channels])
     if not item.channels:
-        return f"nothing beyond chance{f'; {item.found}' if item.found else ''}"
+        return f"nothing unusual{f'; {item.found}' if item.found else ''}"
     onset = "" if item.onset_s is None else f", from {moment(item.onset_s, report)}"
     return f"{item.found or 'moved'}{onset} ({channels})"

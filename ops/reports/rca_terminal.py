@@ -74,7 +74,7 @@ def _abstained(report: RankReport) -> list[tuple[str, str]]:
 
 
 def _context(report: RankReport) -> list[tuple[str, str]]:
-    users = "; ".join(f"{said.user_name(r)} {said.figures(r)}, {r.text}" for r in report.users)
+    users = "; ".join(f"{said.user_name(r)} {said.user_line(r)}" for r in report.users)
     note = report.users_note.removesuffix(".")
     rows = [("users", f"{users}. {note}".strip(". ") if users else note)]
     rows.append(("spread", report.moved_note))

@@ -43,7 +43,8 @@ def users(record: Record, entry: str) -> tuple[tuple[Reading, ...], str]:
         return (), f"Not known: every {source} is missing before or since the onset."
     moved = [reading for far, reading in told if far > 0.0]
     if not moved:
-        return tuple(r for _, r in told), f"Within the usual band, by the {source}."
+        calm = tuple(replace(reading, text="") for _, reading in told)
+        return calm, f"As well as before, by the {source}."
     return tuple(moved), ""
 
 
@@ -57,10 +58,6 @@ def _moved(record: Record, column: Column) -> tuple[float, Reading | None]:
     width = max(high - low, 0.02 * abs(before), 1e-12)
     far = max(after - high, low - after, 0.0) / width
     reading = record.reading_of(name)
-    if far == 0.0:
-        band = "within the usual band"
-    else:
-        band = {1: "worse than usual", -1: "better than usual"}.get(
-            reading.harm, "outside the usual band"
-        )
+    told = {1: "worse than usual", -1: "better than usual"}
+    band = told.get(reading.harm, "outside the usual band")
     return far, replace(reading, channel="users", text=band)

@@ -178,7 +178,7 @@ def _moved_note(found: Localisation, victims: Sequence[Suspect], field: rca_riva
             return f"None of {total} services left its usual range."
         return f"{len(victims)} of {total} services left their usual range, none far enough."
     if not victims:
-        return f"No other of {total} services moved beyond chance."
+        return f"No other of {total} services moved more than usual."
     waiting = [
         s.name for s in victims if any(way(field.callees, s.name, name) for name in found.accused)
     ]

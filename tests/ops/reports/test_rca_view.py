@@ -86,7 +86,7 @@ def test_users_within_their_band_are_said_to_be_well(shop):
     incident = shop()
     incident.values[90:, -1] /= 5.0
     report = told(incident)
-    assert report.users_note == "Within the usual band, by the symptom column."
+    assert report.users_note == "As well as before, by the symptom column."
 
 
 def test_users_of_a_record_without_symptoms_are_those_of_the_entry_service(shop):
