@@ -166,6 +166,7 @@ class RankReport:
         accused: the one that the others wait for first, then by rank.
         suspects: best first, at most as many as are shown; `num_services` counts all.
         users: what users got, before and after; `users_note` says why that is not known.
+        noticed: whether users notice; None where nobody measured what they get.
         victims: services that moved and are not accused, by onset.
         moved_note: one sentence on how far it spread.
         next_steps: what to do now, first first.
@@ -195,6 +196,7 @@ class RankReport:
     suspects: tuple[SuspectReport, ...] = ()
     users: tuple[Reading, ...] = ()
     users_note: str = ""
+    noticed: bool | None = None
     victims: tuple[str, ...] = ()
     moved_note: str = ""
     next_steps: tuple[Step, ...] = ()

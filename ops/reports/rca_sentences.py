@@ -18,6 +18,8 @@ def state(report: RankReport) -> str:
         head = f"{len(report.accused)} causes named"
     if doubtful(report):
         head += " with doubt"
+    if report.accused and report.noticed is False:
+        head += ", users notice nothing"
     if report.since_s is None:
         return head
     seen = report.compared.end_s - report.since_s

@@ -16,6 +16,7 @@ from ops.reports.rca_onsets import first_moves, onset_order
 from ops.reports.rca_record import Record
 from ops.reports.rca_suspects import suspect_reports
 from ops.reports.rca_users import users
+from rca.felt import users_notice
 from rca.incident import Incident
 from rca.localisation import Localisation, Suspect
 from rca.presence import PRESENCE_MIN
@@ -60,6 +61,9 @@ def rank_report(
     suspects = suspect_reports(found, record, field, top)
     nodes, arcs, onsets_note = onset_order(found, incident, calls, moves)
     told, users_note = users(record, entry)
+    noticed = users_notice(found.felt)
+    if noticed is False:
+        users_note = "Users notice nothing of it: what changed can wait until morning."
     victims = [s for s in found.services if s.channels and s.name not in found.accused]
     victims.sort(key=lambda s: (at_s.get(s.name, math.inf), s.rank))
     return replace(
@@ -67,6 +71,7 @@ def rank_report(
         source=source,
         calibration=calibration,
         users=told,
+        noticed=noticed,
         users_note=users_note,
         victims=tuple(s.name for s in victims),
         moved_note=_moved_note(found, victims, field),

@@ -86,7 +86,14 @@ def test_users_within_their_band_are_said_to_be_well(shop):
     incident = shop()
     incident.values[90:, -1] /= 5.0
     report = told(incident)
-    assert report.users_note == "As well as before, by the symptom column."
+    assert report.users_note.startswith("Users notice nothing of it")
+    assert state(report).startswith("Cause named, users notice nothing, trouble since")
+
+
+def test_users_are_read_as_well_where_the_entry_service_is(shop):
+    report = told(shop(users=False))
+    assert report.users_note == "As well as before, by the entry service front."
+    assert [reading.text for reading in report.users] == ["", ""]
 
 
 def test_users_of_a_record_without_symptoms_are_those_of_the_entry_service(shop):
