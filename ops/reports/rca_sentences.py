@@ -28,7 +28,7 @@ def state(report: RankReport) -> str:
 
 
 def doubtful(report: RankReport) -> bool:
-    """Whether the first is less likely right than wrong."""
+    """Whether the stated chance is below one half: confirm before acting."""
     return not report.abstained and report.confidence < EVEN
 
 
@@ -56,8 +56,12 @@ def confidence(report: RankReport) -> str:
 
 def how_sure(report: RankReport) -> str:
     """What the confidence means, and plainly where it is low."""
-    low = "More likely wrong than right. " if doubtful(report) else ""
-    return low + words.capital(meaning(report.calibration))
+    low = "Low: confirm before you act. " if doubtful(report) else ""
+    first = report.suspects[0].name if report.suspects else ""
+    whose = f"It is of {first}, the first of the ranking. "
+    if not report.accused or report.accused[0] == first:
+        whose = ""
+    return low + whose + words.capital(meaning(report.calibration))
 
 
 def meaning(calibration: Calibration | None) -> str:
@@ -66,7 +70,7 @@ def meaning(calibration: Calibration | None) -> str:
         return "not measured on systems like this one: read it as an order, not a chance"
     low, high = words.wilson(calibration.hits, calibration.cases)
     return (
-        f"with a confidence like this the first was right in {calibration.hits} of "
+        f"with a confidence like this the first of the ranking was right in {calibration.hits} of "
         f"{calibration.cases} {calibration.source} (95 % interval {100 * low:.0f} to "
         f"{100 * high:.0f} %)"
     )
@@ -76,7 +80,7 @@ def meaning_short(calibration: Calibration | None) -> str:
     """The same in a few words."""
     if calibration is None or not calibration.cases:
         return "an order, not a chance"
-    return f"right in {calibration.hits} of {calibration.cases} recorded incidents like it"
+    return f"right in {calibration.hits} of {calibration.cases} answers like it"
 
 
 def next_candidate(report: RankReport) -> str:

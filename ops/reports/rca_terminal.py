@@ -37,7 +37,7 @@ def rank_lines(report: RankReport, *, top: int, width: int = 80) -> list[Line]:
 
 
 def _confidence(report: RankReport, width: int) -> list[Line]:
-    low = ", more likely wrong than right" if said.doubtful(report) else ""
+    low = ", low" if said.doubtful(report) else ""
     text = (
         f"confidence {said.confidence(report)}{low} ({said.meaning_short(report.calibration)}); "
         f"next: {plain(said.next_candidate(report))}"

@@ -133,7 +133,7 @@ def test_confidence_is_explained_by_counts_where_they_are_known(shop):
     page = visible(render_rank(told(shop(), calibration=counted)))
     assert "right in 30 of 33 recorded incidents (95 % interval 76 to 97 %)" in page
     assert "an order, not a chance" in visible(render_rank(told(shop())))
-    assert "right in 30 of 33" in terminal(told(shop(), calibration=counted))
+    assert "right in 30 of 33 answers like it" in terminal(told(shop(), calibration=counted))
 
 
 def test_the_first_screen_of_markdown_fits_a_chat_message(shop):
@@ -148,3 +148,10 @@ def test_large_records_give_small_pages(shop):
     report = told(shop(services=services, broken=(("service-200", "cpu", 5.0),), calls=calls))
     assert len(render_rank(report)) < 200_000
     assert f"{400 - len(report.suspects)} more services below" in visible(render_rank(report))
+
+
+def test_a_low_confidence_is_called_low_in_every_format(shop):
+    report = replace(told(shop()), confidence=0.31)
+    for text in (visible(render_rank(report)), render_rank_markdown(report)):
+        assert "with doubt" in text and "Low: confirm before you act." in text
+    assert "confidence 0.31, low" in terminal(report)
