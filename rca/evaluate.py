@@ -143,16 +143,12 @@ def report(result: Evaluation) -> dict[str, Any]:
     names = [s for s in result.sets if result.of(s)]
     macro = mean_accuracy([accuracy([j.rank for j in result.of(s)]) for s in names])
     costs = [j.cpu_s for j in result.judged if not j.failed] or [0.0]
-    scored = {s: [f for j in result.of(s) if (f := j.change_found) is not None] for s in names}
     return {
         "macro": _figures(asdict(macro), "n"),
         "sets": {s: _set_report(result.of(s)) for s in names},
         **_trust(result),
-        "change_point": {
-            s: {"within": round(sum(found) / len(found), 4), "n": len(found)}
-            for s, found in scored.items()
-            if found
-        },
+        "change_point": _changes(result, contiguous=True),
+        "join_found": _changes(result, contiguous=False),
         "cpu_s": {
             "p50": round(float(np.quantile(costs, 0.5)), 5),
             "p95": round(float(np.quantile(costs, 0.95)), 5),
@@ -167,6 +163,17 @@ def report(result: Evaluation) -> dict[str, Any]:
         "knobs": result.knobs,
         "cases": [_case(j) for j in faults],
     }
+
+
+def _changes(result: Evaluation, *, contiguous: bool) -> dict[str, Any]:
+    """How often the own change point is near enough, per set. A splice has a step of its own."""
+    out = {}
+    for name in result.sets:
+        found = [f for j in result.of(name) if j.labels.contiguous is contiguous
+                 and (f := j.change_found) is not None]  # fmt: skip
+        if found:
+            out[name] = {"within": round(sum(found) / len(found), 4), "n": len(found)}
+    return out
 
 
 def _trust(result: Evaluation) -> dict[str, Any]:

@@ -250,8 +250,8 @@ def _trials(
 
 
 def _change_off(incident: Incident, labels: Labels, method: Method) -> float | None:
-    """Only where normal and fault rows are one record: a splice has a step of its own."""
-    if not labels.contiguous or labels.injected_at_s is None:
+    """Of a spliced record it is the join that is found, which its own step makes easy."""
+    if labels.injected_at_s is None:
         return None
     hidden = disturb(incident, replace(method.disturbance, hide_fault_time=True))
     found = _prepare(hidden, replace(method, channels=())).found

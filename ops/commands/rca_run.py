@@ -150,6 +150,8 @@ def _print_figures(figures: dict[str, Any]) -> None:
                    f"of {both['n']}")  # fmt: skip
     for name, one in figures["change_point"].items():
         typer.echo(f"change point {name}: {one['within']:.1%} of {one['n']} near enough")
+    for name, one in figures["join_found"].items():
+        typer.echo(f"{name} is spliced: a join was found in {one['within']:.1%} of {one['n']}")
     cost = figures["cpu_s"]
     typer.echo(
         f"CPU a case: {cost['p50'] * 1e3:.0f} ms median, {cost['p95'] * 1e3:.0f} ms p95; "

@@ -22,8 +22,8 @@ from rca.knobs import LocaliseConfig
 
 DATA = Path(os.environ.get("MIDWATCH_DATA", Path(__file__).parents[3] / "shared" / "data")) / "rca"
 SERVICES = ("ads", "cart", "pay", "shop", "user")
-KEYS = {"macro", "sets", "presence", "calibration", "risk_coverage", "change_point", "cpu_s",
-        "failures", "failed", "granger", "knobs", "cases"}  # fmt: skip
+KEYS = {"macro", "sets", "presence", "calibration", "risk_coverage", "change_point", "join_found",
+        "cpu_s", "failures", "failed", "granger", "knobs", "cases"}  # fmt: skip
 
 
 def write_set(root: Path, name: str, *, cases=3, system="Made", services=SERVICES, step_s=10):
@@ -63,12 +63,23 @@ def test_a_set_never_seen_before_is_scored_with_all_figures(tmp_path):
     assert (one["n"], one["metric"]) == (3, {"n": 3, "ac_at_1": 1.0})
     assert one["by_kind"] == {"cpu": {"n": 3, "ac_at_1": 1.0}}
     assert figures["change_point"]["made"] == {"within": 1.0, "n": 3}
+    assert figures["join_found"] == {}
     sure = figures["calibration"]
     assert (sure["faults"], sure["disturbed_copies"], sure["fault_free"]) == (3, 12, 6)
     assert sure["n"] == 21
     assert figures["presence"]["n"] == 3  # two windows of one record share rows
     assert "fold" not in figures["presence"]  # one set has no others
     assert figures["failures"] == 0
+
+
+def test_the_join_of_a_spliced_record_is_no_change_point(tmp_path):
+    write_set(tmp_path, "made")
+    for case in find_cases(tmp_path):
+        path = case.folder / "case.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"baseline": "spliced"}))
+    figures = report(run(tmp_path))
+    assert figures["change_point"] == {}
+    assert figures["join_found"] == {"made": {"within": 1.0, "n": 3}}
 
 
 def test_labels_and_folder_names_do_not_reach_the_answer(tmp_path):
