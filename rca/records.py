@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from rca.incident import IntArray, Logs, Spans
 from rca.tables import NO_IDENTIFIER, codes, floats, identifiers, read_columns
@@ -34,8 +35,8 @@ def read_spans(path: Path, origin_s: float, notes: list[str]) -> Spans:
             f"{path.name}: {len(dropped)} traces hold a span without start, trace or a duration "
             f"of 0 or more: {len(trace) - len(kept)} of {len(trace)} spans left out"
         )
-    service, services = codes([fields["service"][k] for k in kept])
-    operation, operations = codes([fields["op"][k] for k in kept])
+    service, services = codes(_at(fields["service"], kept))
+    operation, operations = codes(_at(fields["op"], kept))
     return Spans(
         start_s=origin_s + start_ms[kept] / 1e3,
         trace=trace[kept],
@@ -53,21 +54,24 @@ def _parents(
     path: Path, parent: IntArray, trace: IntArray, span: IntArray, notes: list[str]
 ) -> IntArray:
     """Parents that are spans of the same trace and not the span itself; else it is a root."""
-    there = set(zip(trace.tolist(), span.tolist(), strict=True))
     named = parent != NO_IDENTIFIER
-    lost = np.array(
-        [
-            p != NO_IDENTIFIER and (p == s or (t, p) not in there)
-            for t, s, p in zip(trace.tolist(), span.tolist(), parent.tolist(), strict=True)
-        ],
-        dtype=bool,
-    )
+    there = np.isin(_within(trace, parent), _within(trace, span))
+    lost = named & (~there | (parent == span))
     if lost.any():
         notes.append(
             f"{path.name}: {int(lost.sum())} of {int(named.sum())} spans name a parent that is "
             "not there: taken as roots"
         )
     return np.where(lost, NO_IDENTIFIER, parent)
+
+
+def _at(texts: list[str], kept: npt.NDArray[np.intp]) -> list[str]:
+    return texts if len(kept) == len(texts) else [texts[k] for k in kept]
+
+
+def _within(trace: IntArray, span: IntArray) -> IntArray:
+    """One number per span of a trace; both are digests, so that two alike are no accident."""
+    return np.asarray(trace * np.int64(1_000_003) + span)
 
 
 def read_logs(path: Path, origin_s: float, notes: list[str]) -> Logs:
@@ -85,11 +89,11 @@ def read_logs(path: Path, origin_s: float, notes: list[str]) -> Logs:
             f"{path.name}: {len(at_ms) - len(kept)} of {len(at_ms)} lines have no time or no "
             "service: left out"
         )
-    service, services = codes([fields["service"][k] for k in kept])
+    service, services = codes(_at(fields["service"], kept))
     return Logs(
         at_s=origin_s + at_ms[kept] / 1e3,
         service=service,
         trace=identifiers(fields["trace"])[kept],
-        messages=tuple(fields["message"][k] for k in kept),
+        messages=tuple(_at(fields["message"], kept)),
         services=services,
     )

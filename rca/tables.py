@@ -167,6 +167,10 @@ def floats(path: Path, name: str, fields: Mapping[str, list[str]]) -> FloatArray
         DatasetError: a cell is no number.
     """
     try:
+        return np.array(fields[name], dtype=float)
+    except ValueError:
+        pass  # an empty cell, most often
+    try:
         return np.array([cell.strip() or "nan" for cell in fields[name]], dtype=float)
     except ValueError as error:
         row = next(k for k, cell in enumerate(fields[name]) if cell.strip() and not is_number(cell))
