@@ -13,6 +13,7 @@ import numpy as np
 from rca.align import clean_rows, increases
 from rca.incident import Column, Incident
 from rca.state import FloatArray
+from rca.wide import MEASURABLE_MAX
 
 _COUNTING = frozenset({"total", "count", "counter", "sum", "cumulative"})
 RISING_SHARE_MIN = 0.5
@@ -23,7 +24,7 @@ ROWS_MIN = 8
 def comparable_levels(incident: Incident) -> tuple[FloatArray, FloatArray]:
     """Times [T], strictly ascending, and levels [T, N]; the incident itself is left as it is."""
     times_s, values = clean_rows(incident.times_s, incident.values, now_s=np.inf)
-    values = np.where(np.isfinite(values), values, np.nan)
+    values = np.where(np.abs(values) <= MEASURABLE_MAX, values, np.nan)
     counting = _counters(values, incident.columns)
     if len(counting):
         values[:, counting] = increases(times_s, values[:, counting])[1]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from rca.incident import IntArray, Logs, Spans
 from rca.tables import NO_IDENTIFIER, codes, floats, identifiers, read_columns
 
+TIME_MAX = 1e15  # ms or us; what is more was meant as something else
 _SPAN_FIELDS = ("t_ms", "trace", "span", "parent", "service", "op", "dur_us")
 _LOG_FIELDS = ("t_ms", "service", "trace", "message")
 
@@ -26,7 +27,7 @@ def read_spans(path: Path, origin_s: float, notes: list[str]) -> Spans:
     fields = read_columns(path, _SPAN_FIELDS)
     start_ms, dur_us = floats(path, "t_ms", fields), floats(path, "dur_us", fields)
     trace, span = identifiers(fields["trace"]), identifiers(fields["span"])
-    unusable = ~(np.isfinite(start_ms) & np.isfinite(dur_us) & (dur_us >= 0.0))
+    unusable = ~((np.abs(start_ms) < TIME_MAX) & (dur_us >= 0.0) & (dur_us < TIME_MAX))
     unusable |= trace == NO_IDENTIFIER
     dropped = np.unique(trace[unusable])
     kept = np.flatnonzero(~np.isin(trace, dropped))
@@ -83,7 +84,7 @@ def read_logs(path: Path, origin_s: float, notes: list[str]) -> Logs:
     fields = read_columns(path, _LOG_FIELDS)
     at_ms = floats(path, "t_ms", fields)
     named = np.array([bool(name) for name in fields["service"]], dtype=bool)
-    kept = np.flatnonzero(np.isfinite(at_ms) & named)
+    kept = np.flatnonzero((np.abs(at_ms) < TIME_MAX) & named)
     if len(kept) < len(at_ms):
         notes.append(
             f"{path.name}: {len(at_ms) - len(kept)} of {len(at_ms)} lines have no time or no "

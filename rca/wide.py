@@ -22,6 +22,7 @@ from rca.state import FloatArray
 from rca.tables import cells_of, header_of, is_number, read_bytes, seen, text_of, unpacked
 
 TIME_NAMES = ("time", "timestamp")
+MEASURABLE_MAX = 1e100  # beyond it stands what some program writes for "no value"
 CELLS_MAX = 2**26  # 512 MB of numbers
 _MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "nil", "-"})
 _PARQUET = b"PAR1"
@@ -65,9 +66,10 @@ def read_wide(path: Path, *, raw: bytes | None = None) -> Wide:
     parquet = raw.startswith(_PARQUET) or path.suffix == ".parquet"
     names, times, values = _parquet(path, raw) if parquet else _csv(path, raw, notes)
     times = _in_seconds(times, notes)
-    if np.isinf(values).any():
-        notes.append(f"{int(np.isinf(values).sum())} cells are infinite: taken as missing")
-        values[np.isinf(values)] = np.nan
+    beyond = np.abs(values) > MEASURABLE_MAX
+    if beyond.any():
+        notes.append(f"{int(beyond.sum())} cells are infinite or as good as: taken as missing")
+        values[beyond] = np.nan
     times, values = _in_order(path, times, values, notes)
     columns = tuple(Column.parse(name) for name in names)
     nobody = [str(c.metric) for c in columns if not c.owner]

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import random
 import sys
 import zipfile
 from io import BytesIO
@@ -20,6 +21,7 @@ from ops.commands.rca_inputs import read_incidents
 from ops.commands.rca_options import Source
 from ops.errors import OpsError
 from rca.errors import RcaError
+from rca.localise import localise
 
 ROWS, FAULT = 40, 30
 OWNERS = ("cart", "pay", "shop")
@@ -158,6 +160,7 @@ ODD_TABLES = {
     "a row without a time": (table(put(7, 0, "")), "1 of 40 rows have no time"),
     "time NaN": (table(put(7, 0, "NaN")), "1 of 40 rows have no time"),
     "infinite": (table(put(7, 1, "inf")), "1 cells are infinite"),
+    "as good as infinite": (table(put(7, 1, "1.797e308")), "1 cells are infinite or as good as"),
     "last line cut": (table(end="\n1400,1.0"), "the last line ends after '1400,1.0'"),
     "timestamp": (table(put(0, 0, "Timestamp")), "column 'Timestamp' is taken as 'time'"),
     "milliseconds": (
@@ -286,6 +289,8 @@ ODD_CASES = {
     "no start": ({"spans_csv": spans(",t1,7,1,pay,x,5")}, "1 traces hold a span without"),
     "no trace": ({"spans_csv": spans("5,,7,-1,pay,x,5")}, "1 of 401 spans left out"),
     "logs of nobody": ({"logs_csv": LOGS + "1,,a,x\n1,shop,a,y\n"}, "1 of 2 lines have no time"),
+    "logs of another time": ({"logs_csv": LOGS + "1e300,shop,a,x\n1,shop,a,y\n"}, "1 of 2 lines"),
+    "a span for ever": ({"spans_csv": spans("5,t1,7,1,pay,x,1e300")}, "3 of 401 spans left out"),
     "logs without time": ({"logs_csv": LOGS + ",shop,a,x\n1,shop,a,y\n"}, "no time or no service"),
     "graph of others": (
         {"graph_json": '{"calls": [["a", "b"], ["b", "c"], ["shop", "pay"]]}'},
@@ -431,6 +436,56 @@ def test_changes_of_a_file_are_candidates_or_named(tmp_path):
     assert "change" in found["services"][0]["channels"]
     changes.write_text('{"at_s": 1290, "kind": "deploy"}')
     refused(rank(tmp_path / "m.csv", "--changes", changes), str(changes), "needs at_s")
+
+
+WORDS = ("", "NaN", "inf", "-1", "1e308", "null", ",", "\n", '"', "\r", "\x00", "é", "9" * 40, "{",
+         "]", "true", "1700000000000", "pay", "cart_cpu", "time")  # fmt: skip
+
+
+def damage(rng, text):
+    """A cell or a place gets another word, a piece is lost, two lines are swapped, one repeated."""
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        kind, place = rng.randrange(5), rng.randrange(len(text) + 1)
+        lines = text.split("\n")
+        one, other = rng.randrange(len(lines)), rng.randrange(len(lines))
+        if kind == 0:
+            cells = text.split(",")
+            cells[rng.randrange(len(cells))] = rng.choice(WORDS)
+            text = ",".join(cells)
+        elif kind == 1:
+            text = text[:place] + rng.choice(WORDS) + text[place:]
+        elif kind == 2:
+            text = text[:place] + text[place + rng.randrange(60) :]
+        elif kind == 3:
+            lines[one], lines[other] = lines[other], lines[one]
+            text = "\n".join(lines)
+        else:
+            text = "\n".join(
+                [*lines[:one], *[lines[one]] * rng.choice((0, 2, 3)), *lines[one + 1 :]]
+            )
+    return text
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics_csv", "case_json", "spans_csv", "logs_csv", "graph_json"]
+)
+def test_whatever_happens_to_a_file_it_is_read_or_named(tmp_path, case, name):
+    meta = META | {"instances": {o: o for o in OWNERS}, "runs_on": {"cart": "n1"}, "entry": "shop",
+                   "changes": [{"at_s": 1290, "kind": "deploy", "service": "pay"}]}  # fmt: skip
+    logs = LOGS + "".join(f"{50 * n - 5000},pay,t{n % 200},line {n}\n" for n in range(200))
+    files = {"metrics_csv": table(), "case_json": json.dumps(meta, indent=1),
+             "graph_json": '{"calls": [["shop", "pay"]], "runs_on": [["pay", "n1"]]}'}  # fmt: skip
+    if name in ("spans_csv", "logs_csv"):
+        files |= {"spans_csv": spans(), "logs_csv": logs}
+    folder = case(**files)
+    where = (folder.parent if name == "graph_json" else folder) / name.replace("_", ".")
+    rng = random.Random(name)
+    for _ in range(15):
+        where.write_text(damage(rng, files[name]), encoding="utf-8")
+        try:
+            localise(read_incidents(Source(path=folder))[0], granger=None)
+        except (RcaError, OpsError) as error:
+            assert "\n" not in str(error)
 
 
 def test_at_least_sixty_distinct_files_are_tried():
