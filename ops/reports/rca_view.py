@@ -166,7 +166,8 @@ def _headline(found: Localisation, named: Sequence[SuspectReport], root: str) ->
     if root:
         others = [item.name for item in named if item.name != root]
         verb = "waits" if len(others) == 1 else "wait"
-        return f"{who}: look at {root} first, {words.listed(others)} {verb} for it"
+        found_here = next(item.found for item in named if item.name == root)
+        return f"{root}, which {words.listed(others)} {verb} for: {found_here or 'at fault'}"
     if len(named) > 1:
         which = "one or both" if len(named) == 2 else "one or more"
         return f"{who}: {which} of them at fault"

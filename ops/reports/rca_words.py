@@ -66,11 +66,20 @@ def found(evidence: Evidence) -> str:
             what = called(about) if about is not None else ""
             return f"{cut(label('operation'))} calls {what}{often} in {figures} of its runs"
         case "sequences":
-            figures = words.change(evidence.before, evidence.after, "ratio")
-            return f"the log line “{cut(label('line'))}” comes in {figures} of its visits"
+            return _visits_found(cut(label("line")), evidence)
         case "errors":
             return f"writes the error line “{cut(label('line'))}” {_more(evidence)}"
     return words.plain(evidence.text)
+
+
+def _visits_found(line: str, evidence: Evidence) -> str:
+    before, after = evidence.before or 0.0, evidence.after or 0.0
+    if before <= 0.0 < after:
+        return f"writes “{line}” in {words.quantity(after, 'ratio')} of its visits, never before"
+    if after <= 0.0 < before:
+        return f"no longer writes “{line}”, in {words.quantity(before, 'ratio')} of visits before"
+    figures = words.change(before, after, "ratio")
+    return f"writes “{line}” in {figures} of its visits"
 
 
 def called(about: Series) -> str:
