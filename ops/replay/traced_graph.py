@@ -124,6 +124,13 @@ class TracedGraph(ServiceGraph):
         self._log.sample(attempt, self._kernel.now_s)
         super().begin(attempt)
 
+    def cancel(self, attempt: Attempt) -> None:
+        """The user is gone; so is the entry's interest in the call that it waits for."""
+        root = attempt.root
+        if root is not None and root.child is not None and not root.done and not root.child.done:
+            self._asked(root.child, "abandoned: the client is gone")
+        super().cancel(attempt)
+
     # --- caller's side
 
     def _call_out(self, parent: Call, visit: Visit, repeat: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from rca.channels.edges import blame_ends, build_edges, edge_contrast
 from rca.channels.error_logs import error_contrast, error_templates
+from rca.channels.hearsay import without_hearsay
 from rca.channels.self_time import UNIT_S, self_time_contrast
 from rca.channels.sequences import build_visits, companion_contrast
 from rca.channels.structure import build_patterns, structure_contrast
@@ -65,9 +66,9 @@ def trace_surprises(incident: Incident, when: Split, *, seed: int = 0) -> list[S
 
     A channel without data is there with the reason why it says nothing.
     """
-    tables = build_tables(incident, when)
-    channels = _channels(tables)
-    found = {c.name: _surprise(tables, c, seed) for c in channels}
+    everything = build_tables(incident, when)
+    tables = without_hearsay(everything)
+    found = {c.name: _surprise(tables, c, seed) for c in _channels(tables, everything)}
     return [
         found.get(name) or Surprise(name=name, skipped=why)
         for names, why in ((SPAN_CHANNELS, NEEDS_SPANS), (LOG_CHANNELS, NEEDS_LOGS))
@@ -75,11 +76,11 @@ def trace_surprises(incident: Incident, when: Split, *, seed: int = 0) -> list[S
     ]
 
 
-def _channels(tables: TraceTables) -> list[_Channel]:
+def _channels(tables: TraceTables, everything: TraceTables) -> list[_Channel]:
     found: list[_Channel] = []
-    if _both_sides(tables, tables.span_trace):
-        found += [_self_time(tables), _edges(tables), _structure(tables)]
-    if _both_sides(tables, tables.log_trace):
+    if _both_sides(everything, everything.span_trace):
+        found += [_self_time(tables), _edges(everything), _structure(tables)]
+    if _both_sides(everything, everything.log_trace):
         found += [_sequences(tables), _errors(tables)]
     return found
 
