@@ -122,7 +122,8 @@ def test_the_ranking_is_that_of_the_file(both, more):
     for answer in (file, http):
         region = answer.pop("incident_id").rpartition("/")[2]
         answer["region"] = region
-        answer.pop("notes")  # how it was read
+        for how_it_was_read in ("notes", "report"):
+            answer.pop(how_it_was_read)
     same(file, http)
 
 
