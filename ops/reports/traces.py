@@ -16,6 +16,7 @@ POINTS_MAX = 240  # per series; more is not seen and makes the page large
 _TALL, _LOW = 68, 36
 _CALM_SAMPLES = 3  # samples in a row inside the normal band that end the coloured part
 _ROUND_STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0)
+_EDGE = 8.0  # percent of the width that half a label needs
 _ZOOM_RATIO = 0.25  # a swing smaller than this share of the level is shown on a cut axis
 
 
@@ -228,7 +229,10 @@ def _gaps(item: EvidenceSeries, axis: svg.TimeAxis, height: int) -> list[Markup]
         if right - left >= 3:
             label = f"no data {words.span(length_s)}"
             middle = (left + right) / 2
-            parts.append(svg.text(middle, height - 4, label, anchor="middle", class_="ps"))
+            inside = middle >= _EDGE  # else it would lie over the numbers of the axis
+            at, anchor = (middle, "middle") if inside else (left, "start")
+            parts.append(svg.text(at, height - 4, label, anchor=anchor, dx=0 if inside else 3,
+                                  class_="ps"))  # fmt: skip
     return parts
 
 

@@ -183,6 +183,7 @@ def test_changes_are_listed_and_those_of_the_accused_marked(shop):
     assert any(node.detail == "deploy r118" for node in report.onsets)
     details = " ".join(s.detail for s in report.next_steps)
     assert "deploy pay r118." in details and "take back the deploy of pay at" in details
+    assert "(r118)" in details and "routine" not in details
 
 
 def test_a_pod_that_moved_alone_is_taken_out_rather_than_the_service(shop):
@@ -253,6 +254,7 @@ def test_spans_and_log_lines_are_evidence_with_series_of_their_own(shop):
     assert own.after == pytest.approx(0.04, rel=0.2) and own.before == pytest.approx(2e-3, rel=0.2)
     seen = [v for v in own.series.values if not math.isnan(v)]
     assert min(seen) > 10 * own.series.normal_high
+    assert np.median(seen) == pytest.approx(own.after, rel=0.08), "medians, not extremes"
     assert "spans" in own.text
     errors = readings["errors"]
     assert errors.label == "ERROR backend refused it"
