@@ -67,6 +67,7 @@ def metric_presence(
     columns = table.columns
     for members in alike([name.metric for name in columns.names]):
         off[:, members] -= np.median(off[:, members], axis=1)[:, None]
+    off[:, ~table.known] = 0.0
     against = off * columns.bad < 0.0
     score = np.abs(off) * np.where(against, config.wrong_way, 1.0)
     score *= columns.weight**config.kind_contrast

@@ -37,6 +37,8 @@ def with_reporting(
             mine[column.owner].append(place)
     present = np.stack([finite[:, mine[o]].any(axis=1) for o in owners], axis=1)  # [T, owners]
     ever = present.any(axis=0)
+    if not ever.any():
+        return incident, levels
     collected = present[:, ever].mean(axis=1) >= OTHERS_SHARE
     names, found = [], []
     for number in np.flatnonzero(ever & ~present.all(axis=0)).tolist():

@@ -22,6 +22,7 @@ from rca.onset import onset_rows
 from rca.state import FloatArray
 
 ROBUST_SD = 1.349  # interquartile range of a normal law, in standard deviations
+LAW_ROWS_MIN = 3  # values that make a normal law
 NULL_BLOCKS = 12
 NULL_FLOOR = 0.5
 PEER_FLOOR = 0.1
@@ -69,7 +70,7 @@ class MetricTable:
     Attributes:
         law, shift: what was normal, what the fault rows show.
         still: times the longest normal run of one value, where a series stopped moving, else 0.
-        known: whether there are values on both sides; what is not known is not healthy.
+        known: whether there are values enough on both sides; what is not known is not healthy.
         score: weighted, saturated surprise, 0 or more.
         far: the same without weight and saturation: breaks ties between metrics.
         onset_s: NaN where a column has none.
@@ -156,7 +157,7 @@ def measure_metrics(
                       start=normal_end)  # fmt: skip
     far = _far(shift.z, columns, config)
     score = _score(far, columns, config)
-    known = (law.count > 0) & np.isfinite(shift.after)
+    known = (law.count >= LAW_ROWS_MIN) & np.isfinite(shift.after)
     blocks = _block_scores(normal, len(fault), law, shift, columns, config)
     null = np.array([owner_scores(b, columns, known).max(initial=0.0) for b in blocks])
     return MetricTable(
