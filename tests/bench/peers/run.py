@@ -277,8 +277,6 @@ def _about(given: argparse.Namespace) -> dict[str, Any]:
         "threads": 1,
         "unit": "CPU seconds a case, median",
         "sample": f"{SAMPLE} evenly spaced cases a set for {', '.join(SLOW)}; all for the others",
-        "preparation": "baro keeps constant columns; circa, pc_pagerank, granger_pagerank get a "
-        "second try without columns alike (|r| > 0.99) where a singular matrix stops them",
         "run_epochs": "10 + 10 (paper: 50 + 50; the package itself: 1 + 1)",
     }
 
