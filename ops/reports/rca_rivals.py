@@ -63,9 +63,12 @@ def speaks_for(item: Suspect, readings: Sequence[Reading], field: Field) -> tupl
     if waiting and item.channels:
         reasons.append(f"{words.listed(waiting)} calls it, so its trouble would show there too.")
     others = [other.name for other in field.first if other.name != item.name]
-    apart = not any(way(field.callees, item.name, name) for name in others)
+    apart = not any(
+        way(field.callees, item.name, name) or way(field.callees, name, item.name)
+        for name in others
+    )
     if others and apart and field.callees and item.channels:
-        reasons.append(f"It does not wait for {words.listed(others)}: it may be a second fault.")
+        reasons.append(f"No call joins it to {words.listed(others)}: it may be a second fault.")
     return tuple(reasons[:REASONS_MAX])
 
 

@@ -144,6 +144,7 @@ def test_of_two_accused_the_one_that_the_other_waits_for_comes_first(shop):
     assert report.next_steps[0].title == "Confirm on stock."
     assert [item.name for item in report.named()] == ["stock", "cart"]
     assert "It calls stock and waits for it" in " ".join(suspect(report, "cart").speaks_against)
+    assert "second fault" not in " ".join(suspect(report, "stock").speaks_for)
 
 
 def test_a_quiet_record_names_nobody_and_says_what_would_settle_it(shop):
