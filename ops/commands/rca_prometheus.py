@@ -65,7 +65,8 @@ def incidents_of_prometheus(
         at_s = _fault_at(fault_at, now_s, start_s, end_s)
         reading = read_window(
             reader, catalogue, start_s, end_s, step_s, matchers=where, also=also,
-            add_labels=added, deadline_s=options.deadline_s, tick=_Progress(reader.url),
+            add_labels=added, bucket_roles=frozenset(),  # a table holds means
+            deadline_s=options.deadline_s, tick=_Progress(reader.url),
         )  # fmt: skip
     frame, more = (reading.frame, ()) if given else _one_region(reading.frame)
     found = incidents_of_frame(

@@ -203,6 +203,7 @@ def main() -> None:
           f"{whole['cpu_s']['read']} s to read, {whole['cpu_s']['table']} s to join")  # fmt: skip
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
+        "load_average": round(os.getloadavg()[0], 1),  # others on the cores slow every row
         "seed": SEED,
         "runs": RUNS,
         "wanted_samples_per_cpu_s": WANTED_SAMPLES_PER_CPU_S,
