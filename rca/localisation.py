@@ -91,6 +91,22 @@ class CausalGraph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One channel that was asked.
+
+    Attributes:
+        strongest: its first candidate, empty where it says nothing.
+        presence: its share of what accuses: `rca.presence.PRESENCE_MIN` is enough.
+        skipped: why it says nothing.
+    """
+
+    channel: str
+    strongest: str = ""
+    presence: float = 0.0
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Localisation:
     """Ranking of one recorded incident. It is always there; `abstained` says whether to trust it.
 
@@ -104,6 +120,8 @@ class Localisation:
         reason: one sentence: why abstained, or what carried the decision.
         split: what was taken as normal and as trouble; None where no split was possible.
         change_at_s: own change point near the given time, or in the whole record without one.
+        checked: every channel with its strongest candidate, nearest to an accusation first.
+        wanted: data that would settle the question, most telling first.
         used: channels that spoke.
         skipped: channel -> why it said nothing.
         granger: which model said what leads what, and why that one.
@@ -123,6 +141,8 @@ class Localisation:
     reason: str = ""
     split: Split | None = None
     change_at_s: float | None = None
+    checked: tuple[Check, ...] = ()
+    wanted: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     granger: GrangerUse = field(default_factory=GrangerUse)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from rca.abstention import abstained_because, checks_of, wanted_data
 from rca.causal import draw_causes
 from rca.channels.announced import change_surprise
 from rca.channels.metric_table import MetricTable
@@ -25,7 +26,7 @@ from rca.knobs import LocaliseConfig
 from rca.leads import Leads, find_leads
 from rca.localisation import GrangerUse, Localisation, MetricSuspect, Suspect
 from rca.prepare import Channels, Prepared, measure, prepare
-from rca.presence import PRESENCE_MIN, accused, confidence_of, metric_presence, presence_of
+from rca.presence import accused, confidence_of, metric_presence, presence_of
 from rca.splits import Found
 from rca.state import Evidence, FloatArray
 
@@ -77,11 +78,9 @@ def decide(
     table = measure(prepared, split, config)
     surprises = _surprises(prepared, split, table)
     leads = find_leads(table, prepared, split, granger, seed=seed)
-    presence = presence_of(
-        surprises, metric_presence(table, prepared.times_s, prepared.levels, split, config)
-    )
+    moved = metric_presence(table, prepared.times_s, prepared.levels, split, config)
     felt = felt_of(prepared.incident, split)
-    return _answer(prepared, table, surprises, leads, presence, felt)
+    return _answer(prepared, table, surprises, leads, moved, felt)
 
 
 def service_ranking(prepared: Prepared, config: LocaliseConfig) -> list[tuple[str, float]]:
@@ -115,7 +114,7 @@ def _answer(
     table: MetricTable,
     surprises: Sequence[Surprise],
     leads: Leads,
-    presence: float,
+    moved: float,
     felt: float | None,
 ) -> Localisation:
     incident, found = prepared.incident, prepared.found
@@ -127,7 +126,10 @@ def _answer(
     services = tuple(
         _suspect(rank, name, score, surprises) for rank, (name, score) in enumerate(ranked, 1)
     )
+    presence = presence_of(surprises, moved)
     named = accused(ranked, presence)
+    checks = checks_of(surprises, moved)
+    wanted = wanted_data(incident, checks, table.num_rows)
     return Localisation(
         incident_id=incident.incident_id,
         services=services,
@@ -138,9 +140,11 @@ def _answer(
         felt=felt,
         confidence=confidence_of(presence, scores),
         abstained=not named,
-        reason=_reason(services, presence, named),
+        reason=_reason(services, named, abstained_because(checks, wanted)),
         split=found.split,
         change_at_s=found.change_at_s,
+        checked=checks,
+        wanted=wanted,
         used=tuple(s.name for s in surprises if not s.skipped),
         skipped=skipped,
         granger=leads.use,
@@ -183,12 +187,11 @@ def _suspect(rank: int, name: str, score: float, surprises: Sequence[Surprise]) 
     )
 
 
-def _reason(services: Sequence[Suspect], presence: float, named: Sequence[str]) -> str:
+def _reason(services: Sequence[Suspect], named: Sequence[str], abstained: str) -> str:
     if not services:
         return "no column belongs to a service"
     if not named:
-        return (f"nothing stands out: presence is {presence:.2f}, quiet time reaches "
-                f"{PRESENCE_MIN} once in twenty")  # fmt: skip
+        return abstained
     first = services[0]
     said = first.evidence[0].text if first.evidence else "strongest change of all"
     return f"{', '.join(named)}: {said}"

@@ -29,7 +29,7 @@ def with_reporting(
     """
     owners = sorted({c.owner for c in incident.columns if c.owner and not c.is_symptom})
     finite = np.isfinite(levels)
-    if not owners or bool(finite.all()):
+    if not owners or bool(finite.all()) or not bool(finite.any()):
         return incident, levels
     mine = {owner: [] for owner in owners}  # type: dict[str, list[int]]
     for place, column in enumerate(incident.columns):

@@ -106,8 +106,8 @@ def strength(report: RankReport) -> str:
     if report.presence >= report.presence_min or report.compared.fault_start_s is None:
         return f"{words.capital(report.reason)}."
     return (
-        f"The strongest change is {words.number(report.presence)} times the most that quiet time "
-        f"shows; a cause is named from {words.number(report.presence_min)} on."
+        f"The strongest sign of trouble reaches {words.number(report.presence)}; a cause is named "
+        f"from {words.number(report.presence_min)} on, which fault-free time reaches once in twenty."
     )
 
 

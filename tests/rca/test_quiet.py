@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from rca.incident import Column, Incident, Logs, Spans
+from rca.localise import localise
 from rca.quiet import Source, groups_of, quiet_moments, quiet_windows, rows_of
 
 FAULT_S = 600.0
@@ -61,6 +62,14 @@ def test_each_block_of_traces_stands_for_the_fault_once_and_none_since_the_fault
         held = len(window.incident.spans)
         assert sorted([held, *(len(b) for b in window.incident.normal_spans)]) == [50, 52, 60]
     assert [len(w.incident.logs or ()) for w in windows] == [30, 25, 0]
+
+
+def test_a_window_of_traces_is_ranked_by_them_alone():
+    for window in quiet_windows(traced()):
+        found = localise(window.incident)
+        assert {s.name for s in found.services} == {"a", "b"}
+        if window.source is Source.TRACES:
+            assert "edges" in found.used and found.abstained
 
 
 def test_a_trace_that_reaches_into_the_fault_is_not_fault_free():
