@@ -66,7 +66,5 @@ def test_the_nearest_channel_comes_first_and_a_tie_is_broken_by_name():
         ("edges", "c"), ("metric", "a"), ("errors", ""),
     ]  # fmt: skip
     assert checks[0].presence > checks[1].presence == 0.25
-    said = abstained_because(
-        checks[2:], wanted_data(replace(incident(), calls=()), checks, (60, 20))
-    )
+    said = abstained_because(checks[2:], wanted_data(incident(), checks, (60, 20)))
     assert "no channel had data" in said and "log lines" in said
