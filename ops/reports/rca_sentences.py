@@ -107,7 +107,7 @@ def strength(report: RankReport) -> str:
         return f"{words.capital(report.reason)}."
     return (
         f"The strongest sign of trouble reaches {words.number(report.presence)}; a cause is named "
-        f"from {words.number(report.presence_min)} on, which fault-free time reaches once in twenty."
+        f"from {words.number(report.presence_min)} on, as fault-free time reaches once in twenty."
     )
 
 
