@@ -32,8 +32,11 @@ from typing import Any
 import numpy as np
 import orjson
 import torch  # its import is no part of any figure
+from bench_rca_ablation import spread
 from scipy.stats import rankdata
 
+from rca.channels.metric_table import MetricTable
+from rca.channels.metrics import service_scores
 from rca.datasets import find_cases, read_case
 from rca.encoder import EncoderConfig
 from rca.forecasters import Forecaster, GrangerResult
@@ -42,7 +45,7 @@ from rca.granger_linear import GrangerConfig, LinearForecaster, screen
 from rca.incident import Column, Incident
 from rca.knobs import LocaliseConfig
 from rca.leads import find_leads
-from rca.localise import localise
+from rca.localise import decide, localise
 from rca.prepare import measure, prepare
 from rca.rank import chance_in_top, rank_series
 from rca.scoring import accuracy, rank_of, services_of
@@ -288,46 +291,70 @@ def origin_section(models: dict[str, Forecaster]) -> dict[str, Any]:
 def incident_section(models: dict[str, Forecaster | None]) -> dict[str, Any]:
     """AC@1 and Avg@5 of services and metrics, metrics alone, the fault time as given."""
     out: dict[str, Any] = {}
-    for folder in ("rcd_sockshop", "dycause_ss"):
-        root = DATA / "rca" / folder
+    roots = [DATA / "rca" / "rcd_sockshop", DATA / "rca" / "dycause_ss"]
+    roots += sorted(path for path in OWN.glob("*") if path.is_dir())
+    for root in roots:
         if not root.is_dir():
-            print(f"{folder}: left out, no {root}; set MIDWATCH_DATA to the folder that holds rca/")
+            print(f"{root.name}: left out, no {root}; set MIDWATCH_DATA to the folder of rca/")
             continue
-        cases = [read_case(case) for case in find_cases(root)]
+        cases = [found for case in spread(find_cases(root), CASES_MAX)
+                 if (found := read_case(case))[1].is_fault]  # fmt: skip
         for name, model in models.items():
-            services, metrics = [], []
-            alone_services, alone_metrics = [], []
+            ranks: dict[str, list[int]] = {}
             for incident, labels in cases:
-                answer = localise(incident, channels=(), granger=model, repair=False)
-                services.append(rank_of([s.name for s in answer.services], [labels.service]))
-                metrics.append(rank_of([m.name for m in answer.metrics], labels.metrics or ()))
-                order = exogenous_order(incident, model) if model else []
-                alone_services.append(rank_of(services_of(order, incident), [labels.service]))
-                alone_metrics.append(rank_of([str(c) for c in order], labels.metrics or ()))
-            levels = {"service": services, "metric": metrics}
-            out[f"{folder}, {name}"] = row = {
-                level: {"ac1": round(found.ac_at_1, 3), "avg5": round(found.avg_at_5, 3)}
-                for level, found in ((level, accuracy(ranks)) for level, ranks in levels.items())
+                for way, found in ways(incident, model).items():
+                    wanted = (labels.metrics or ()) if way.startswith("metric") else labels.right
+                    ranks.setdefault(way, []).append(rank_of(found, wanted))
+            row = {way: {"ac1": round(accuracy(found).ac_at_1, 3),
+                         "avg5": round(accuracy(found).avg_at_5, 3)}
+                   for way, found in ranks.items()}  # fmt: skip
+            nothing = {"ac1": None, "avg5": None}
+            labelled = any(labels.metrics for _, labels in cases)
+            out[f"{root.name}, {len(cases)} cases, {name}"] = told = {
+                way: row.get(way, nothing) if labelled or way.startswith("service") else nothing
+                for way in WAYS
             }
-            for level, ranks in (("service", alone_services), ("metric", alone_metrics)):
-                found = accuracy(ranks)
-                row[f"{level}_exogenous_alone"] = {
-                    "ac1": round(found.ac_at_1, 3) if model else None,
-                    "avg5": round(found.avg_at_5, 3) if model else None,
-                }
-            print(f"{folder}, {name}: {row}")
+            print(f"{root.name}, {len(cases)} cases, {name}: {told}")
     return out
 
 
-def exogenous_order(incident: Incident, model: Forecaster) -> list[Column]:
-    """Columns by what came from outside alone, among those that changed most."""
+WAYS = (
+    "service", "metric", "service_exogenous_alone", "metric_exogenous_alone", "service_walk",
+    "service_plus_0.1", "service_plus_0.3", "service_plus_1", "service_less_explained",
+)  # fmt: skip
+CASES_MAX = 50
+
+
+def ways(incident: Incident, model: Forecaster | None) -> dict[str, list[str]]:
+    """Rankings with a model's word in several places; the first two are what is shipped."""
     prepared = prepare(incident, channels=(), repair=False)
     assert prepared.found.split is not None
+    answer = decide(prepared, LocaliseConfig(), granger=model)
+    out = {"service": [s.name for s in answer.services], "metric": [m.name for m in answer.metrics]}
+    if model is None:
+        return out
     table = measure(prepared, prepared.found.split, LocaliseConfig())
     leads = find_leads(table, prepared, prepared.found.split, model, seed=0)
-    names = table.columns.names
-    found = np.round(leads.exogenous, 6)
-    return [names[n] for n in sorted(range(len(names)), key=lambda n: (-found[n], str(names[n])))]
+    names, outside = table.columns.names, np.round(leads.exogenous, 6)
+    alone = [names[n] for n in sorted(range(len(names)), key=lambda n: (-outside[n], names[n]))]
+    out["service_exogenous_alone"] = services_of(alone, incident)
+    out["metric_exogenous_alone"] = [str(column) for column in alone]
+    out["service_walk"] = [name for name, _ in answer.graph.visits]
+    for weight in (0.1, 0.3, 1.0):
+        score = table.score + weight * leads.exogenous * table.columns.weight
+        out[f"service_plus_{weight:g}"] = by_score(incident, table, score)
+    left = np.ones(len(names))
+    innovation = np.log1p(np.abs(leads.result.innovation))
+    left[leads.columns] = np.clip(
+        (leads.exogenous[leads.columns] + 0.1) / (innovation + 0.1), 0.0, 1.0
+    )
+    out["service_less_explained"] = by_score(incident, table, table.score * (0.5 + 0.5 * left))
+    return out
+
+
+def by_score(incident: Incident, table: MetricTable, score: np.ndarray) -> list[str]:
+    found = service_scores(incident, replace(table, score=score))
+    return sorted(found, key=lambda name: (-found[name], name))
 
 
 def call_section(models: dict[str, Forecaster]) -> dict[str, Any]:
@@ -335,7 +362,8 @@ def call_section(models: dict[str, Forecaster]) -> dict[str, Any]:
     if not OWN.is_dir():
         print(f"arcs beside calls: left out, no {OWN}; midwatch chaos record --out {OWN}")
         return {}
-    cases = [read_case(case)[0] for case in find_cases(OWN)]
+    cases = [read_case(case)[0] for root in sorted(OWN.glob("*")) if root.is_dir()
+             for case in spread(find_cases(root), CASES_MAX)]  # fmt: skip
     out: dict[str, Any] = {}
     for name, model in models.items():
         asked, arcs, along, against, by_chance = 0, 0, 0, 0, []
