@@ -157,7 +157,7 @@ def test_a_bench_that_fails_stops_no_other(tmp_path: Path, capfd) -> None:
     assert [line for line in said.splitlines() if line.startswith("ran")] == [
         "ran a", "ran b", "ran c", "ran d",
     ]  # fmt: skip
-    assert "[2/4] bench_b: FAILED with code 3, 0 s" in said
+    assert "[2/4] bench_b: FAILED with code 3, " in said  # seconds depend on the machine's load
     assert "[3/4] bench_c: left out" in said
     assert said.endswith("1 of 4 failed: bench_b\n")
     assert run_all.run(run_all.find(["a", "c"], tmp_path)) == 0
