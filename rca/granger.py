@@ -19,9 +19,11 @@ source (one for all makes the causes of a target act at one lag); the gates star
 statistics, not at 1; a permutation null decides; moments are matched with the right sign.
 
 Beside ridge (tests/bench/bench_granger.py): AUROC of planted arcs .98 against .82 where effects
-are curved, a tie at 1.00 where they are linear; origins first after the walk in 8 of 8 settings,
-with ties. Worse: arcs into a shuffled target (1.5 % against .1 %), `exogenous` alone for strong
-curved effects (.63 against .73). No gain from pre-training, moments, or on recorded incidents.
+are curved, a tie at 1.00 where they are linear, precision of arcs .92 against .71 and .87 against
+.60; the origin comes first after the walk at least as often in 8 of 8 settings. Worse: fewer than
+200 normal rows and linear effects, `exogenous` alone for strong curved effects (.63 against .73)
+and on recorded rcd_sockshop (0 against 19 of 30). AERCA's residual (`aerca`) is worse than that of
+the arcs in 5 of 8 settings, better in 2. No gain from pre-training or moments.
 """
 
 from __future__ import annotations

@@ -303,16 +303,15 @@ def incident_section(models: dict[str, Forecaster | None]) -> dict[str, Any]:
             ranks: dict[str, list[int]] = {}
             for incident, labels in cases:
                 for way, found in ways(incident, model).items():
-                    wanted = (labels.metrics or ()) if way.startswith("metric") else labels.right
-                    ranks.setdefault(way, []).append(rank_of(found, wanted))
+                    wanted = labels.metrics if way.startswith("metric") else labels.right
+                    if wanted:
+                        ranks.setdefault(way, []).append(rank_of(found, wanted))
             row = {way: {"ac1": round(accuracy(found).ac_at_1, 3),
                          "avg5": round(accuracy(found).avg_at_5, 3)}
                    for way, found in ranks.items()}  # fmt: skip
             nothing = {"ac1": None, "avg5": None}
-            labelled = any(labels.metrics for _, labels in cases)
             out[f"{root.name}, {len(cases)} cases, {name}"] = told = {
-                way: row.get(way, nothing) if labelled or way.startswith("service") else nothing
-                for way in WAYS
+                way: row.get(way, nothing) for way in WAYS
             }
             print(f"{root.name}, {len(cases)} cases, {name}: {told}")
     return out
