@@ -20,7 +20,7 @@ statistics, not at 1; a permutation null decides; moments are matched with the r
 
 Beside ridge (tests/bench/bench_granger.py): AUROC of planted arcs .98 against .82 where effects
 are curved, a tie at 1.00 where they are linear, precision of arcs .92 against .71 and .87 against
-.60; the origin comes first after the walk at least as often in 8 of 8 settings. Worse: fewer than
+.60; the origin comes first after the walk at least as often in 8 of 8 settings. Worse: up to
 200 normal rows and linear effects, `exogenous` alone for strong curved effects (.63 against .73)
 and on recorded rcd_sockshop (0 against 19 of 30). AERCA's residual (`aerca`) is worse than that of
 the arcs in 5 of 8 settings, better in 2. No gain from pre-training or moments.

@@ -308,4 +308,33 @@ TABLES = (
             for level in ("service", "metric")
         ),
     ),
+    Table(
+        name="granger",
+        spread="graphs: mean of AUROC / worst / arcs found / precision of arcs / arcs into a "
+        "shuffled target; incidents: AC@1 of services / of metrics / of services with .1 or 1 "
+        "times the exogenous score added / by it alone / by the walk alone",
+        rows=(
+            Row(
+                words="planted graph, effects {key}",
+                figure="arcs/*/auroc_mean arcs/*/auroc_worst arcs/*/found_of_arcs "
+                "arcs/*/precision_of_arcs arcs/*/permuted_target_arcs",
+            ),
+            Row(
+                words="{key}",
+                figure="incidents/*/service/ac1 incidents/*/metric/ac1 "
+                "incidents/*/service_plus_0.1/ac1 incidents/*/service_plus_1/ac1 "
+                "incidents/*/service_exogenous_alone/ac1 incidents/*/service_walk/ac1",
+            ),
+            Row(
+                words="arcs between services of own incidents, {key}: a case / along calls / "
+                "against calls / calls of all pairs",
+                figure="calls/*/arcs_per_case calls/*/along_calls calls/*/against_calls "
+                "calls/*/calls_of_pairs",
+            ),
+            Row(
+                words="{metrics} metrics, {answer}: CPU s, first / MB above the import",
+                figure="speed/*/cpu_s/median speed/*/cpu_s_first speed/*/mb_above_import",
+            ),
+        ),
+    ),
 )
