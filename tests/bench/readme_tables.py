@@ -256,37 +256,37 @@ TABLES = (
     ),
     Table(
         name="rca_robust",
-        spread="metrics only; AC@1 of services as the mean over sets; random damage drawn once",
-        command="python tests/bench/bench_rca_robust.py --channels metrics --draws 1",
+        spread="AC@1 of services as the mean over sets; random damage drawn once",
+        command="python tests/bench/bench_rca_robust.py --draws 1",
         rows=(
             Row(
-                words="shipped settings, AC@1 / Avg@5",
+                words="{channels}: shipped settings, AC@1 / Avg@5",
                 figure="rows/*/shipped/ac_at_1 rows/*/shipped/avg_at_5",
             ),
             Row(
-                words="settings chosen with all sets in sight",
+                words="{channels}: settings chosen with all sets in sight",
                 figure="rows/*/settings/in_sample/ac_at_1 rows/*/settings/in_sample/avg_at_5",
             ),
             Row(
-                words="settings chosen without the set scored",
+                words="{channels}: settings chosen without the set scored",
                 figure="rows/*/settings/set/ac_at_1 rows/*/settings/set/avg_at_5",
             ),
             Row(
-                words="settings chosen without the system scored",
+                words="{channels}: settings chosen without the system scored",
                 figure="rows/*/settings/system/ac_at_1 rows/*/settings/system/avg_at_5",
             ),
             Row(
-                words="loss of AC@1, --leave-out {key}",
+                words="{channels}: loss of AC@1, --leave-out {key}",
                 figure="rows/*/loss/*/loss",
                 target="rows/*/loss/*/target",
                 bound="at most",
             ),
             Row(
-                words="settings within .01 of the best, of all",
+                words="{channels}: settings within .01 of the best, of all",
                 figure="rows/*/settings/nearly_best rows/*/settings/num_settings",
             ),
             Row(
-                words="AC@1 kept: {words}",
+                words="{channels}: AC@1 kept: {words}",
                 figure="rows/*/damage/*/ratio",
                 target="rows/*/damage/*/target",
                 bound="at least",
