@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import struct
 import subprocess
@@ -733,6 +734,7 @@ FLAGS = (
     "--virtual-time-budget=5000",
 )
 PAPER = {"light": (255, 255, 255), "dark": (14, 19, 24)}
+WIDTHS = (1440, 1000, 390)
 MEASURE = """<script>
 addEventListener('load',function(){document.querySelectorAll('iframe').forEach(function(f){
   var d=f.contentDocument;d.querySelectorAll('details').forEach(function(e){e.open=true;});
@@ -773,9 +775,30 @@ def _pixels(path):
     return width, height, tuple(raw[1:4]), len(set(raw))
 
 
+def _assert_fits(folder, pages):
+    """No page, by kind, is wider than desktop, tablet or phone; the pinned script runs in each."""
+    frames = []
+    for kind, page in pages.items():
+        (folder / f"{kind}.html").write_text(page, encoding="utf-8")
+        frames += [
+            f'<iframe title="{kind} {width}" src="{kind}.html" '
+            f'style="width:{width}px;height:900px;border:0"></iframe>'
+            for width in WIDTHS
+        ]
+    wrapper = folder / "all.html"
+    wrapper.write_text(f"<!doctype html>{MEASURE}{''.join(frames)}", encoding="utf-8")
+    dom = _chromium(folder, wrapper, "--dump-dom")
+    found = re.findall(r'<iframe title="([^"]+)"[^>]*data-over="(-?\d+)" data-js="(\w*)"', dom)
+    assert len(found) == len(frames)
+    assert [row for row in found if int(row[1]) > 0] == []
+    assert {row[2] for row in found} == {"js"}, "the pinned script did not run"
+
+
 @pytest.fixture
 def browser():
     """Headless Chromium; without one the test is skipped."""
     if CHROMIUM is None:
         pytest.skip("chromium is not on PATH")
-    return SimpleNamespace(run=_chromium, pixels=_pixels, measure=MEASURE, paper=PAPER)
+    return SimpleNamespace(
+        run=_chromium, pixels=_pixels, measure=MEASURE, paper=PAPER, assert_fits=_assert_fits
+    )

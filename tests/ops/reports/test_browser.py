@@ -13,7 +13,6 @@ from serving.workload import generate
 from serving.workload.fidelity import compare
 
 pytestmark = pytest.mark.integration
-WIDTHS = (1440, 1000, 390)
 
 
 def long_names(run):
@@ -44,21 +43,7 @@ def long_names(run):
 def test_no_page_is_wider_than_its_window(tmp_path, sample_run, browser):
     runs = {kind: sample_run(kind) for kind in ("named", "abstained", "healthy", "two")}
     runs["long"] = long_names(sample_run("named"))
-    frames = []
-    for kind, run in runs.items():
-        (tmp_path / f"{kind}.html").write_text(render_html(run), encoding="utf-8")
-        frames += [
-            f'<iframe title="{kind} {width}" src="{kind}.html" '
-            f'style="width:{width}px;height:900px;border:0"></iframe>'
-            for width in WIDTHS
-        ]
-    wrapper = tmp_path / "all.html"
-    wrapper.write_text(f"<!doctype html>{browser.measure}{''.join(frames)}", encoding="utf-8")
-    dom = browser.run(tmp_path, wrapper, "--dump-dom")
-    found = re.findall(r'<iframe title="([^"]+)"[^>]*data-over="(-?\d+)" data-js="(\w*)"', dom)
-    assert len(found) == len(frames)
-    assert [row for row in found if int(row[1]) > 0] == []
-    assert {row[2] for row in found} == {"js"}, "the pinned script did not run"
+    browser.assert_fits(tmp_path, {kind: render_html(run) for kind, run in runs.items()})
 
 
 @pytest.mark.parametrize("scheme", ("light", "dark"))

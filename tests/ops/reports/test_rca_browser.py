@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,6 @@ from rca.localise import localise
 pytestmark = pytest.mark.integration
 
 LONG = "x" * 90
-WIDTHS = (1440, 1000, 390)
 
 
 def page_of(incident):
@@ -47,21 +45,7 @@ def pages(shop):
 
 
 def test_no_page_of_a_ranking_is_wider_than_its_window(pages, browser, tmp_path):
-    frames = []
-    for kind, page in pages.items():
-        (tmp_path / f"{kind}.html").write_text(page, encoding="utf-8")
-        frames += [
-            f'<iframe title="{kind} {width}" src="{kind}.html" '
-            f'style="width:{width}px;height:900px;border:0"></iframe>'
-            for width in WIDTHS
-        ]
-    wrapper = tmp_path / "all.html"
-    wrapper.write_text(f"<!doctype html>{browser.measure}{''.join(frames)}", encoding="utf-8")
-    dom = browser.run(tmp_path, wrapper, "--dump-dom")
-    found = re.findall(r'<iframe title="([^"]+)"[^>]*data-over="(-?\d+)" data-js="(\w*)"', dom)
-    assert len(found) == len(frames)
-    assert [row for row in found if int(row[1]) > 0] == []
-    assert {row[2] for row in found} == {"js"}, "the pinned script did not run"
+    browser.assert_fits(tmp_path, pages)
 
 
 @pytest.mark.parametrize("scheme", ("light", "dark"))
