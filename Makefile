@@ -24,7 +24,7 @@ $(VENV)/.models: $(VENV)/.base
 	  || echo "the extra 'models' could not be installed: linear Granger stands in" >&2
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,prometheus,models]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,operator,models]'
 	@touch $@
 
 install: $(VENV)/.base  ## make .venv with the base installation

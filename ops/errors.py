@@ -45,3 +45,31 @@ class PrometheusError(OpsError):
 
 class TooMuchError(PrometheusError):
     """One answer would be too large or take too long; a smaller question may succeed."""
+
+
+class ResourceError(OpsError):
+    """A custom resource whose values do not fit; the message lists every fault with its path."""
+
+
+class SettingsError(OpsError):
+    """A configuration of the operator that cannot be used; the message lists every fault."""
+
+
+class WorkerError(OpsError):
+    """A worker that does not answer, or refuses."""
+
+
+class KubeError(OpsError):
+    """An API server that refuses or does not answer; names verb, path, status and next step.
+
+    Attributes:
+        status: HTTP status, 0 where no answer came.
+        reason: the server's own word, e.g. Conflict, Expired, Forbidden.
+        retry_after_s: what the server asks for, None where it says nothing.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, reason: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.retry_after_s = status, reason, retry_after_s

@@ -1,0 +1,1 @@
+"""The operator: watches a Kubernetes cluster, opens Incidents, recommends. Effects live here."""

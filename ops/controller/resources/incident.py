@@ -1,0 +1,211 @@
+"""The Incident: the record of one incident, however many alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from ops.controller.resources.fields import (
+    CAMEL,
+    TEXT_MAX,
+    Condition,
+    Name,
+    Ratio,
+    ReportRef,
+    Text,
+    Time,
+)
+
+CAUSES_MAX = 5  # kept in a status
+EVIDENCE_MAX = 4  # of one cause
+RULED_OUT_MAX = 8
+ACTIONS_MAX = 8
+
+
+class Phase(StrEnum):
+    """Life of an Incident."""
+
+    OPEN = "Open"
+    DIAGNOSED = "Diagnosed"
+    MITIGATED = "Mitigated"
+    RESOLVED = "Resolved"
+
+
+class Severity(StrEnum):
+    """How much users suffer."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSource:
+    """The alert that opened an Incident."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    name: Annotated[str, Field(max_length=253, description="alertname.")] = ""
+    fingerprint: Annotated[
+        str, Field(max_length=253, description="Alertmanager's fingerprint.")
+    ] = ""
+    starts_at: Annotated[Time | None, Field(description="Since when it fires.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentSpec:
+    """Which fleet, why it was opened. Written once."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    fleet: Annotated[Name, Field(description="Fleet of the same namespace.")]
+    source: Annotated[
+        str,
+        Field(pattern=r"^(Alert|Detection)$", description="Alert, or midwatch's own Detection."),
+    ] = "Detection"
+    alert: Annotated[AlertSource | None, Field(description="The first alert.")] = None
+    window_start: Annotated[
+        Time | None, Field(description="Start of the metrics that were looked at.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceStatus:
+    """One measured reason for or against a cause."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    channel: Annotated[str, Field(max_length=32, description="Sort of evidence.")]
+    text: Annotated[Text, Field(description="One sentence with its numbers and units.")]
+    metric: Annotated[str, Field(max_length=TEXT_MAX, description="Series it was read from.")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseStatus:
+    """One candidate of the ranking."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    rank: Annotated[int, Field(ge=1, description="From 1.")]
+    entity: Annotated[str, Field(max_length=512, description="kind:region/name.")]
+    resource: Annotated[str, Field(max_length=32, description="What about it is wrong.")]
+    confidence: Annotated[Ratio, Field(description="Calibrated chance that this is the cause.")]
+    began: Annotated[Time | None, Field(description="When it began to change.")] = None
+    evidence: Annotated[
+        list[EvidenceStatus], Field(max_length=EVIDENCE_MAX, description="Strongest first.")
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuledOut:
+    """A candidate that was looked at and excluded."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    entity: Annotated[str, Field(max_length=512, description="kind:region/name.")]
+    reason: Annotated[Text, Field(description="Why not.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStatus:
+    """A recommended action. Nothing of it has been carried out."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    kind: Annotated[str, Field(max_length=64, description="What to do.")]
+    target: Annotated[str, Field(max_length=512, description="To whom, kind:region/name.")]
+    reason: Annotated[Text, Field(description="Why.")] = ""
+    command: Annotated[
+        str, Field(max_length=1024, description="What a person would type to do it.")
+    ] = ""
+    undo: Annotated[Text, Field(description="The way back.")] = ""
+    allowed: Annotated[
+        bool, Field(description="Whether the guard would let it happen in mode Act.")
+    ] = False
+    guard: Annotated[Text, Field(description="Why the guard would refuse, else empty.")] = ""
+    request: Annotated[
+        str,
+        Field(max_length=1024, description="Method and path of the API request, mode Recommend."),
+    ] = ""
+    patch: Annotated[
+        str, Field(max_length=4096, description="Exact body of that request, JSON.")
+    ] = ""
+    dry_run: Annotated[
+        str, Field(max_length=1024, description="The server's answer to it with dryRun=All.")
+    ] = ""
+    decided: Annotated[Time | None, Field(description="When.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentStatus:
+    """The record of an incident. Conditions: Detected, Diagnosed, Mitigated, Resolved, Recorded."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    observed_generation: Annotated[
+        int, Field(ge=0, description="Generation of the spec that this status speaks of.")
+    ] = 0
+    phase: Annotated[Phase, Field(description="Open, Diagnosed, Mitigated, Resolved.")] = Phase.OPEN
+    severity: Annotated[Severity, Field(description="critical, warning, info.")] = Severity.WARNING
+    summary: Annotated[Text, Field(description="One sentence to wake up to.")] = ""
+    cause: Annotated[
+        str, Field(max_length=600, description="First cause, or empty while none is named.")
+    ] = ""
+    confidence: Annotated[Ratio | None, Field(description="Of the first cause.")] = None
+    symptom: Annotated[Text, Field(description="What users suffer, and where.")] = ""
+    keys: Annotated[
+        list[Annotated[str, Field(max_length=130)]],
+        Field(max_length=256, description="region/class pairs that suffer from it."),
+    ] = field(default_factory=list)
+    began: Annotated[Time | None, Field(description="When users began to suffer.")] = None
+    detected: Annotated[Time | None, Field(description="When it was noticed.")] = None
+    diagnosed: Annotated[Time | None, Field(description="When the cause was named.")] = None
+    mitigated: Annotated[Time | None, Field(description="When users were well again.")] = None
+    resolved: Annotated[Time | None, Field(description="When they had stayed well.")] = None
+    time_to_cause: Annotated[
+        str, Field(max_length=16, description="From the start to the named cause, e.g. 21s.")
+    ] = ""
+    time_to_mitigate: Annotated[
+        str, Field(max_length=16, description="From the start until users were well.")
+    ] = ""
+    abstained: Annotated[bool, Field(description="No cause is sure enough to be named.")] = False
+    reason: Annotated[Text, Field(description="What carried the decision, or why none.")] = ""
+    causes: Annotated[
+        list[CauseStatus], Field(max_length=CAUSES_MAX, description="Candidates, best first.")
+    ] = field(default_factory=list)
+    ruled_out: Annotated[
+        list[RuledOut], Field(max_length=RULED_OUT_MAX, description="What it was not.")
+    ] = field(default_factory=list)
+    missing: Annotated[
+        list[Annotated[str, Field(max_length=TEXT_MAX)]],
+        Field(max_length=16, description="Data that was not there."),
+    ] = field(default_factory=list)
+    actions: Annotated[
+        list[ActionStatus], Field(max_length=ACTIONS_MAX, description="What to do, newest last.")
+    ] = field(default_factory=list)
+    alerts: Annotated[int, Field(ge=0, description="Alerts counted on this incident.")] = 0
+    alert_digests: Annotated[
+        str,
+        Field(
+            max_length=16384, description="Digests of counted alerts, so that none counts twice."
+        ),
+    ] = ""
+    ranking_sha256: Annotated[
+        str, Field(max_length=64, description="Of the ranking; the bundle replays to the same.")
+    ] = ""
+    seed: Annotated[int, Field(ge=0, description="Seed of the diagnosis.")] = 0
+    report: Annotated[ReportRef | None, Field(description="Where the report is.")] = None
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            description="Observations of the incident's state.",
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+        ),
+    ] = field(default_factory=list)
