@@ -20,7 +20,23 @@ class BundleError(OpsError):
 
 
 class AlertError(OpsError):
-    """An Alertmanager body that cannot be read."""
+    """An Alertmanager body that cannot be read.
+
+    Attributes:
+        faults: (path, what is wrong there) of each fault.
+    """
+
+    def __init__(self, message: str, *, faults: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class OverloadedError(OpsError):
+    """No room or no time for more now; the sender should come again after `retry_after_s`."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class WorldError(OpsError):

@@ -11,13 +11,17 @@ import orjson
 from ops.errors import AlertError
 from ops.state import Alert
 
-BODY_BYTES_MAX = 8 * 1024 * 1024
+BODY_BYTES_MAX = 8 * 1024 * 1024  # of a file; a server passes its own limit
+FAULTS_SHOWN = 20
 STATUSES = ("firing", "resolved")
 # Go writes nanoseconds; Python's parser takes six digits at most.
 _EXTRA_DIGITS = re.compile(r"(\.\d{6})\d+")
 
 
-def parse_alerts(raw: bytes) -> tuple[Alert, ...]:
+Faults = list[tuple[str, str]]  # path, what is wrong there
+
+
+def parse_alerts(raw: bytes, *, body_bytes_max: int = BODY_BYTES_MAX) -> tuple[Alert, ...]:
     """Alerts of one notification in its order, a repeated one only once.
 
     Unknown fields are ignored; `fingerprint` and `groupKey` may be absent, then labels identify
@@ -26,15 +30,15 @@ def parse_alerts(raw: bytes) -> tuple[Alert, ...]:
     Raises:
         AlertError: the body cannot be used; the message lists every fault with its path.
     """
-    body = _load(raw)
-    faults: list[str] = []
+    body = _load(raw, body_bytes_max)
+    faults: Faults = []
     version = body.get("version", "4")
     if version != "4":
-        faults.append(f"version: {version!r}, expected '4'")
+        faults.append(("version", f"{_seen(version)}, expected '4'"))
     group_key = _text(body.get("groupKey", ""), "groupKey", faults)
     items = body.get("alerts")
     if not isinstance(items, list):
-        faults.append(f"alerts: {_seen(items)}, expected a list")
+        faults.append(("alerts", f"{_seen(items)}, expected a list"))
         items = []
     alerts: dict[tuple[str, str, float], Alert] = {}
     for i, item in enumerate(items):
@@ -42,17 +46,19 @@ def parse_alerts(raw: bytes) -> tuple[Alert, ...]:
         if alert is not None:
             alerts.setdefault(alert.key, alert)
     if faults:
+        shown = "; ".join(f"{path}: {text}" for path, text in faults[:FAULTS_SHOWN])
         raise AlertError(
-            f"the alert body has {len(faults)} faults: {'; '.join(faults[:20])}; "
-            "send Alertmanager's webhook format, version 4"
+            f"the alert body has {len(faults)} faults: {shown}; "
+            "send Alertmanager's webhook format, version 4",
+            faults=tuple(faults),
         )
     return tuple(alerts.values())
 
 
-def _load(raw: bytes) -> dict[str, Any]:
-    if len(raw) > BODY_BYTES_MAX:
+def _load(raw: bytes, body_bytes_max: int) -> dict[str, Any]:
+    if len(raw) > body_bytes_max:
         raise AlertError(
-            f"the alert body has {len(raw)} bytes, limit {BODY_BYTES_MAX}; "
+            f"the alert body has {len(raw)} bytes, limit {body_bytes_max}; "
             "set max_alerts in the receiver"
         )
     try:
@@ -70,13 +76,13 @@ def _load(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _alert(item: Any, path: str, group_key: str, faults: list[str]) -> Alert | None:
+def _alert(item: Any, path: str, group_key: str, faults: Faults) -> Alert | None:
     if not isinstance(item, dict):
-        faults.append(f"{path}: {_seen(item)}, expected an object")
+        faults.append((path, f"{_seen(item)}, expected an object"))
         return None
     status = item.get("status")
     if status not in STATUSES:
-        faults.append(f"{path}.status: {_seen(status)}, expected firing or resolved")
+        faults.append((f"{path}.status", f"{_seen(status)}, expected firing or resolved"))
     labels = _texts(item.get("labels"), f"{path}.labels", faults)
     annotations = _texts(item.get("annotations", {}), f"{path}.annotations", faults)
     starts_at_s = _time(item.get("startsAt"), f"{path}.startsAt", faults)
@@ -98,7 +104,7 @@ def _alert(item: Any, path: str, group_key: str, faults: list[str]) -> Alert | N
     )
 
 
-def _time(value: Any, path: str, faults: list[str]) -> float:
+def _time(value: Any, path: str, faults: Faults) -> float:
     """Seconds since the epoch of an RFC 3339 time."""
     if isinstance(value, str):
         try:
@@ -107,20 +113,20 @@ def _time(value: Any, path: str, faults: list[str]) -> float:
             moment = None
         if moment is not None and moment.tzinfo is not None:
             return moment.timestamp()
-    faults.append(f"{path}: {_seen(value)}, expected a time such as 2026-01-02T03:04:05Z")
+    faults.append((path, f"{_seen(value)}, expected a time such as 2026-01-02T03:04:05Z"))
     return 0.0
 
 
-def _text(value: Any, path: str, faults: list[str]) -> str:
+def _text(value: Any, path: str, faults: Faults) -> str:
     if isinstance(value, str):
         return value
-    faults.append(f"{path}: {_seen(value)}, expected text")
+    faults.append((path, f"{_seen(value)}, expected text"))
     return ""
 
 
-def _texts(value: Any, path: str, faults: list[str]) -> dict[str, str]:
+def _texts(value: Any, path: str, faults: Faults) -> dict[str, str]:
     if not isinstance(value, dict):
-        faults.append(f"{path}: {_seen(value)}, expected an object")
+        faults.append((path, f"{_seen(value)}, expected an object"))
         return {}
     return {name: _text(text, f"{path}.{name}", faults) for name, text in value.items()}
 
