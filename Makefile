@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SEED ?= 7
 PEERS_PYTHON ?= python3.12
 
-.PHONY: help install install-dev demo test check bench bench-rca readme-tables test-slow test-integration sim clean
+.PHONY: manifests help install install-dev demo test check bench bench-rca readme-tables test-slow test-integration sim clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
@@ -49,6 +49,9 @@ check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(PYTEST) -q tests/architecture
+
+manifests: $(VENV)/.dev  ## the CRDs anew from the typed resources
+	$(BIN)/python tests/manifests/render.py
 
 sim: $(VENV)/.base  ## one seeded simulation with invariants checked: make sim SEED=11
 	$(BIN)/midwatch replay --seed $(SEED) --out out/sim-$(SEED) --check

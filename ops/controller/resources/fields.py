@@ -19,6 +19,16 @@ TEXT_MAX = 512  # characters of a sentence in a status
 Name = Annotated[
     str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 ]
+LabelKey = Annotated[
+    str,
+    Field(
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
+LabelValue = Annotated[
+    str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
+]
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=40)]
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]

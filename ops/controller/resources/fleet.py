@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 from ops.controller.resources.fields import (
     CAMEL,
     Condition,
+    LabelKey,
+    LabelValue,
     Name,
     Ratio,
     Text,
@@ -46,7 +48,7 @@ class Selector:
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
 
     match_labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]],
+        dict[LabelKey, LabelValue],
         Field(max_length=16, description="Labels that a pod must carry; empty takes every pod."),
     ] = field(default_factory=dict)
 
@@ -175,7 +177,11 @@ class FleetSpec:
     )
     regions: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=63)]],
-        Field(max_length=32, description="Regions it spans; empty takes those that are found."),
+        Field(
+            max_length=32,
+            description="Regions it spans; empty takes those that are found.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
     ] = field(default_factory=list)
     slos: Annotated[
         list[SloSpec],
