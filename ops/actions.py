@@ -216,7 +216,7 @@ def act(turn: Turn, case: Case) -> Case:
         or turn.now_s < case.next_action_at_s
         or any(_under_way(r, turn.snapshot) for r in incident.actions)
         or len(taken) >= config.actions_max_per_incident
-        or turn.is_calm(case.keys)
+        or turn.is_over(case)
     ):
         return case
     assert incident.result is not None, "a diagnosed incident has a result"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
+from math import nan
 
 import numpy as np
 
@@ -13,10 +16,20 @@ from ops.state import Alert, DecisionKind
 from rca.state import Symptom
 
 ALERTS_SEEN_MAX = 10_000  # the oldest half is forgotten beyond it
+FIRING_MAX = 1_000  # alerts of one incident whose end is waited for; the others are only counted
+DIGEST_CHARS = 12
+REGION_UNKNOWN = "default"  # of an alert that names none, in a fleet without pods
+
+
+def alert_digest(alert: Alert) -> str:
+    """Short name of one firing of one alert; its end has the same."""
+    text = "\0".join((alert.group_key, alert.fingerprint, f"{alert.starts_at_s:.3f}"))
+    return sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
 
 
 def take_alerts(turn: Turn) -> None:
     """Count the alerts that are new; one entry per incident tells how many came."""
+    _take_ends(turn)
     fresh = {a.key: a for a in turn.snapshot.alerts if a.key not in turn.state.alerts_seen}
     if not fresh:
         return
@@ -28,12 +41,13 @@ def take_alerts(turn: Turn) -> None:
     for alert in sorted(fresh.values(), key=lambda a: (a.starts_at_s, a.key)):
         if alert.firing:
             case = _case_for(turn, alert)
-            if case is not None:
-                counted.setdefault(case.incident.incident_id, []).append(alert)
+            counted.setdefault(case.incident.incident_id, []).append(alert)
     for incident_id, alerts in counted.items():
         case = next(c for c in turn.state.cases if c.incident.incident_id == incident_id)
         incident = replace(case.incident, alerts=case.incident.alerts + len(alerts))
-        turn.put(replace(case, incident=incident))
+        room = FIRING_MAX - len(case.firing)
+        firing = case.firing | {alert_digest(alert) for alert in alerts[:room]}
+        turn.put(replace(case, incident=incident, firing=firing))
         names = sorted({alert.labels.get("alertname", alert.fingerprint) for alert in alerts})
         turn.say(
             DecisionKind.ALERT,
@@ -43,17 +57,23 @@ def take_alerts(turn: Turn) -> None:
         )
 
 
-def _case_for(turn: Turn, alert: Alert) -> Case | None:
-    """The open case of the alert's region, any open case, or a new one; None without any SLO."""
+def _take_ends(turn: Turn) -> None:
+    """Forget the alerts that have ended."""
+    ended = frozenset(alert_digest(a) for a in turn.snapshot.alerts if not a.firing)
+    for case in turn.open_cases if ended else ():
+        if case.firing & ended:
+            turn.put(replace(case, firing=case.firing - ended))
+
+
+def _case_for(turn: Turn, alert: Alert) -> Case:
+    """The open case of the alert's region, any open case, or a new one."""
     region = alert.labels.get("region", "")
     cases = turn.open_cases
     same = [c for c in cases if any(r == region for r, _ in c.keys)]
     if same or cases:
         return (same or cases)[-1]
     keys = [k for k in turn.state.meter.keys if k[0] == region] or list(turn.state.meter.keys)
-    if not keys:
-        return None
-    key, ratio = _worst(turn, tuple(keys), alert)
+    key, ratio = _worst(turn, tuple(keys), alert) if keys else (_place_of(turn, alert), nan)
     symptom = Symptom(
         region=key[0],
         slo_class=key[1],
@@ -62,7 +82,18 @@ def _case_for(turn: Turn, alert: Alert) -> Case | None:
         bad_ratio=ratio,
         reason="alert",
     )
-    return open_case(turn, symptom, keys=(key,))
+    return open_case(turn, symptom, keys=(key,) if keys else ())
+
+
+def _place_of(turn: Turn, alert: Alert) -> Key:
+    """Region and class of an alert where no SLO is measured: its own labels, else its pod's."""
+    region = alert.labels.get("region", "")
+    if not region:
+        pods = turn.snapshot.pods
+        same = [pod.region for pod in pods if pod.name == alert.labels.get("pod")]
+        most = Counter(sorted(same or [pod.region for pod in pods])).most_common(1)
+        region = most[0][0] if most else REGION_UNKNOWN
+    return region, alert.labels.get("slo_class", "")
 
 
 def _worst(turn: Turn, keys: tuple[Key, ...], alert: Alert) -> tuple[Key, float]:

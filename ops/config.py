@@ -85,6 +85,7 @@ class ActConfig:
 class GuardConfig:
     """Limits that no proposal may break."""
 
+    frozen: str = ""  # who or what has stopped every action of this fleet; empty = nobody
     dry_run: bool = False
     actions_max_per_hour: int = 20  # whole fleet
     actions_max_per_hour_target: int = 3

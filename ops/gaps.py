@@ -91,7 +91,9 @@ def _abstain(turn: Turn, job: Entity, since_s: float) -> None:
         bad_ratio=0.0,
         reason="missing",
     )
-    result = replace(turn.diagnose(symptom), abstained=True)
+    result = turn.diagnose(symptom)  # what is told of a gap does not wait for an answer
+    if result is not None:
+        result = replace(result, abstained=True)
     gap = _gap_of(turn, job, since_s)
     turn.say(
         DecisionKind.ABSTAIN,
@@ -100,9 +102,9 @@ def _abstain(turn: Turn, job: Entity, since_s: float) -> None:
         entity=job,
         since_s=since_s,
         gap=gap,
-        checked=result.checked,
+        checked=result.checked if result else (),
         missing=_missing(gap, result),
-        would_settle=(gap.reading, *result.would_settle),
+        would_settle=(gap.reading, *(result.would_settle if result else ())),
         result=result,
     )
 
@@ -132,9 +134,10 @@ def _users(gap: Gap) -> str:
     return f"users are still counted, {told} of their requests bad"
 
 
-def _missing(gap: Gap, result: RcaResult) -> tuple[str, ...]:
+def _missing(gap: Gap, result: RcaResult | None) -> tuple[str, ...]:
     """The gap first; what the diagnosis finds missing besides."""
-    others = tuple(text for text in result.missing if not text.startswith(str(gap.job)))
+    found = result.missing if result else ()
+    others = tuple(text for text in found if not text.startswith(str(gap.job)))
     return (f"{gap.num_series} series of {gap.job} since {gap.since_s:.0f} s", *others)
 
 

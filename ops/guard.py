@@ -38,7 +38,8 @@ def refusal(
         log: every action of the last hour, of all incidents.
     """
     undo = action.kind is ActionKind.UNDO
-    checks = [_stale(action, snapshot, config)]
+    checks = [f"frozen: {config.frozen}" if config.frozen else ""]
+    checks.append(_stale(action, snapshot, config))
     if not undo:  # going back must never be kept from us by a budget
         checks += [
             f"the loop stands down: {incident.stand_down}" if incident.stand_down else "",

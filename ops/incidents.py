@@ -11,7 +11,8 @@ from ops.pipeline_state import Case, Turn
 from ops.slo import bads, totals, window_counts
 from ops.state import DecisionKind, Incident, IncidentPhase
 from ops.symptoms import Finding, change_point_s, z_scores
-from rca.state import Entity, EntityKind, RankedCause, RcaResult, Symptom, Topology
+from ops.topology import related
+from rca.state import RankedCause, RcaResult, Symptom
 
 JUMP_RATIO_MIN = 0.25  # rise of an already bad share that may be a second cause
 JUMP_BEFORE_S = 120.0
@@ -19,6 +20,10 @@ JUMP_BEFORE_S = 120.0
 
 def take_findings(turn: Turn, findings: tuple[Finding, ...]) -> None:
     """Give every finding to an incident: its own, one with the same cause, or a new one."""
+    found = {finding.key for finding in findings}
+    if findings and turn.state.waiting:  # what is no longer found needs no place
+        waiting = tuple(entry for entry in turn.state.waiting if entry[0] in found)
+        turn.state = replace(turn.state, waiting=waiting)
     for finding in findings:
         holders = [case for case in turn.open_cases if finding.key in case.keys]
         if any(case.incident.phase is not IncidentPhase.MITIGATED for case in holders):
@@ -40,6 +45,8 @@ def _place(turn: Turn, finding: Finding) -> None:
             attach(turn, case, finding)
             return
     result = turn.diagnose(symptom)
+    if result is None and _may_wait(turn, finding):
+        return
     first = _trusted(result, turn.config.diagnose.confidence_stable)
     if first is None:
         # Nobody can tell: the trouble that this key or region had is the likeliest explanation.
@@ -56,6 +63,16 @@ def _place(turn: Turn, finding: Finding) -> None:
             attach(turn, case, finding)
             return
     open_case(turn, symptom, keys=(finding.key,), result=result)
+
+
+def _may_wait(turn: Turn, finding: Finding) -> bool:
+    """Whether a finding may wait for the diagnoser once more; it is placed at the deadline."""
+    since_s = dict(turn.state.waiting).get(finding.key, turn.now_s)
+    others = tuple(entry for entry in turn.state.waiting if entry[0] != finding.key)
+    wait = turn.now_s - since_s < turn.config.diagnose.deadline_s
+    waiting = (*others, (finding.key, since_s)) if wait else others
+    turn.state = replace(turn.state, waiting=waiting)
+    return wait
 
 
 def attach(turn: Turn, case: Case, finding: Finding) -> None:
@@ -101,9 +118,10 @@ def open_case(
         "missing": "requests are not answered",
         "alert": "an alert fires",
     }[symptom.reason]
+    measured = "" if isnan(symptom.bad_ratio) else f": {symptom.bad_ratio:.0%} bad"
     turn.say(
         DecisionKind.OPEN,
-        f"{what} in {symptom.region}/{symptom.slo_class}: {symptom.bad_ratio:.0%} bad "
+        f"{what} in {symptom.region}/{symptom.slo_class}{measured} "
         f"since {symptom.began_at_s:.0f} s",
         incident=incident,
     )
@@ -126,6 +144,8 @@ def diagnose_case(turn: Turn, case: Case) -> Case:
     symptom = replace(incident.symptom, began_at_s=incident.began_at_s)
     result = turn.diagnose(symptom)
     late = turn.now_s - incident.detected_at_s >= config.deadline_s
+    if result is None:  # asked again at the next step: waiting uses up no retry
+        return _overdue(turn, case) if late else case
     first = _sure(turn, case, result, late=late)
     case = replace(
         case,
@@ -152,6 +172,19 @@ def diagnose_case(turn: Turn, case: Case) -> Case:
     return turn.put(replace(case, incident=incident))
 
 
+def _overdue(turn: Turn, case: Case) -> Case:
+    """Say once that no diagnosis has come by the deadline."""
+    if case.overdue or case.abstentions > 0 or case.revise:
+        return case
+    waited_s = turn.now_s - case.incident.detected_at_s
+    turn.say(
+        DecisionKind.ABSTAIN,
+        f"no diagnosis is there {waited_s:.0f} s after detection; it is asked for again",
+        incident=case.incident,
+    )
+    return turn.put(replace(case, overdue=True))
+
+
 def _sure(turn: Turn, case: Case, result: RcaResult, *, late: bool) -> RankedCause | None:
     """The first candidate if it may be named now."""
     config = turn.config.diagnose
@@ -162,8 +195,13 @@ def _sure(turn: Turn, case: Case, result: RcaResult, *, late: bool) -> RankedCau
     return first if stable and first.confidence >= config.confidence_stable else None
 
 
-def _trusted(result: RcaResult, confidence_min: float) -> RankedCause | None:
-    if result.abstained or not result.causes or result.causes[0].confidence < confidence_min:
+def _trusted(result: RcaResult | None, confidence_min: float) -> RankedCause | None:
+    if (
+        result is None
+        or result.abstained
+        or not result.causes
+        or result.causes[0].confidence < confidence_min
+    ):
         return None
     return result.causes[0]
 
@@ -200,8 +238,10 @@ def look_for_second_cause(turn: Turn, case: Case) -> None:
     symptom = _jump(turn, case)
     if symptom is None:
         return
-    turn.put(replace(case, next_jump_at_s=turn.now_s + config.diagnose.second_cause_after_s))
     result = turn.diagnose(symptom)
+    if result is None:
+        return
+    turn.put(replace(case, next_jump_at_s=turn.now_s + config.diagnose.second_cause_after_s))
     first = _trusted(result, config.diagnose.confidence_stable)
     if first is None:
         return
@@ -214,6 +254,8 @@ def look_for_second_cause(turn: Turn, case: Case) -> None:
 def _jump(turn: Turn, case: Case) -> Symptom | None:
     """Symptom of a second rise in one of the case's keys, None when there is none."""
     meter, detect = turn.state.meter, turn.config.detect
+    if not len(meter.times_s):  # a case of alerts alone, or one from before a restart
+        return None
     newest_s = float(meter.times_s[-1])
     recent = window_counts(meter, span_s=detect.window_s_short)
     before = window_counts(
@@ -250,34 +292,3 @@ def meter_step_s(turn: Turn) -> float:
     """Nominal scrape step, at least one second."""
     step_s = turn.snapshot.frame.step_s
     return 1.0 if isnan(step_s) else max(step_s, 1.0)
-
-
-def related(a: Entity, b: Entity, topology: Topology) -> bool:
-    """Whether two accusations can be the same cause: equal, or one is a part of the other.
-
-    Pods of one service are: the sibling often shows what a common cause does. Pods that only
-    share a node are not, unless the node itself is accused.
-    """
-    if a == b or (a.kind is EntityKind.WORKLOAD and b.kind is EntityKind.WORKLOAD):
-        return True  # a wave of users reaches several regions at once
-    if a.region != b.region:
-        return False
-    if EntityKind.NODE in (a.kind, b.kind):
-        return _node_of(a, topology) == _node_of(b, topology) != ""
-    return bool(_services_of(a, topology) & _services_of(b, topology))
-
-
-def _node_of(entity: Entity, topology: Topology) -> str:
-    if entity.kind is EntityKind.NODE:
-        return entity.name
-    return topology.pods.get(entity.name, ("", "", ""))[2]
-
-
-def _services_of(entity: Entity, topology: Topology) -> set[str]:
-    if entity.kind is EntityKind.POD:
-        names = {topology.pods.get(entity.name, ("", "", ""))[1]}
-    elif entity.kind is EntityKind.LINK:
-        names = set(entity.name.partition("->")[::2])
-    else:
-        names = {entity.name} if entity.kind is EntityKind.SERVICE else set()
-    return names - {""}

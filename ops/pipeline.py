@@ -125,7 +125,8 @@ def _not_ours(turn: Turn, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def _close(turn: Turn, case: Case) -> None:
     """Mitigated once users are well for a while; resolved when they stay so."""
     config, incident = turn.config.outcome, case.incident
-    if not turn.is_calm(case.keys):
+    well = "users are well" if case.keys else "no alert fires"
+    if not turn.is_over(case):
         turn.put(replace(case, calm_since_s=None))
         return
     since_s = turn.now_s if case.calm_since_s is None else case.calm_since_s
@@ -133,10 +134,10 @@ def _close(turn: Turn, case: Case) -> None:
     calm_s = turn.now_s - since_s
     if incident.phase is not IncidentPhase.MITIGATED and calm_s >= config.mitigated_after_s:
         incident = replace(incident, phase=IncidentPhase.MITIGATED, mitigated_at_s=turn.now_s)
-        turn.say(DecisionKind.MITIGATED, f"users are well for {calm_s:.0f} s", incident=incident)
+        turn.say(DecisionKind.MITIGATED, f"{well} for {calm_s:.0f} s", incident=incident)
     case = turn.put(replace(case, incident=incident))
     if calm_s >= config.resolved_after_s and not _holding(turn, case):
-        _resolve(turn, case, calm_s=calm_s)
+        _resolve(turn, case, reason=f"{well} for {calm_s:.0f} s")
 
 
 def _holding(turn: Turn, case: Case) -> bool:
@@ -153,14 +154,14 @@ def _holding(turn: Turn, case: Case) -> bool:
     )
 
 
-def _resolve(turn: Turn, case: Case, *, calm_s: float) -> None:
+def _resolve(turn: Turn, case: Case, *, reason: str) -> None:
     for record in case.incident.actions:
         if record.action.kind in TEMPORARY and record.verdict is not Verdict.BLOCKED:
             case = take_back(turn, case, record, reason="the incident is over")
     incident: Incident = replace(
         case.incident, phase=IncidentPhase.RESOLVED, resolved_at_s=turn.now_s
     )
-    turn.say(DecisionKind.RESOLVE, f"users are well for {calm_s:.0f} s", incident=incident)
+    turn.say(DecisionKind.RESOLVE, reason, incident=incident)
     turn.put(replace(case, incident=incident))
 
 

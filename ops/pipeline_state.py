@@ -43,6 +43,8 @@ class Case:
     next_action_at_s: float = 0.0
     refused: tuple[str, ...] = ()  # refusals said already, without their numbers
     undone: tuple[str, ...] = ()  # ids of actions that were taken back
+    firing: frozenset[str] = frozenset()  # digests of its alerts that still fire, see ops.alerts
+    overdue: bool = False  # it was said that no diagnosis has come
 
     @property
     def open(self) -> bool:
@@ -85,6 +87,7 @@ class LoopState:
     alerts_seen: frozenset[tuple[str, str, float]] = frozenset()
     gaps_noted: tuple[tuple[Entity, float], ...] = ()  # silent scrape jobs, their last scrape
     next_note_at_s: float = 0.0
+    waiting: tuple[tuple[Key, float], ...] = ()  # findings whose place is not known, since when
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -159,8 +162,8 @@ class Turn:
             )
         )
 
-    def diagnose(self, symptom: Symptom) -> RcaResult:
-        """Ask the diagnoser."""
+    def diagnose(self, symptom: Symptom) -> RcaResult | None:
+        """Ask the diagnoser; None = it has no answer yet."""
         return self.diagnoser(
             self.snapshot.frame,
             symptom=symptom,
@@ -184,6 +187,10 @@ class Turn:
             self._calm = calm(self.state.watch, meter, config=self.config.detect) & (known > 0)
         positions = self.positions(keys)
         return bool(positions) and bool(self._calm[positions].all())
+
+    def is_over(self, case: Case) -> bool:
+        """Whether a case's users are well; without an SLO its alerts are all there is to ask."""
+        return self.is_calm(case.keys) if case.keys else not case.firing
 
     def share(self, keys: tuple[Key, ...], *, since_s: float = -np.inf) -> Share:
         """Bad requests of `keys` in the newest window, no further back than `since_s`."""

@@ -10,7 +10,11 @@ from rca.state import ChangeEvent, ClusterEvent, MetricFrame, RcaResult, Symptom
 
 
 class Diagnoser(Protocol):
-    """Names causes. Pure: same arguments, same result."""
+    """Names causes, at once or later.
+
+    One that answers at once is pure: same arguments, same result. One that works elsewhere
+    answers None until it has a result; it is then asked again at every step.
+    """
 
     def __call__(
         self,
@@ -22,8 +26,8 @@ class Diagnoser(Protocol):
         events: Sequence[ClusterEvent],
         now_s: float,
         seed: int,
-    ) -> RcaResult:
-        """Rank the causes of `symptom` from what is known at `now_s`."""
+    ) -> RcaResult | None:
+        """Rank the causes of `symptom` from what is known at `now_s`; None = not yet."""
         ...
 
 

@@ -1,11 +1,11 @@
-"""Topology from what was scraped and watched: who calls whom, who runs where, where users enter."""
+"""Topology from what was scraped and watched: who calls whom, who runs where, what is related."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from ops.state import PodRecord
-from rca.state import EntityKind, MetricFrame, Topology
+from rca.state import Entity, EntityKind, MetricFrame, Topology
 
 
 def discover(frame: MetricFrame, pods: Iterable[PodRecord]) -> Topology:
@@ -30,3 +30,34 @@ def discover(frame: MetricFrame, pods: Iterable[PodRecord]) -> Topology:
         pods=dict(sorted(placed.items())),
         entries=tuple(sorted(entries)),
     )
+
+
+def related(a: Entity, b: Entity, topology: Topology) -> bool:
+    """Whether two accusations can be the same cause: equal, or one is a part of the other.
+
+    Pods of one service are: the sibling often shows what a common cause does. Pods that only
+    share a node are not, unless the node itself is accused.
+    """
+    if a == b or (a.kind is EntityKind.WORKLOAD and b.kind is EntityKind.WORKLOAD):
+        return True  # a wave of users reaches several regions at once
+    if a.region != b.region:
+        return False
+    if EntityKind.NODE in (a.kind, b.kind):
+        return _node_of(a, topology) == _node_of(b, topology) != ""
+    return bool(_services_of(a, topology) & _services_of(b, topology))
+
+
+def _node_of(entity: Entity, topology: Topology) -> str:
+    if entity.kind is EntityKind.NODE:
+        return entity.name
+    return topology.pods.get(entity.name, ("", "", ""))[2]
+
+
+def _services_of(entity: Entity, topology: Topology) -> set[str]:
+    if entity.kind is EntityKind.POD:
+        names = {topology.pods.get(entity.name, ("", "", ""))[1]}
+    elif entity.kind is EntityKind.LINK:
+        names = set(entity.name.partition("->")[::2])
+    else:
+        names = {entity.name} if entity.kind is EntityKind.SERVICE else set()
+    return names - {""}

@@ -31,7 +31,7 @@ class MemoryJournal:
 class FakeDiagnoser:
     """Answers from a list, the last answer for ever; remembers what it was asked."""
 
-    results: Sequence[RcaResult]
+    results: Sequence[RcaResult | None]
     asked: list[Symptom] = field(default_factory=list)
 
     def __call__(
@@ -44,8 +44,8 @@ class FakeDiagnoser:
         events: Sequence[ClusterEvent],  # noqa: ARG002
         now_s: float,  # noqa: ARG002
         seed: int,  # noqa: ARG002
-    ) -> RcaResult:
-        """The next answer."""
+    ) -> RcaResult | None:
+        """The next answer; None = not yet."""
         self.asked.append(symptom)
         return self.results[min(len(self.asked), len(self.results)) - 1]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from ops.adapters.fakes import FakeDiagnoser
+from ops.alerts import alert_digest
 from ops.config import LoopConfig
 from ops.pipeline import LoopState, step
-from ops.state import Alert, DecisionKind
+from ops.state import Alert, DecisionKind, IncidentPhase
+from rca.state import MetricFrame
 
 
 def alerts(num, *, region="east", firing=True):
@@ -84,3 +89,62 @@ def test_a_resolved_alert_opens_nothing(fleet, run):
     state, told = run(2)
     assert state.incidents == ()
     assert told == []
+
+
+@pytest.fixture
+def blind(fleet, make_result):
+    """The same fleet without a single metric: alerts are all that is known."""
+    state, told = LoopState(), []
+
+    def go(num_steps, *alerts):
+        nonlocal state
+        for _ in range(num_steps):
+            snapshot = fleet.advance()
+            frame = MetricFrame(
+                times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
+            )
+            state, decisions = step(
+                state,
+                replace(snapshot, frame=frame, alerts=alerts),
+                diagnoser=FakeDiagnoser([make_result(abstained=True)]),
+                config=LoopConfig(),
+            )
+            told.extend(decisions)
+        return state, told
+
+    return go
+
+
+def test_an_alert_opens_an_incident_where_no_slo_is_measured(blind):
+    state, told = blind(1, *alerts(1))
+    assert [d.kind for d in told[:2]] == [DecisionKind.OPEN, DecisionKind.ALERT]
+    assert state.cases[0].keys == ()
+    assert state.incidents[0].symptom.region == "east"
+    assert "nan" not in told[0].reason
+
+
+def test_the_region_of_an_alert_without_one_is_that_of_its_pod(blind):
+    labels = {"alertname": "Slow", "pod": "west-door-1"}
+    state, _ = blind(1, replace(alerts(1)[0], labels=labels))
+    assert state.incidents[0].symptom.region == "west"
+
+
+def test_a_storm_is_one_incident_and_is_over_when_its_last_alert_ends(blind):
+    storm = alerts(10_000)
+    state, _ = blind(1, *storm)
+    assert [i.alerts for i in state.incidents] == [10_000]
+    blind(60)  # nothing new: it still fires
+    ended = tuple(replace(a, firing=False, ends_at_s=300.0) for a in storm)
+    state, _ = blind(1, *ended[1:])
+    state, _ = blind(60)
+    assert state.incidents[0].phase is IncidentPhase.OPEN  # the first still fires
+    state, told = blind(1, ended[0])
+    state, told = blind(40)
+    assert state.incidents[0].phase is IncidentPhase.RESOLVED
+    assert told[-1].reason == "no alert fires for 180 s"
+
+
+def test_an_end_is_known_by_the_digest_of_its_start():
+    start = alerts(1)[0]
+    assert alert_digest(start) == alert_digest(replace(start, firing=False, ends_at_s=9.0))
+    assert alert_digest(start) != alert_digest(replace(start, starts_at_s=101.0))

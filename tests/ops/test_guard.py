@@ -174,3 +174,8 @@ def test_what_takes_no_instance_away_has_no_blast_radius(ready_fleet, harmless):
     for name, pod in ready_fleet.pods.items():
         ready_fleet.pods[name] = replace(pod, ready=False)
     assert ask(ready_fleet, harmless) == ""
+
+
+def test_a_frozen_fleet_is_refused_first_whatever_the_action(fleet):
+    for kind in ActionKind:
+        assert ask(fleet, action(kind), frozen="release night") == "frozen: release night"
