@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.controller.schema import KINDS, definition_yaml
+from ops.controller.kinds import KINDS
+from ops.controller.schema import definition_yaml
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
