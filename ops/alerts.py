@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 from dataclasses import replace
-from hashlib import sha256
 from math import nan
 
 import numpy as np
@@ -16,15 +17,20 @@ from ops.state import Alert, DecisionKind
 from rca.state import Symptom
 
 ALERTS_SEEN_MAX = 10_000  # the oldest half is forgotten beyond it
-FIRING_MAX = 1_000  # alerts of one incident whose end is waited for; the others are only counted
-DIGEST_CHARS = 12
+FIRING_MAX = 1_024  # alerts of one incident whose end is waited for; the others are only counted
+DIGEST_CHARS = 8
 REGION_UNKNOWN = "default"  # of an alert that names none, in a fleet without pods
 
 
 def alert_digest(alert: Alert) -> str:
-    """Short name of one firing of one alert; its end has the same."""
-    text = "\0".join((alert.group_key, alert.fingerprint, f"{alert.starts_at_s:.3f}"))
-    return sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
+    """Name of what makes a repeated notification the same alert: groupKey, fingerprint, startsAt.
+
+    Firing and resolved notifications of one alert have the same digest. Eight characters are 48
+    bits: among 10,000 alerts a new one is taken for a known one with a chance of 4 in 10^11.
+    """
+    text = "\0".join((alert.group_key, alert.fingerprint, repr(alert.starts_at_s)))
+    raw = hashlib.blake2b(text.encode(), digest_size=6).digest()
+    return base64.urlsafe_b64encode(raw).decode()
 
 
 def take_alerts(turn: Turn) -> None:

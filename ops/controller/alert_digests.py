@@ -1,29 +1,16 @@
 """Short names of alerts, so that one counts once, also after a restart.
 
-An Incident's status keeps them as one text (`status.alertDigests`). Eight characters are 48 bits:
-among 10,000 alerts a new one is taken for a known one with a chance of 4 in 10^11.
+An Incident's status keeps them as one text (`status.alertDigests`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 
+from ops.alerts import DIGEST_CHARS, alert_digest
 from ops.state import Alert
 
-DIGEST_CHARS = 8
 DIGESTS_MAX = 2048  # of one Incident: 16,384 characters of its status
-
-
-def alert_digest(alert: Alert) -> str:
-    """Name of what makes a repeated notification the same alert: groupKey, fingerprint, startsAt.
-
-    Firing and resolved notifications of one alert have the same digest.
-    """
-    text = "\0".join((alert.group_key, alert.fingerprint, repr(alert.starts_at_s)))
-    raw = hashlib.blake2b(text.encode(), digest_size=6).digest()
-    return base64.urlsafe_b64encode(raw).decode()
 
 
 def add_digests(known: str, alerts: Iterable[Alert]) -> str:

@@ -193,6 +193,9 @@ class IncidentStatus:
             max_length=16384, description="Digests of counted alerts, so that none counts twice."
         ),
     ] = ""
+    firing_digests: Annotated[
+        str, Field(max_length=8192, description="Digests of counted alerts that still fire.")
+    ] = ""
     ranking_sha256: Annotated[
         str, Field(max_length=64, description="Of the ranking; the bundle replays to the same.")
     ] = ""
