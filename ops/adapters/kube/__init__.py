@@ -1,0 +1,1 @@
+"""A Kubernetes API server: one client, watched caches, records of the loop made of them."""
