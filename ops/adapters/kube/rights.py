@@ -51,10 +51,12 @@ class MissingRights:
         self._lock = threading.Lock()
         self._missing: set[Right] = set()
 
-    def refused(self, right: Right) -> None:
-        """Remember a 403."""
+    def refused(self, right: Right) -> bool:
+        """Remember a 403; says whether it is news."""
         with self._lock:
+            news = right not in self._missing
             self._missing.add(right)
+            return news
 
     def allowed(self, right: Right) -> None:
         """Forget a right that works."""
