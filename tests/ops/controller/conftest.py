@@ -1,0 +1,117 @@
+"""A receiver on a free port, and what speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ops.controller.alert_inbox import AlertInbox
+from ops.controller.alert_routes import AlertRoutes
+from ops.controller.webhook import make_webhook
+from ops.controller.webhook_gate import Limits
+from ops.controller.webhook_server import serve
+
+TOKEN = "correct-horse"
+
+
+def alert_item(n=0, **more):
+    return {
+        "status": "firing",
+        "labels": {"alertname": f"Slow{n}", "namespace": "shop"},
+        "annotations": {},
+        "startsAt": "2026-01-02T03:04:05Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "fingerprint": f"{n:016x}",
+    } | more
+
+
+def notification(*items, **more):
+    return orjson.dumps({"version": "4", "groupKey": "g", "alerts": list(items)} | more)
+
+
+class Written:
+    """A fleet that writes what it takes, one tick at a time, as slowly as it is told."""
+
+    def __init__(self, *, tick_s=0.0, **inbox):
+        self.alerts, self.num_ticks, self.tick_s, self.error = [], 0, tick_s, None
+        self.woken = asyncio.Event()
+        self.inbox = AlertInbox(wake=self.woken.set, **inbox)
+
+    async def run(self):
+        while True:
+            await self.woken.wait()
+            self.woken.clear()
+            batch = self.inbox.take()
+            self.num_ticks += 1
+            await asyncio.sleep(self.tick_s)
+            if self.error is not None:
+                batch.failed(self.error)
+                continue
+            self.alerts += batch.alerts
+            batch.written()
+
+
+@asynccontextmanager
+async def receiver(tmp_path, *, fleet=None, accept=None, limits=None, **more):
+    """A running receiver with one fleet in the namespace shop."""
+    token_file = tmp_path / "token"
+    if not token_file.exists():
+        token_file.write_text(TOKEN + "\n")
+    fleet = fleet or Written()
+    routes = AlertRoutes(lambda namespace, name: [fleet.inbox] if namespace == "shop" else [])
+    limits, registry = limits or Limits(), CollectorRegistry()
+    listen = {k: more.pop(k) for k in ("cert_file", "key_file") if k in more}
+    app = make_webhook(
+        accept or routes.accept, token_file=token_file, limits=limits, registry=registry,
+        cert_file=listen.get("cert_file"), **more,
+    )  # fmt: skip
+    server = await serve(app, listen="127.0.0.1:0", limits=limits, **listen)
+    ticks = asyncio.create_task(fleet.run())
+    scheme = "https" if listen else "http"
+    client = aiohttp.ClientSession(f"{scheme}://127.0.0.1:{server.port}")
+
+    async def post(body=None, *, token=TOKEN, path="/alerts", **request):
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        headers |= request.pop("headers", {})
+        async with client.post(
+            path, data=notification(alert_item()) if body is None else body,
+            headers={k: v for k, v in headers.items() if v is not None}, **request,
+        ) as answer:  # fmt: skip
+            return SimpleNamespace(
+                status=answer.status, headers=answer.headers, said=orjson.loads(await answer.read())
+            )
+
+    try:
+        yield SimpleNamespace(
+            post=post, client=client, fleet=fleet, port=server.port, token_file=token_file,
+            registry=registry, server=server,
+        )  # fmt: skip
+    finally:
+        await client.close()
+        ticks.cancel()
+        await server.close()
+
+
+@pytest.fixture
+def door(tmp_path):
+    """Runs a test's coroutine against a receiver: `door(check, fleet=..., limits=...)`."""
+
+    def run(check, **more):
+        async def body():
+            made = more.pop("fleet", None)
+            fleet = made() if made else None
+            async with receiver(tmp_path, fleet=fleet, **more) as running:
+                await check(running)
+
+        asyncio.run(body())
+
+    return SimpleNamespace(
+        run=run, item=alert_item, body=notification, Written=Written, Limits=Limits, TOKEN=TOKEN,
+        receiver=receiver,
+    )  # fmt: skip
