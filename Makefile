@@ -6,7 +6,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SEED ?= 7
 PEERS_PYTHON ?= python3.12
 
-.PHONY: manifests help install install-dev demo test check bench bench-rca readme-tables test-slow test-integration sim clean
+.PHONY: help install install-dev demo manifests test test-slow test-integration test-cluster cluster-binaries check bench bench-rca \
+  readme-tables sim clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
@@ -35,13 +36,20 @@ demo: $(VENV)/.models  ## replay the embedded scenario with neural Granger and w
 	$(BIN)/midwatch replay --granger auto --out out/demo
 
 test: $(VENV)/.dev  ## default tests, under a minute on two cores
-	$(PYTEST) -n 2 -m 'not slow and not integration' -q
+	$(PYTEST) -n 2 -m 'not slow and not integration and not cluster' -q
 
 test-slow: $(VENV)/.dev  ## the tests marked slow
-	$(PYTEST) -n 2 -m 'slow and not integration' -q
+	$(PYTEST) -n 2 -m 'slow and not integration and not cluster' -q
 
 test-integration: $(VENV)/.dev  ## tests against Prometheus, promtool and headless Chromium
-	$(PYTEST) -m integration -q
+	$(PYTEST) -m 'integration and not cluster' -q
+
+# MIDWATCH_CLUSTER=skip leaves the tests out and lists what is then not shown.
+cluster-binaries:  ## build a Kubernetes control plane from pinned Go modules, into the user's cache
+	@test "$(MIDWATCH_CLUSTER)" = skip || test -n "$(KUBEBUILDER_ASSETS)" || $(PYTHON) tests/cluster/controlplane/build.py
+
+test-cluster: $(VENV)/.dev cluster-binaries  ## tests against a real control plane, Prometheus, Alertmanager
+	$(PYTEST) -m cluster -q
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 	$(BIN)/ruff format --check .
