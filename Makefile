@@ -58,8 +58,8 @@ check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 	$(BIN)/lint-imports --no-cache
 	$(PYTEST) -q tests/architecture
 
-manifests: $(VENV)/.dev  ## the CRDs anew from the typed resources
-	$(BIN)/python tests/manifests/render.py
+manifests: $(VENV)/.dev  ## CRDs and rendered installs anew; needs the kubectl of make cluster-binaries
+	$(BIN)/python -m tests.manifests.render
 
 sim: $(VENV)/.base  ## one seeded simulation with invariants checked: make sim SEED=11
 	$(BIN)/midwatch replay --seed $(SEED) --out out/sim-$(SEED) --check

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ops import __version__
-from ops.commands import chaos, incident, rca, serving
+from ops.commands import chaos, incident, operator_group, rca, serving
 from ops.commands.replay import replay
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(replay)
 app.add_typer(chaos.app, name="chaos")
 app.add_typer(incident.app, name="incident")
+app.add_typer(operator_group.app, name="operator")
 app.add_typer(rca.app, name="rca")
 app.add_typer(serving.app, name="serving")
 

@@ -1,13 +1,26 @@
-"""Write what is made: the CRDs of manifests/base/crds. Run by `make manifests`."""
+"""Write what is made of something else: the CRDs, and each install as one file.
+
+Run by `make manifests`. The CRDs come from the typed resources. The installs come from kustomize,
+which is in kubectl: the pinned one that `make cluster-binaries` builds.
+"""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from ops.controller.kinds import KINDS
 from ops.controller.schema import definition_yaml
+from tests.cluster.binaries import find
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
+# Name for `midwatch operator manifests --overlay` -> folder that kustomize builds.
+INSTALLS = {
+    "default": ".",
+    "observe": "overlays/observe",
+    "recommend": "overlays/recommend",
+    "two-region": "overlays/two-region",
+}
 
 
 def write_definitions() -> None:
@@ -16,5 +29,21 @@ def write_definitions() -> None:
         path.write_text(definition_yaml(kind), encoding="utf-8")
 
 
+def rendered(kubectl: Path, folder: str) -> bytes:
+    """What kustomize makes of a folder below manifests/."""
+    done = subprocess.run(
+        [kubectl, "kustomize", MANIFESTS / folder], capture_output=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"kustomize of {folder}: {done.stderr.decode()}")
+    return done.stdout
+
+
+def write_installs(kubectl: Path) -> None:
+    for name, folder in INSTALLS.items():
+        (MANIFESTS / "rendered" / f"{name}.yaml").write_bytes(rendered(kubectl, folder))
+
+
 if __name__ == "__main__":
     write_definitions()
+    write_installs(find().kubectl)

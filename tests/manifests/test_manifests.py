@@ -1,0 +1,211 @@
+"""What is installed: valid for the server, no right too many, nothing that runs as root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ops.cli import app
+from ops.commands import operator_manifests
+from tests.manifests.installs import INSTALLS, MANIFESTS, install, label_of, of_kind
+
+RESTRICTED_POD = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "fsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED_CONTAINER = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+CORE_GROUPS = {
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apps",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+}
+VERSIONS = ("1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+installs = pytest.mark.parametrize("name", INSTALLS)
+
+
+def rules_of(name: str) -> list[dict[str, Any]]:
+    roles = of_kind(name, "ClusterRole") + of_kind(name, "Role")
+    return [rule for role in roles for rule in role["rules"]]
+
+
+def pods_of(name: str) -> list[dict[str, Any]]:
+    return [item["spec"]["template"] for item in of_kind(name, "Deployment")]
+
+
+def test_every_object_of_the_default_fits_the_published_schema() -> None:
+    for item in install("default"):
+        kubernetes_validate.validate(item, "1.36", strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+@installs
+def test_every_object_fits_each_supported_version(name: str, version: str) -> None:
+    if version == "1.29" and name in ("observe", "recommend"):
+        pytest.skip("admission policies are of Kubernetes 1.30")
+    for item in install(name):
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+@installs
+def test_no_kind_needs_anything_that_is_not_of_the_server_itself(name: str) -> None:
+    groups = {item["apiVersion"].rpartition("/")[0] for item in install(name)}
+    assert groups <= CORE_GROUPS
+
+
+@installs
+def test_rights_are_enumerated(name: str) -> None:
+    for rule in rules_of(name):
+        words = [w for key in ("apiGroups", "resources", "verbs") for w in rule[key]]
+        assert not [w for w in words if "*" in w], rule
+        assert "nonResourceURLs" not in rule
+        risky = {"secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token"}
+        assert not risky & set(rule["resources"]), rule
+        assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
+
+
+@installs
+def test_nothing_is_deleted_but_incidents(name: str) -> None:
+    deleting = [rule for rule in rules_of(name) if "delete" in rule["verbs"]]
+    assert [(r["apiGroups"], r["resources"]) for r in deleting] == [
+        (["midwatch.dev"], ["incidents"])
+    ]
+
+
+@pytest.mark.parametrize("name", ["default", "observe", "two-region"])
+def test_without_recommend_nothing_foreign_is_written(name: str) -> None:
+    own = {"midwatch.dev", "coordination.k8s.io"}
+    written = {
+        resource
+        for rule in rules_of(name)
+        if set(rule["verbs"]) - {"get", "list", "watch"} and not set(rule["apiGroups"]) <= own
+        for resource in rule["resources"]
+    }
+    assert written == {"configmaps", "events"}
+
+
+@installs
+def test_each_process_has_an_account_of_its_own(name: str) -> None:
+    accounts = {item["metadata"]["name"] for item in of_kind(name, "ServiceAccount")}
+    used = [pod["spec"]["serviceAccountName"] for pod in pods_of(name)]
+    assert sorted(used) == sorted(accounts) == ["midwatch-operator", "midwatch-worker"]
+    for account in of_kind(name, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+
+
+@installs
+def test_the_worker_has_no_right_and_no_token(name: str) -> None:
+    bound = {
+        subject["name"]
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for binding in of_kind(name, kind)
+        for subject in binding["subjects"]
+    }
+    assert bound == {"midwatch-operator"}
+    mounts = {p["spec"]["serviceAccountName"]: p["spec"]["automountServiceAccountToken"]
+              for p in pods_of(name)}  # fmt: skip
+    assert mounts == {"midwatch-operator": True, "midwatch-worker": False}
+
+
+@installs
+def test_pods_are_restricted_probed_and_limited(name: str) -> None:
+    for pod in pods_of(name):
+        assert pod["spec"]["securityContext"] == RESTRICTED_POD
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod["spec"])
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == RESTRICTED_CONTAINER
+            assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+            assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+            ports = {port["name"] for port in container["ports"]}
+            probes = [container[p] for p in ("startupProbe", "livenessProbe", "readinessProbe")]
+            assert {probe["httpGet"]["port"] for probe in probes} <= ports
+        assert not [v for v in pod["spec"]["volumes"] if "hostPath" in v]
+
+
+@installs
+def test_selectors_and_ports_meet_what_they_name(name: str) -> None:
+    pods = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods_of(name)}
+    for service in of_kind(name, "Service"):
+        pod = pods[service["spec"]["selector"]["app.kubernetes.io/name"]]
+        named = {port["name"] for c in pod["spec"]["containers"] for port in c["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+    selecting = of_kind(name, "NetworkPolicy") + of_kind(name, "PodDisruptionBudget")
+    assert len(selecting) == 3
+    for item in selecting:
+        chosen = item["spec"].get("podSelector") or item["spec"]["selector"]
+        assert chosen["matchLabels"]["app.kubernetes.io/name"] in pods, label_of(item)
+    (budget,) = of_kind(name, "PodDisruptionBudget")
+    (operator,) = [d for d in of_kind(name, "Deployment") if "operator" in d["metadata"]["name"]]
+    assert budget["spec"]["minAvailable"] < operator["spec"]["replicas"]
+
+
+@installs
+def test_everything_namespaced_stands_in_the_one_namespace(name: str) -> None:
+    (namespace,) = of_kind(name, "Namespace")
+    for item in install(name):
+        assert item["metadata"].get("namespace", "midwatch-system") == "midwatch-system"
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_no_manifest_is_left_out_of_every_kustomization() -> None:
+    named = set()
+    for path in MANIFESTS.rglob("kustomization.yaml"):
+        made = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parts = [*made.get("resources", []), *made.get("components", [])]
+        parts += [patch["path"] for patch in made.get("patches", [])]
+        parts += [f for g in made.get("configMapGenerator", []) for f in g.get("files", [])]
+        named |= {(path.parent / part).resolve() for part in parts}
+    aside = {MANIFESTS / "examples", MANIFESTS / "rendered"}
+    files = {
+        path
+        for path in MANIFESTS.rglob("*")
+        if path.is_file() and path.name != "kustomization.yaml" and not aside & set(path.parents)
+    }
+    assert files - named == set()
+
+
+@installs
+def test_the_command_prints_the_bytes_of_the_file(name: str) -> None:
+    done = CliRunner().invoke(app, ["operator", "manifests", "--overlay", name])
+    assert done.exit_code == 0
+    assert done.stdout_bytes == (MANIFESTS / "rendered" / f"{name}.yaml").read_bytes()
+
+
+def test_the_command_names_what_there_is_when_asked_for_something_else() -> None:
+    done = CliRunner().invoke(app, ["operator", "manifests", "--overlay", "prod"])
+    assert done.exit_code == 2
+    assert "'prod' is not one of" in done.stderr
+
+
+def test_the_command_copies_the_folder_to_build_upon(tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    done = CliRunner().invoke(app, ["operator", "manifests", "--out", str(out)])
+    assert done.exit_code == 0
+    here, there = ({p.relative_to(f) for p in f.rglob("*")} for f in (MANIFESTS, out))
+    assert here == there
+    again = CliRunner().invoke(app, ["operator", "manifests", "--out", str(out)])
+    assert again.exit_code == 2
+
+
+def test_a_package_without_manifests_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(operator_manifests, "manifests_folder", lambda: tmp_path)
+    done = CliRunner().invoke(app, ["operator", "manifests"])
+    assert done.exit_code == 2
+    assert "no manifests in" in done.stderr
