@@ -49,6 +49,7 @@ class FakePrometheus:
     script: list = field(default_factory=list)  # answers instead of the true ones, in order
     warnings: list = field(default_factory=list)
     samples_max: int = 10**9
+    clock_s: float | None = None  # what time() tells
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, name, samples, **labels):
@@ -70,6 +71,8 @@ class FakePrometheus:
             return good(names)
         if asked.path != "/api/v1/query":
             return 404, {}, b"404 page not found"
+        if asked.query == "time()" and self.clock_s is not None:
+            return good({"resultType": "scalar", "result": [self.clock_s, str(self.clock_s)]})
         if asked.query.startswith("count by (__name__) ("):
             return self._counts(asked)
         return self._matrix(asked)

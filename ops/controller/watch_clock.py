@@ -1,0 +1,54 @@
+"""The clock of a Prometheus, by which its samples are stamped, and its distance from ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ops.adapters.prometheus_plan import RawSamples
+from ops.clock import Deadline, monotonic_s, wall_s
+
+CLOCK_EVERY_S = 30.0  # between two measurements
+
+
+class WatchedSamples(RawSamples, Protocol):
+    """A reader that also knows the server's clock: `PrometheusReader`, or a fake."""
+
+    def now_s(self, *, deadline: Deadline) -> float:
+        """Unix seconds on the server's clock."""
+        ...
+
+
+class ServerClock:
+    """Asked now and then; in between our monotonic clock goes on, which no correction moves.
+
+    Attributes:
+        skew_s: how far it was ahead of our wall clock when it was last asked.
+        due: whether the next reading asks, whatever the time.
+    """
+
+    def __init__(
+        self, wall: Callable[[], float] = wall_s, monotonic: Callable[[], float] = monotonic_s
+    ) -> None:
+        self._wall, self._monotonic = wall, monotonic
+        self._ahead_s: float | None = None  # of our monotonic clock
+        self._asked_at_s = 0.0
+        self.skew_s, self.due = 0.0, True
+
+    def now_s(self) -> float:
+        """What it shows as far as is known; our own clock before the first answer."""
+        return self._wall() if self._ahead_s is None else self._monotonic() + self._ahead_s
+
+    def read(self, reader: WatchedSamples, *, deadline: Deadline) -> float:
+        """What it shows.
+
+        Raises:
+            PrometheusError: it was due to be asked and did not answer.
+        """
+        if self.due or self._monotonic() - self._asked_at_s >= CLOCK_EVERY_S:
+            began_s = self._monotonic()
+            shown_s = reader.now_s(deadline=deadline)
+            self._asked_at_s = self._monotonic()
+            self._ahead_s = shown_s - 0.5 * (began_s + self._asked_at_s)
+            self.skew_s, self.due = shown_s - self._wall(), False
+        return self.now_s()

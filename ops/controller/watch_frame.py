@@ -1,0 +1,272 @@
+"""What one fleet's loop sees of its Prometheus: a sliding frame, and how far it is to be trusted.
+
+Each reading asks only for what is newer than the last one, and a little of the past again: a
+sample is stored when its scrape ends and stamped with its start. Missing is NaN, never zero, and
+a reading that is not FRESH is never a healthy one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_grid import interval_ms
+from ops.adapters.prometheus_plan import Part, ask
+from ops.catalogue import Catalogue
+from ops.catalogue.spellings import live_spelling
+from ops.clock import Deadline, monotonic_s, wall_s
+from ops.controller.watch_clock import ServerClock, WatchedSamples
+from ops.controller.watch_jobs import ScrapeJobs
+from ops.controller.watch_ring import WatchRing
+from ops.controller.watch_roles import USER_ROLES, fleet_matchers, questions
+from ops.controller.watch_rows import RowOffsets
+from ops.controller.watch_series import Placed, WatchSeries
+from ops.controller.watch_state import FUTURE_S, DataState, Seen, judge
+from ops.errors import PrometheusError
+from rca.state import FloatArray, MetricFrame
+
+IntArray = npt.NDArray[np.int64]
+
+WINDOW_S = 900.0
+STEP_S = 5.0
+REGION = "default"  # of series and pods that name none
+OVERLAP_ROWS = 3  # of the past, asked for again
+SETTLE_RATIO = 0.2  # of a step: how long after its end a row is shown
+HOLD_ROWS_MAX = 2
+LATE_READINGS = 3  # in a row with late samples, before rows are shown one step later
+CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One view of the fleet's metrics. Do not keep it: its frame is a copy, megabytes of it.
+
+    Attributes:
+        frame: rows on the scrape grid, float64; empty where nothing was read yet.
+        scrape_jobs: as `ops.state.Snapshot` wants them.
+        state, detail: whether to trust it; the value seen and the next step, "" where all is well.
+        spelling: how the engine's metrics are stored, e.g. "vllm:"; "" = not known.
+        server_now_s: the server's clock, which samples are stamped by.
+        next_at_s: moment on that clock at which the next row can be read.
+        num_samples: new and old ones that the answers held.
+    """
+
+    frame: MetricFrame
+    scrape_jobs: Mapping[str, float]
+    state: DataState
+    detail: str
+    spelling: str
+    server_now_s: float
+    next_at_s: float
+    num_samples: int = 0
+
+
+class WatchFrame:
+    """The sliding frame of one fleet. Not for several threads at once."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        namespace: str,
+        match_labels: Mapping[str, str] | None = None,
+        window_s: float = WINDOW_S,
+        step_s: float = STEP_S,
+        region: str = REGION,
+        placed: Placed | None = None,
+        wall: Callable[[], float] = wall_s,
+        monotonic: Callable[[], float] = monotonic_s,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            namespace, match_labels: what every series must carry.
+            window_s: rows kept; step_s: between them, best the scrape interval.
+            region: of series that name none and have no pod.
+            placed: labels (region, service, node) of a pod by its name, None for a pod that is
+                not, or not yet, of the fleet; without it every series is taken as it is.
+
+        Raises:
+            PrometheusError: the namespace is empty.
+        """
+        assert 0.0 < step_s < window_s, (step_s, window_s)
+        self._namespace = namespace
+        self._step_ms = round(step_s * 1000.0)
+        self._settle_ms = round(SETTLE_RATIO * self._step_ms)
+        matchers = fleet_matchers(namespace, match_labels or {})
+        self._questions = questions(catalogue, matchers, added=frozenset(catalogue.region_labels))
+        self._catalogue = catalogue
+        self._ring = WatchRing(math.ceil(window_s / step_s))
+        self._offsets = RowOffsets(self._step_ms)
+        self._series = WatchSeries(catalogue, placed=placed, region=region)
+        self._jobs = ScrapeJobs(window_s)
+        self._users = np.empty(0, dtype=bool)  # columns of what users get
+        self._seen = Seen(namespace=namespace, step_s=step_s)
+        self._clock = ServerClock(wall, monotonic)
+        self._first_row = -1  # with a sample
+        self._hold_rows = self._late_readings = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the kept rows, without the names of series."""
+        return self._ring.num_bytes
+
+    def advance(self, reader: WatchedSamples, *, deadline: Deadline) -> Reading:
+        """Read what is new. Never raises for an outage: that is a state of the reading."""
+        self._seen.url, self._seen.error, num_samples = reader.url, "", 0
+        try:
+            self._seen.now_s = self._clock.read(reader, deadline=deadline)
+            self._seen.skew_s = self._clock.skew_s
+            answers = self._ask(reader, deadline)
+            num_samples = self._take(answers)
+        except PrometheusError as error:
+            self._seen.error = str(error)
+            self._seen.now_s = self._clock.now_s()
+            self._clock.due = True  # what failed may have been restarted elsewhere
+        state, detail = judge(self._seen)
+        return Reading(
+            frame=self._frame(),
+            scrape_jobs=self._jobs.last_good_s(now_s=self._seen.now_s),
+            state=state,
+            detail=detail,
+            spelling=live_spelling(self._series.stored, self._catalogue),
+            server_now_s=self._seen.now_s,
+            next_at_s=self._next_at_s(),
+            num_samples=num_samples,
+        )
+
+    def _ask(self, reader: WatchedSamples, deadline: Deadline) -> list[Answer]:
+        now_ms = round(self._seen.now_s * 1000.0)
+        until_ms = now_ms + round(2000.0 * FUTURE_S)  # to see what is stamped in the future
+        if self._ring.newest < 0:
+            after_ms = now_ms - self._ring.rows * self._step_ms
+        else:
+            again_ms = max(OVERLAP_ROWS * self._step_ms, round(2200.0 * self._seen.interval_s))
+            oldest_ms = max(self._ring.oldest - 1, self._first_row - 1) * self._step_ms
+            after_ms = max(self._ring.newest * self._step_ms - again_ms, oldest_ms)
+        after_ms = max(after_ms, until_ms - (self._ring.rows + 1) * self._step_ms)
+        cuts = [*range(after_ms, until_ms, CHUNK_MS), until_ms]
+        parts = [
+            Part(one.names, one.matchers, low, high)
+            for one in self._questions
+            for low, high in pairwise(cuts)
+            if high > low
+        ]
+        return ask(reader, parts, deadline=deadline)
+
+    def _take(self, answers: Sequence[Answer]) -> int:
+        """Put the samples of some answers into the ring; returns their number."""
+        seen, now_ms = self._seen, round(self._seen.now_s * 1000.0)
+        seen.num_unplaced = self._series.num_unplaced = 0
+        known = self._ring.num_columns
+        per_answer = [self._series.columns(answer.labels) for answer in answers]
+        self._make_columns()
+        columns = _joined(
+            [np.repeat(c, a.counts) for c, a in zip(per_answer, answers, strict=True)]
+        )
+        times_s = _joined([answer.times_s for answer in answers])
+        values = _joined([answer.values for answer in answers])
+        order = np.flatnonzero(columns >= 0)
+        columns, values = columns[order].astype(np.int64), values[order]
+        times_ms = np.rint(times_s[order] * 1000.0).astype(np.int64)
+        future = times_ms > now_ms + round(1000.0 * FUTURE_S)
+        seen.num_future = int(future.sum())
+        seen.future_s = float(times_ms.max() - now_ms) / 1000.0 if seen.num_future else 0.0
+        self._note(answers, columns[~future], times_ms[~future], values[~future])
+        rows = self._offsets.rows(times_ms, columns)
+        newest = (now_ms - self._settle_ms) // self._step_ms - self._hold_rows
+        shown = self._ring.newest
+        seen.back_s = max(0.0, shown * self._step_ms / 1000.0 - seen.now_s)
+        if len(rows) or shown >= 0:
+            self._ring.open_until(max(newest, shown))
+        if self._first_row < 0 and len(rows):
+            self._first_row = max(int(rows.min()), self._ring.oldest)
+        old = columns < known  # a new series has a past that is no fault of its scrapes
+        self._hold_late(rows[old], columns[old], shown)
+        self._ring.write(rows, columns, values)
+        self._pack()
+        return len(times_s)
+
+    def _note(
+        self, answers: Sequence[Answer], columns: IntArray, times_ms: IntArray, values: FloatArray
+    ) -> None:
+        """Remember what tells how far the data can be trusted."""
+        seen = self._seen
+        seen.warnings = tuple(text for answer in answers for text in answer.warnings)
+        seen.num_histograms = sum(answer.num_histograms for answer in answers)
+        seen.num_answered = sum(len(answer.labels) for answer in answers)
+        seen.num_without_role = self._series.num_without_role
+        seen.num_unplaced, seen.num_refused = self._series.num_unplaced, self._series.num_refused
+        seen.num_series, seen.num_users = len(self._users), int(self._users.sum())
+        seen.interval_s = interval_ms(answers) / 1000.0 or seen.interval_s
+        finite, users = np.isfinite(values), self._users[columns]
+        for name, mask in (
+            ("users_s", finite & users), ("users_nan_s", ~finite & users), ("any_s", finite)
+        ):  # fmt: skip
+            if mask.any():
+                newest_s = float(times_ms[mask].max()) / 1000.0
+                setattr(seen, name, float(np.fmax(newest_s, getattr(seen, name))))
+        self._jobs.take(self._series.roles, columns, times_ms / 1000.0, values)
+
+    def _make_columns(self) -> None:
+        more = len(self._series.series) - self._ring.num_columns
+        if more > 0:
+            self._ring.add_columns(more)
+            self._offsets.add_columns(more)
+            self._users = _of_users(self._series)
+
+    def _hold_late(self, rows: IntArray, columns: IntArray, shown: int) -> None:
+        """Show rows one step later where samples keep coming after their row was shown.
+
+        What the loop counts once it does not look at again: a series that is always late would
+        not be counted at all.
+        """
+        late = (rows <= shown) & (rows > shown - OVERLAP_ROWS) & self._users[columns]
+        late[late] = ~self._ring.present(rows[late], columns[late])
+        self._late_readings = self._late_readings + 1 if late.any() else 0
+        if self._late_readings >= LATE_READINGS and self._hold_rows < HOLD_ROWS_MAX:
+            self._hold_rows, self._late_readings = self._hold_rows + 1, 0
+            self._seen.held_s = self._hold_rows * self._step_ms / 1000.0
+
+    def _pack(self) -> None:
+        kept = self._ring.pack()
+        if kept is not None:
+            self._series.keep(kept)
+            self._offsets.keep(kept)
+            self._users = _of_users(self._series)
+
+    def _frame(self) -> MetricFrame:
+        newest = self._ring.newest
+        oldest = max(self._ring.oldest, self._first_row, 0)
+        if newest < 0 or self._first_row < 0:
+            oldest, newest = 0, -1
+        numbers = np.arange(oldest, newest + 1, dtype=np.float64)
+        return MetricFrame(
+            times_s=numbers * (self._step_ms / 1000.0),
+            values=self._ring.table(oldest=oldest, newest=newest),
+            series=self._series.series,
+            roles=self._series.roles,
+            step_s=self._step_ms / 1000.0,
+            generation=self._series.generation,
+        )
+
+    def _next_at_s(self) -> float:
+        if self._ring.newest < 0:
+            return self._seen.now_s + self._seen.step_s
+        row = self._ring.newest + 1 + self._hold_rows
+        return max(self._seen.now_s, (row * self._step_ms + self._settle_ms) / 1000.0)
+
+
+def _of_users(series: WatchSeries) -> npt.NDArray[np.bool_]:
+    return np.array([role is not None and role.role in USER_ROLES for role in series.roles], bool)
+
+
+def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0)

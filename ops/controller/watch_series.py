@@ -1,0 +1,123 @@
+"""Label sets of answers -> columns of the ring: each series once, with its place in the fleet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ops.catalogue import Catalogue, plain_name
+from rca.state import MetricRole, Series
+
+IntArray = npt.NDArray[np.int64]
+_T = TypeVar("_T")
+
+LEFT_OUT, WAITING = -1, -2
+SERIES_MAX = 50_000  # of one fleet; what comes beyond is left out and told
+_KEYS_MAX = 4 * SERIES_MAX
+
+# Labels (region, service, node) of a pod by its name; None: no pod of this fleet, or not yet.
+Placed = Callable[[str], Mapping[str, str] | None]
+_PODS = ("exported_pod", "pod", "pod_name", "k8s_pod_name")
+
+
+class WatchSeries:
+    """Series that have a role, in the order of their coming.
+
+    A series stored under two spellings, in turn or at once, is one column. Labels, entities and
+    roles are shared between the series of a pod.
+
+    Attributes:
+        generation: changes with `series`.
+        series, roles: of the frames; the same tuples until a column comes or goes.
+        stored: names as they are stored.
+        num_without_role, num_unplaced, num_refused: series left out; unplaced in the last answers.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, placed: Placed | None, region: str) -> None:
+        self._catalogue, self._placed, self._region = catalogue, placed, region
+        self._series: list[Series] = []
+        self._roles: list[MetricRole] = []
+        # By 64 keyed bits each: that two of a fleet's series share them is out of the question.
+        self._by_stored: dict[int, int] = {}  # labels as they are stored -> column
+        self._by_identity: dict[int, int] = {}  # plain name and labels -> column
+        self._shared: dict[object, object] = {}  # label pairs, entities
+        self.generation = 0
+        self.series: tuple[Series, ...] = ()
+        self.roles: tuple[MetricRole | None, ...] = ()
+        self.stored: set[str] = set()
+        self.num_without_role = self.num_unplaced = self.num_refused = 0
+
+    def columns(self, labels: Iterable[Mapping[str, str]]) -> IntArray:
+        """Column of each series of an answer; negative: left out."""
+        before = len(self._series)
+        found = [self._column(one) for one in labels]
+        if len(self._series) > before:
+            self._renew()
+        return np.array(found, dtype=np.int64)
+
+    def keep(self, kept: IntArray) -> None:
+        """Forget all columns but these."""
+        self._series = [self._series[int(c)] for c in kept]
+        self._roles = [self._roles[int(c)] for c in kept]
+        places = {int(old): new for new, old in enumerate(kept)}
+        for known in (self._by_stored, self._by_identity):
+            left = {key: places[c] for key, c in known.items() if c in places}
+            known.clear()
+            known.update(left)
+        self._shared = {pair: pair for one in self._series for pair in one.labels}
+        self._shared |= {role.entity: role.entity for role in self._roles}
+        self.stored = {one.name for one in self._series}
+        self._renew()
+
+    def _renew(self) -> None:
+        self.generation += 1
+        self.series, self.roles = tuple(self._series), tuple(self._roles)
+
+    def _column(self, stored: Mapping[str, str]) -> int:
+        key = hash(tuple(stored.items()))
+        column = self._by_stored.get(key)
+        if column is None:
+            column = self._new(stored)
+            if column == WAITING:  # looked at again with the next answer
+                self.num_unplaced += 1
+                return column
+            if len(self._by_stored) >= _KEYS_MAX:
+                self._by_stored = {k: c for k, c in self._by_stored.items() if c >= 0}
+            self._by_stored[key] = column
+        return column
+
+    def _new(self, stored: Mapping[str, str]) -> int:
+        labels = dict(stored)
+        name = labels.pop("__name__", "")
+        pod = next((value for key in _PODS if (value := labels.get(key))), "")
+        if self._placed is not None and pod:
+            place = self._placed(pod)
+            if place is None:
+                return WAITING
+            labels |= place  # the cluster knows better than the labels of a scrape
+        if not any(labels.get(key) for key in self._catalogue.region_labels):
+            labels["region"] = self._region
+        pairs = tuple(self._share(pair) for pair in sorted(labels.items()))
+        role = self._catalogue.resolve(Series(name, pairs))
+        if role is None:
+            self.num_without_role += 1
+            return LEFT_OUT
+        identity = hash((plain_name(name), pairs))
+        column = self._by_identity.get(identity)
+        if column is None:
+            if len(self._series) >= SERIES_MAX:
+                self.num_refused += 1
+                return LEFT_OUT
+            column = self._by_identity[identity] = len(self._series)
+            self._series.append(Series(sys.intern(name), pairs))
+            self._roles.append(replace(role, entity=self._share(role.entity)))
+        self.stored.add(name)
+        return column
+
+    def _share(self, value: _T) -> _T:
+        return self._shared.setdefault(value, value)  # type: ignore[return-value]
