@@ -88,3 +88,61 @@ def record(
         scenario=scenario, kinds=kinds, seeds=seeds, load=load, pairs=pairs, quiet=quiet,
         mild=mild, after_s=after_s, jobs=jobs, resume=resume, out=out, as_json=as_json,
     )  # fmt: skip
+
+
+@app.command()
+def serve(
+    scenario: Annotated[str, typer.Argument(help="Embedded name or a TOML file.")] = "chat",
+    listen: Annotated[
+        str, typer.Option(help="HOST:PORT of /metrics and /targets; port 0 takes a free one.")
+    ] = "127.0.0.1:9400",
+    admin: Annotated[
+        str, typer.Option(help="HOST:PORT of /fault, /heal and /truth; empty = none.")
+    ] = "127.0.0.1:9401",
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Requests per second; unset = the scenario's load of its capacity."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 7,
+    warm_up_s: Annotated[
+        float, typer.Option(help="Simulated seconds before the first scrape, at full speed.")
+    ] = 600.0,
+    lasts_s: Annotated[float, typer.Option(help="Seconds until no user comes any more.")] = 14400.0,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the warm-up as OpenMetrics, for promtool tsdb create-blocks-from."
+        ),
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="Label namespace of every series.")] = "default",
+    pods: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names and nodes to take: output of kubectl get pods,nodes -A -o json. "
+            "Switches the simulated autoscalers off."
+        ),
+    ] = None,
+    fault: Annotated[str, typer.Option(help="Fault kind to begin by itself; empty = none.")] = "",
+    fault_at_s: Annotated[float, typer.Option(help="Seconds of scrapes before it.")] = 120.0,
+    fault_length_s: Annotated[float, typer.Option(help="Seconds until it ends.")] = 300.0,
+    fault_severity: Annotated[float, typer.Option(help="1 = the usual size of its kind.")] = 1.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print addresses and rate as one line of JSON.")
+    ] = False,
+) -> None:
+    """Play a simulated fleet at wall clock as the exporters of a real one would show it.
+
+    Faults and changes of the scenario file are left out; ask for them here or on the admin port.
+
+    Example: `midwatch chaos serve chat --fault gpu-throttle --fault-at-s 120`
+    """
+    from ops.commands.chaos_serve import Serving, run_serve
+
+    run_serve(
+        Serving(
+            scenario=scenario, listen=listen, admin=admin, rate_rps=rate, seed=seed,
+            warm_s=warm_up_s, lasts_s=lasts_s, history=history, namespace=namespace, pods=pods,
+            fault=fault, fault_at_s=fault_at_s, fault_length_s=fault_length_s,
+            fault_severity=fault_severity, as_json=as_json,
+        )
+    )  # fmt: skip

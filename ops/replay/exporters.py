@@ -70,6 +70,11 @@ class Exporter:
     collects: bool = False  # serves what it collected on its own, slower clock
 
 
+def target_labels(target: Target, job: str, added: Labels) -> Labels:
+    """Labels that a Prometheus attaches to every series of a target."""
+    return {**target.labels(target.owner), **added, "job": job, "instance": target.name}
+
+
 def _mesh_readings(pod: PodView) -> Iterator[Reading]:
     name = pod.name
     for callee, edge in pod.source_edges.items():

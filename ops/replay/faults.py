@@ -18,6 +18,7 @@ from ops.replay.inject import Injector
 from ops.replay.pods import Pod, Revision
 from ops.replay.scenario import FaultSpec
 from rca.state import ChangeKind, Entity, EntityKind, ResourceClass
+from serving.sim.kernel import EventHandle
 
 RAMP_STEPS = 12
 
@@ -43,6 +44,7 @@ class ActiveFault:
     truth: Truth
     set_level: Callable[[float], None]  # 0 = healthy .. 1 = full severity
     oracle: tuple[str, ...] = ()  # what somebody who knows the truth does at once
+    timers: list[EventHandle] = field(default_factory=list)  # of its ramp and its end
 
 
 Maker = Callable[[Injector, FaultSpec, np.random.Generator], ActiveFault]
@@ -76,10 +78,10 @@ def start_fault(port: Injector, spec: FaultSpec, rng: np.random.Generator) -> Ac
         for k in range(1, RAMP_STEPS + 1):
             at_s = spec.start_s + spec.ramp_s * k / RAMP_STEPS
             if at_s < end_s:
-                port.kernel.at(at_s, fault.set_level, k / RAMP_STEPS)
+                fault.timers.append(port.kernel.at(at_s, fault.set_level, k / RAMP_STEPS))
     else:
-        port.kernel.at(spec.start_s, fault.set_level, 1.0)
-    port.kernel.at(end_s, fault.set_level, 0.0)
+        fault.timers.append(port.kernel.at(spec.start_s, fault.set_level, 1.0))
+    fault.timers.append(port.kernel.at(end_s, fault.set_level, 0.0))
     return fault
 
 

@@ -207,7 +207,8 @@ def _escape(text: str) -> str:
     return re.sub(r'[\\"\n]', lambda m: _ESCAPED[m.group(0)], text)
 
 
-def _head(series: Series) -> str:
+def series_head(series: Series) -> str:
+    """A sample's text before its value; names that the format does not allow are refused."""
     for name in (series.name, *(key for key, _ in series.labels)):
         if not _NAME.fullmatch(name) or (name is not series.name and ":" in name):
             raise MetricsTextError(
@@ -220,7 +221,7 @@ def _head(series: Series) -> str:
 
 def _sample_lines(frame: MetricFrame, column: int, stamps: list[str]) -> list[str]:
     """Return one line per row, empty where the sample is absent."""
-    head = _head(frame.series[column])
+    head = series_head(frame.series[column])
     values = np.ascontiguousarray(frame.values[:, column], dtype=np.float64)
     if np.isfinite(values).all():
         return [f"{head}{v!r}{s}" for v, s in zip(values.tolist(), stamps, strict=True)]

@@ -11,6 +11,11 @@ from ops.replay.probes import Labels, Named, Probe, pod_labels, read_number
 from ops.state import PodPhase
 
 MIB = 1024.0 * 1024.0
+# Samples that are moments of the world's clock.
+MOMENTS = frozenset({
+    "container_start_time_seconds", "kube_pod_created", "kube_pod_status_scheduled_time",
+    "kube_pod_container_state_started", "kube_pod_status_ready_time",
+})  # fmt: skip
 
 
 def _fixed(*names: str, **labels: str) -> Callable[[Any, Any, Any], Named]:

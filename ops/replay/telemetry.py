@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
 from ops.catalogue import Catalogue
 from ops.replay.buffer import FrameBuffer, IntArray
-from ops.replay.exporters import EXPORTERS, Exporter, Target
+from ops.replay.exporters import EXPORTERS, Exporter, Target, target_labels
 from ops.replay.fleet_view import FleetView
 from ops.replay.probes import Labels, Named
 from ops.replay.samples import Block, TargetSamples
@@ -89,8 +91,11 @@ class Telemetry:
         catalogue: Catalogue,
         seed: int,
         window_s: float = 2700.0,
+        attach: Labels | None = None,
     ) -> None:
         self.spec = spec
+        # As a Prometheus stores them, all series of a target carry its labels and these, too.
+        self._attach = attach
         self._catalogue = catalogue
         self._seed = seed
         self._window_s = window_s
@@ -182,7 +187,11 @@ class Telemetry:
             num_targets += 1
             samples = state.samples
             if samples is None:
-                samples = TargetSamples(self._columns, target, job=job.exporter.job)
+                columns_of = self._columns
+                if self._attach is not None:
+                    attached = target_labels(target, job.exporter.job, self._attach)
+                    columns_of = partial(self._columns, attached=attached)
+                samples = TargetSamples(columns_of, target, job=job.exporter.job)
                 state.samples = samples
             if target.up and state.draws.at(row) >= gap_ratio:
                 num_good += 1
@@ -214,10 +223,13 @@ class Telemetry:
             return None
         return math.floor(now_s / period_s + job.phase)
 
-    def _columns(self, named: Named, labels: Labels) -> IntArray:
+    def _columns(
+        self, named: Named, labels: Labels, *, attached: Labels = MappingProxyType({})
+    ) -> IntArray:
         columns = np.empty(len(named), dtype=np.intp)
+        told = self._attach or {}
         for index, (name, own) in enumerate(named):
-            series = Series(name, tuple(sorted({**own, **labels}.items())))
+            series = Series(name, tuple(sorted({**attached, **own, **labels, **told}.items())))
             role = self._catalogue.resolve(series)
             columns[index] = -1 if self._left_out(role) else self._buffer.column(series, role)
         return columns
