@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ BODY_BYTES_MAX = 8 * 1024 * 1024  # of a file; a server passes its own limit
 FAULTS_SHOWN = 20
 STATUSES = ("firing", "resolved")
 # Go writes nanoseconds; Python's parser takes six digits at most.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict = 2, 60, 3, 3
 _EXTRA_DIGITS = re.compile(r"(\.\d{6})\d+")
 
 
@@ -132,5 +135,6 @@ def _texts(value: Any, path: str, faults: Faults) -> dict[str, str]:
 
 
 def _seen(value: Any) -> str:
-    text = repr(value)
+    """A value for a message: short, and shallow, as a body may be nested a thousand levels deep."""
+    text = _SHORT.repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -8,11 +8,15 @@ import ssl
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ops.controller.webhook_gate import Limits
 from ops.errors import SettingsError
 
 logger = logging.getLogger(__name__)
+# The framework logs a damaged request with its bytes, a token among them, at ERROR: whoever can
+# reach the port could fill the log. The sender gets the reason; we note that it happened.
+_requests = logging.getLogger(f"{__name__}.requests")
 TLS_HANDSHAKE_S = 5.0
 RELOAD_S = 30.0
 
@@ -92,6 +96,7 @@ async def serve(
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_requests,
         auto_decompress=False,  # nothing compressed is read: no body can grow by itself
         keepalive_timeout=limits.idle_s,
         lingering_time=limits.linger_s,
@@ -101,6 +106,22 @@ async def serve(
     server = WebhookServer(runner, limits)
     await server.start(listen, cert_file=cert_file, key_file=key_file)
     return server
+
+
+class _WithoutContent(logging.Filter):
+    """Tells that a request was damaged, at DEBUG, and nothing of what it said."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args = f"damaged request: {type(error).__name__}", ()
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+            return logger.isEnabledFor(logging.DEBUG)
+        return True
+
+
+_requests.addFilter(_WithoutContent())
 
 
 class _Cut(asyncio.Protocol):

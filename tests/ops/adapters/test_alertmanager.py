@@ -71,6 +71,7 @@ BAD = [
     (b"NaN", "not JSON"),
     (body(GOOD)[:-20], "not JSON"),
     (b"[" * 5000, "not JSON"),
+    (b'{"alerts":' + b"[" * 1000 + b"]" * 1000 + b"}", r"alerts\[0\]: \[\["),
     (b" " * (BODY_BYTES_MAX + 1), "limit"),
     (orjson.dumps({"version": "4"}), "alerts: None, expected a list"),
     (orjson.dumps({"version": "3", "alerts": []}), "version: '3', expected '4'"),
