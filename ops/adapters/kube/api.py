@@ -119,9 +119,11 @@ class KubeApi:
         """
         call = Call(method="GET", path=path, params={**(params or {}), "watch": True})
         response = self._transport.opened(
-            call, connect_s=min(CONNECT_S_MAX, read_timeout_s), read_s=read_timeout_s
+            call,
+            connect_s=min(CONNECT_S_MAX, read_timeout_s),
+            read_s=min(self._timeout_s, read_timeout_s),  # until the headers
         )
-        return LineStream(response, asked=f"watch {path}")
+        return LineStream(response, asked=f"watch {path}", read_timeout_s=read_timeout_s)
 
     def create(
         self,

@@ -23,8 +23,14 @@ class LineStream(Iterator[bytes]):
     One thread iterates; any thread may `close()`, which ends the iteration at once.
     """
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, *, asked: str) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, *, asked: str, read_timeout_s: float
+    ) -> None:
         """Take over a response whose body is still to be read."""
+        # The headers had a shorter limit; a stream may be silent for longer.
+        sock = getattr(response.connection, "sock", None)
+        if sock is not None:
+            sock.settimeout(read_timeout_s)
         self._response, self._asked = response, asked
         self._lines: deque[bytes] = deque()
         self._rest: list[bytes] = []  # pieces of a line that has not ended

@@ -1,0 +1,178 @@
+"""A fleet's part of the cluster, as records that the loop understands.
+
+Building one is some work, asking again for an unchanged one is none: quiet fleets cost nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ops.adapters.kube.cache import ClusterCache, Resource
+from ops.adapters.kube.deployments import previous_revision
+from ops.adapters.kube.fleet_rows import FleetRows, events_of
+from ops.adapters.kube.places import service_of
+from ops.adapters.kube.tables import KEEP_S
+from ops.state import NodeRecord, PodPhase, PodRecord, ServiceRecord
+from rca.state import ChangeEvent, ClusterEvent
+
+STALE_S = 45.0  # a healthy watch speaks every 25 s
+_MEMO_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """What is known of one fleet's pods and what they run on.
+
+    A resource that was never listed is None: nothing is known, which is not the same as nothing
+    there. One that is out of date is in `stale`, with its last known rows.
+
+    Attributes:
+        nodes: every node of the regions that the fleet's pods are in.
+        changes, events: of the last hour, ascending.
+        stale: resources whose knowledge is older than the limit or missing.
+        ages_s: seconds since each resource was last known to be up to date; inf = never.
+    """
+
+    pods: tuple[PodRecord, ...] | None
+    nodes: tuple[NodeRecord, ...] | None
+    services: tuple[ServiceRecord, ...] | None
+    changes: tuple[ChangeEvent, ...] | None
+    events: tuple[ClusterEvent, ...] | None
+    stale: tuple[str, ...] = ()
+    ages_s: Mapping[str, float] = field(default_factory=dict)
+
+
+def cluster_view(
+    cache: ClusterCache,
+    *,
+    namespace: str,
+    match_labels: Mapping[str, str],
+    now_s: float,
+    stale_s: float = STALE_S,
+) -> ClusterView:
+    """What is known of the pods of `namespace` that carry all of `match_labels`.
+
+    Args:
+        now_s: wall clock, for what is too old to be shown.
+        stale_s: age from which a resource counts as stale.
+    """
+    key = (namespace, tuple(sorted(match_labels.items())))
+    listed = tuple(cache.listed(resource) for resource in Resource)
+    mark = (cache.generation(namespace), listed)
+    known = cache.memo.get(key)
+    if known is None or known[0] != mark or now_s >= known[1]:
+        rows = cache.rows(namespace)
+        known_of = dict(zip(Resource, listed, strict=True))
+        view = _built(FleetRows(rows, key[1]), now_s=now_s, listed=known_of)
+        if len(cache.memo) >= _MEMO_MAX:
+            cache.memo.clear()
+        known = cache.memo[key] = (mark, _expires_s(view), view)
+    ages_s = {resource.value: cache.age_s(resource) for resource in Resource}
+    stale = tuple(name for name, age_s in ages_s.items() if age_s > stale_s)
+    return replace(known[2], ages_s=ages_s, stale=stale)
+
+
+def stale_text(view: ClusterView) -> str:
+    """In words what is out of date, "" if nothing is."""
+    return ", ".join(
+        f"{name} never listed"
+        if math.isinf(view.ages_s[name])
+        else f"{name} {view.ages_s[name]:.0f} s old"
+        for name in view.stale
+    )
+
+
+def _built(fleet: FleetRows, *, now_s: float, listed: Mapping[Resource, bool]) -> ClusterView:
+    pods_known = listed[Resource.PODS]
+    services_known = pods_known and listed[Resource.DEPLOYMENTS]
+    return ClusterView(
+        pods=tuple(_pods(fleet)) if pods_known else None,
+        nodes=tuple(_nodes(fleet)) if listed[Resource.NODES] else None,
+        services=tuple(_services(fleet)) if services_known else None,
+        changes=tuple(sorted(_changes(fleet, now_s))) if services_known else None,
+        events=tuple(sorted(events_of(fleet, now_s=now_s))) if listed[Resource.EVENTS] else None,
+    )
+
+
+def _expires_s(view: ClusterView) -> float:
+    """When the first change or Event will be too old to be shown."""
+    times = [event.at_s for event in view.events or ()] + [c.at_s for c in view.changes or ()]
+    return min(times, default=math.inf) + KEEP_S
+
+
+def _pods(fleet: FleetRows) -> Iterator[PodRecord]:
+    region_of = fleet.places.region_of
+    for pod in sorted(fleet.pods, key=lambda pod: pod.name):
+        yield PodRecord(
+            name=pod.name,
+            region=region_of(pod),
+            service=service_of(pod),
+            node=pod.node,
+            phase=pod.phase,
+            ready=pod.ready,
+            restarts=pod.restarts,
+            created_at_s=pod.created_at_s,
+            engine=pod.engine,
+        )
+
+
+def _nodes(fleet: FleetRows) -> Iterator[NodeRecord]:
+    regions = fleet.places.regions
+    for node in fleet.rows.nodes.values():
+        region = fleet.places.node_region(node)
+        if region in regions:
+            yield NodeRecord(
+                name=node.name,
+                region=region,
+                ready=node.ready,
+                unschedulable=node.unschedulable,
+                gpus=node.gpus,
+            )
+
+
+def _services(fleet: FleetRows) -> Iterator[ServiceRecord]:
+    """One record per region that a Deployment has pods in."""
+    counts = _counts(fleet)
+    for name, row in sorted(fleet.deployments.items()):
+        regions = fleet.places.regions_of(name)
+        for region in regions:
+            wanted, ready = counts.get((region, name), (0, 0))
+            yield ServiceRecord(
+                region=region,
+                service=name,
+                replicas=row.replicas if len(regions) == 1 else wanted,
+                ready_replicas=ready,
+                revision=row.revision,
+                previous_revision=previous_revision(row.revision),
+                engine=row.engine,
+            )
+
+
+def _counts(fleet: FleetRows) -> dict[tuple[str, str], tuple[int, int]]:
+    """(region, service) -> pods that are not on their way out, and ready ones."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for pod in fleet.pods:
+        if pod.phase in (PodPhase.TERMINATING, PodPhase.FAILED):
+            continue
+        key = (fleet.places.region_of(pod), service_of(pod))
+        wanted, ready = counts.get(key, (0, 0))
+        counts[key] = (wanted + 1, ready + pod.ready)
+    return counts
+
+
+def _changes(fleet: FleetRows, now_s: float) -> Iterator[ChangeEvent]:
+    for change in fleet.rows.changes:
+        if change.at_s < now_s - KEEP_S or not fleet.takes(change.labels):
+            continue
+        for region in fleet.places.regions_of(change.service):
+            yield ChangeEvent(
+                at_s=change.at_s,
+                kind=change.kind,
+                region=region,
+                service=change.service,
+                revision_from=change.revision_from,
+                revision_to=change.revision_to,
+                summary=change.summary,
+            )
