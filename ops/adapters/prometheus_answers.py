@@ -22,6 +22,8 @@ from rca.state import FloatArray
 # so that these bytes are never text.
 _SAMPLES = b'"values":[['
 _SAMPLES_END = b'"]]'
+_SERIES = b'{"metric":'
+_NEXT_SERIES, _LAST_SERIES = b"},", b"}]"
 _BLOCK_BYTES = 1 << 19  # read at once: larger lists of numbers leave the processor's cache
 
 
@@ -43,6 +45,75 @@ class Answer:
     values: FloatArray
     warnings: tuple[str, ...] = ()
     num_histograms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAnswer:
+    """As `Answer`, with label sets as the server wrote them: what is known need not be read.
+
+    Attributes:
+        metrics: JSON object of labels per series; the same bytes for the same series in every
+            answer of one server, which sorts labels.
+    """
+
+    metrics: tuple[bytes, ...]
+    counts: npt.NDArray[np.intp]
+    times_s: FloatArray
+    values: FloatArray
+    warnings: tuple[str, ...] = ()
+    num_histograms: int = 0
+
+
+def read_raw_matrix(body: bytes) -> RawAnswer:
+    """Read the answer to a range selector without its labels.
+
+    Raises:
+        PrometheusError: the body is no such answer.
+    """
+    head, *pieces = body.split(_SERIES)
+    metrics: list[bytes] = []
+    texts: list[bytes] = []
+    tail = b""
+    for piece in pieces:
+        start = piece.find(_SAMPLES)
+        end = piece.find(_SAMPLES_END, start)
+        tail = piece[end + len(_SAMPLES_END) :]
+        if start < 0 or end < 0 or not (tail == _NEXT_SERIES or tail.startswith(_LAST_SERIES)):
+            return _raw(read_matrix(body))  # histograms, or spaces
+        metrics.append(piece[: start - 1])
+        texts.append(piece[start + len(_SAMPLES) : end])
+    _, warnings = _data(head + tail[1:], "matrix")
+    numbers, counts = _samples(texts)
+    return RawAnswer(
+        metrics=tuple(metrics),
+        counts=counts,
+        times_s=numbers[0::2],
+        values=numbers[1::2],
+        warnings=warnings,
+    )
+
+
+def _raw(answer: Answer) -> RawAnswer:
+    return RawAnswer(
+        metrics=tuple(orjson.dumps(labels) for labels in answer.labels),
+        counts=answer.counts,
+        times_s=answer.times_s,
+        values=answer.values,
+        warnings=answer.warnings,
+        num_histograms=answer.num_histograms,
+    )
+
+
+def _samples(texts: Sequence[bytes]) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Times and values in turn, and the number of samples of each text."""
+    try:
+        numbers = _numbers(texts)
+        counts = np.array([text.count(b"[") + 1 for text in texts], dtype=np.intp)
+        if len(numbers) != 2 * counts.sum():
+            raise ValueError(f"{len(numbers)} numbers for {counts.sum()} samples")
+    except ValueError as error:
+        raise PrometheusError(f"its samples cannot be read: {error!r}") from error
+    return numbers, counts
 
 
 def read_matrix(body: bytes) -> Answer:
@@ -67,12 +138,9 @@ def read_matrix(body: bytes) -> Answer:
             elif values:  # written with spaces, as no known server does
                 labels.append(one["metric"])
                 texts.append(orjson.dumps(values)[2:-2])
-        numbers = _numbers(texts)
-        counts = np.array([text.count(b"[") + 1 for text in texts], dtype=np.intp)
-        if len(numbers) != 2 * counts.sum():
-            raise ValueError(f"{len(numbers)} numbers for {counts.sum()} samples")
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise PrometheusError(f"its samples cannot be read: {error!r}") from error
+    numbers, counts = _samples(texts)
     return Answer(
         labels=tuple(labels),
         counts=counts,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_answers import Answer, RawAnswer
 from rca.state import FloatArray
 
 IntArray = npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ class Grid:
         return (self.start_ms + self.step_ms * np.arange(self.num_rows)) / 1000.0
 
 
-def interval_ms(answers: Sequence[Answer]) -> int:
+def interval_ms(answers: Sequence[Answer | RawAnswer]) -> int:
     """Median distance between two samples of a series; 0 where no series has two."""
     found = []
     for answer in answers:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_answers import Answer, RawAnswer
 from ops.adapters.prometheus_selectors import Matcher
 from ops.clock import Deadline
 from ops.errors import TooMuchError
@@ -17,6 +17,7 @@ NAMES_PER_ANSWER = 100
 SERIES_GUESSED = 200  # of a name that had none at both ends of the window
 PART_MS_MIN = 1_000  # a question over less time is not cut any more
 
+_A = TypeVar("_A", Answer, RawAnswer)
 Tick = Callable[[int, int, int], None]  # questions answered, questions known so far, samples
 
 
@@ -139,21 +140,36 @@ def ask(
         TooMuchError: too much even for one name and a second.
         PrometheusError: no usable answer.
     """
-    answers: list[Answer] = []
+    return ask_by(
+        lambda part: reader.samples(
+            part.names,
+            after_ms=part.after_ms,
+            until_ms=part.until_ms,
+            matchers=part.matchers,
+            deadline=deadline,
+        ),
+        parts,
+        deadline=deadline,
+        tick=tick,
+    )
+
+
+def ask_by(
+    read: Callable[[Part], _A], parts: Sequence[Part], *, deadline: Deadline, tick: Tick = no_tick
+) -> list[_A]:
+    """The same with a way of reading of the caller's.
+
+    Raises:
+        TooMuchError: too much even for one name and a second.
+        PrometheusError: no usable answer.
+    """
+    answers: list[_A] = []
     num_samples = 0
     open_parts = list(reversed(parts))
     while open_parts:
         part = open_parts.pop()
         try:
-            answers.append(
-                reader.samples(
-                    part.names,
-                    after_ms=part.after_ms,
-                    until_ms=part.until_ms,
-                    matchers=part.matchers,
-                    deadline=deadline,
-                )
-            )
+            answers.append(read(part))
         except TooMuchError:
             halves = part.halves()
             if halves is None or deadline.left_s() <= 0.0:

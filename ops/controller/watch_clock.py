@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ops.adapters.prometheus_plan import RawSamples
+from ops.adapters.prometheus_answers import RawAnswer
+from ops.adapters.prometheus_selectors import Matcher
 from ops.clock import Deadline, monotonic_s, wall_s
 
 CLOCK_EVERY_S = 30.0  # between two measurements
 
 
-class WatchedSamples(RawSamples, Protocol):
-    """A reader that also knows the server's clock: `PrometheusReader`, or a fake."""
+class WatchedSamples(Protocol):
+    """What a fleet's frame is read from: `PrometheusReader`, or a fake."""
+
+    @property
+    def url(self) -> str:
+        """Address for messages."""
+        ...
+
+    def raw_samples(
+        self,
+        names: Sequence[str],
+        *,
+        after_ms: int,
+        until_ms: int,
+        matchers: Sequence[Matcher],
+        deadline: Deadline,
+    ) -> RawAnswer:
+        """Samples as they were scraped."""
+        ...
 
     def now_s(self, *, deadline: Deadline) -> float:
         """Unix seconds on the server's clock."""

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_answers import RawAnswer
 from ops.adapters.prometheus_grid import interval_ms
-from ops.adapters.prometheus_plan import Part, ask
+from ops.adapters.prometheus_plan import Part, ask_by
 from ops.catalogue import Catalogue
 from ops.catalogue.spellings import live_spelling
 from ops.clock import Deadline, monotonic_s, wall_s
@@ -37,10 +37,11 @@ IntArray = npt.NDArray[np.int64]
 WINDOW_S = 900.0
 STEP_S = 5.0
 REGION = "default"  # of series and pods that name none
-OVERLAP_ROWS = 3  # of the past, asked for again
+OVERLAP_ROWS = 1  # of the past, asked for again
+OVERLAP_ROWS_WIDE = 12  # the same after a reading that brought nothing new of what users get
 SETTLE_RATIO = 0.2  # of a step: how long after its end a row is shown
-HOLD_ROWS_MAX = 2
-LATE_READINGS = 3  # in a row with late samples, before rows are shown one step later
+HOLD_ROWS_MAX = 3
+LATE_READINGS = 3  # with late samples and none on time between, before rows are shown later
 CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
 
 
@@ -112,6 +113,8 @@ class WatchFrame:
         self._clock = ServerClock(wall, monotonic)
         self._first_row = -1  # with a sample
         self._hold_rows = self._late_readings = 0
+        self._spelling = ""
+        self._progress = False  # the last reading brought something new of what users get
 
     @property
     def num_bytes(self) -> int:
@@ -136,19 +139,20 @@ class WatchFrame:
             scrape_jobs=self._jobs.last_good_s(now_s=self._seen.now_s),
             state=state,
             detail=detail,
-            spelling=live_spelling(self._series.stored, self._catalogue),
+            spelling=self._spelling,
             server_now_s=self._seen.now_s,
             next_at_s=self._next_at_s(),
             num_samples=num_samples,
         )
 
-    def _ask(self, reader: WatchedSamples, deadline: Deadline) -> list[Answer]:
+    def _ask(self, reader: WatchedSamples, deadline: Deadline) -> list[RawAnswer]:
         now_ms = round(self._seen.now_s * 1000.0)
         until_ms = now_ms + round(2000.0 * FUTURE_S)  # to see what is stamped in the future
         if self._ring.newest < 0:
             after_ms = now_ms - self._ring.rows * self._step_ms
         else:
-            again_ms = max(OVERLAP_ROWS * self._step_ms, round(2200.0 * self._seen.interval_s))
+            overlap = OVERLAP_ROWS if self._progress else OVERLAP_ROWS_WIDE
+            again_ms = max(overlap * self._step_ms, round(1200.0 * self._seen.interval_s))
             oldest_ms = max(self._ring.oldest - 1, self._first_row - 1) * self._step_ms
             after_ms = max(self._ring.newest * self._step_ms - again_ms, oldest_ms)
         after_ms = max(after_ms, until_ms - (self._ring.rows + 1) * self._step_ms)
@@ -159,14 +163,25 @@ class WatchFrame:
             for low, high in pairwise(cuts)
             if high > low
         ]
-        return ask(reader, parts, deadline=deadline)
+        return ask_by(
+            lambda part: reader.raw_samples(
+                part.names,
+                after_ms=part.after_ms,
+                until_ms=part.until_ms,
+                matchers=part.matchers,
+                deadline=deadline,
+            ),
+            parts,
+            deadline=deadline,
+        )
 
-    def _take(self, answers: Sequence[Answer]) -> int:
+    def _take(self, answers: Sequence[RawAnswer]) -> int:
         """Put the samples of some answers into the ring; returns their number."""
         seen, now_ms = self._seen, round(self._seen.now_s * 1000.0)
+        before_s = seen.users_s
         seen.num_unplaced = self._series.num_unplaced = 0
         known = self._ring.num_columns
-        per_answer = [self._series.columns(answer.labels) for answer in answers]
+        per_answer = [self._series.columns(answer.metrics) for answer in answers]
         self._make_columns()
         columns = _joined(
             [np.repeat(c, a.counts) for c, a in zip(per_answer, answers, strict=True)]
@@ -180,6 +195,7 @@ class WatchFrame:
         seen.num_future = int(future.sum())
         seen.future_s = float(times_ms.max() - now_ms) / 1000.0 if seen.num_future else 0.0
         self._note(answers, columns[~future], times_ms[~future], values[~future])
+        self._progress = seen.users_s > before_s or not before_s > 0.0
         rows = self._offsets.rows(times_ms, columns)
         newest = (now_ms - self._settle_ms) // self._step_ms - self._hold_rows
         shown = self._ring.newest
@@ -195,13 +211,17 @@ class WatchFrame:
         return len(times_s)
 
     def _note(
-        self, answers: Sequence[Answer], columns: IntArray, times_ms: IntArray, values: FloatArray
+        self,
+        answers: Sequence[RawAnswer],
+        columns: IntArray,
+        times_ms: IntArray,
+        values: FloatArray,
     ) -> None:
         """Remember what tells how far the data can be trusted."""
         seen = self._seen
         seen.warnings = tuple(text for answer in answers for text in answer.warnings)
         seen.num_histograms = sum(answer.num_histograms for answer in answers)
-        seen.num_answered = sum(len(answer.labels) for answer in answers)
+        seen.num_answered = sum(len(answer.metrics) for answer in answers)
         seen.num_without_role = self._series.num_without_role
         seen.num_unplaced, seen.num_refused = self._series.num_unplaced, self._series.num_refused
         seen.num_series, seen.num_users = len(self._users), int(self._users.sum())
@@ -213,14 +233,14 @@ class WatchFrame:
             if mask.any():
                 newest_s = float(times_ms[mask].max()) / 1000.0
                 setattr(seen, name, float(np.fmax(newest_s, getattr(seen, name))))
-        self._jobs.take(self._series.roles, columns, times_ms / 1000.0, values)
+        self._jobs.take(columns, times_ms / 1000.0, values)
 
     def _make_columns(self) -> None:
         more = len(self._series.series) - self._ring.num_columns
         if more > 0:
             self._ring.add_columns(more)
             self._offsets.add_columns(more)
-            self._users = _of_users(self._series)
+            self._learn_roles()
 
     def _hold_late(self, rows: IntArray, columns: IntArray, shown: int) -> None:
         """Show rows one step later where samples keep coming after their row was shown.
@@ -228,9 +248,12 @@ class WatchFrame:
         What the loop counts once it does not look at again: a series that is always late would
         not be counted at all.
         """
-        late = (rows <= shown) & (rows > shown - OVERLAP_ROWS) & self._users[columns]
+        late = (rows <= shown) & (rows > shown - OVERLAP_ROWS_WIDE) & self._users[columns]
         late[late] = ~self._ring.present(rows[late], columns[late])
-        self._late_readings = self._late_readings + 1 if late.any() else 0
+        if late.any():
+            self._late_readings += 1
+        elif self._progress:
+            self._late_readings = 0
         if self._late_readings >= LATE_READINGS and self._hold_rows < HOLD_ROWS_MAX:
             self._hold_rows, self._late_readings = self._hold_rows + 1, 0
             self._seen.held_s = self._hold_rows * self._step_ms / 1000.0
@@ -240,7 +263,13 @@ class WatchFrame:
         if kept is not None:
             self._series.keep(kept)
             self._offsets.keep(kept)
-            self._users = _of_users(self._series)
+            self._learn_roles()
+
+    def _learn_roles(self) -> None:
+        roles = self._series.roles
+        self._users = np.array([r is not None and r.role in USER_ROLES for r in roles], dtype=bool)
+        self._jobs.learn(roles)
+        self._spelling = live_spelling(self._series.stored, self._catalogue)
 
     def _frame(self) -> MetricFrame:
         newest = self._ring.newest
@@ -262,10 +291,6 @@ class WatchFrame:
             return self._seen.now_s + self._seen.step_s
         row = self._ring.newest + 1 + self._hold_rows
         return max(self._seen.now_s, (row * self._step_ms + self._settle_ms) / 1000.0)
-
-
-def _of_users(series: WatchSeries) -> npt.NDArray[np.bool_]:
-    return np.array([role is not None and role.role in USER_ROLES for role in series.roles], bool)
 
 
 def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,30 +18,33 @@ class ScrapeJobs:
     def __init__(self, forget_s: float) -> None:
         """Forget a job whose series are gone for so long: it was taken away, it is not silent."""
         self._forget_s = forget_s
-        self._good_s: dict[str, float] = {}
-        self._seen_s: dict[str, float] = {}
+        self._place: dict[str, int] = {}
+        self._good_s, self._seen_s = np.empty(0), np.empty(0)  # per job, -inf = never
+        self._job = np.empty(0, dtype=np.int64)  # per column, -1 = it is no `up`
 
-    def take(
-        self,
-        roles: tuple[MetricRole | None, ...],
-        columns: IntArray,
-        times_s: FloatArray,
-        values: FloatArray,
-    ) -> None:
-        """Note samples, each of the last three of shape [M]; those that are no `up` are ignored."""
-        mine = [c for c in np.unique(columns).tolist() if (r := roles[c]) and r.role == "scrape_up"]
-        for k in np.flatnonzero(np.isin(columns, mine)).tolist() if mine else ():
-            role = roles[columns[k]]
-            assert role is not None
-            job, at_s = f"{role.entity.region}/{role.entity.name}", float(times_s[k])
-            self._seen_s[job] = max(at_s, self._seen_s.get(job, at_s))
-            if values[k] > 0.0:
-                self._good_s[job] = max(at_s, self._good_s.get(job, at_s))
+    def learn(self, roles: Sequence[MetricRole | None]) -> None:
+        """Take the roles of all columns; what is known of jobs stays."""
+        names = [
+            f"{role.entity.region}/{role.entity.name}" if role and role.role == "scrape_up" else ""
+            for role in roles
+        ]
+        for name in names:
+            if name and name not in self._place:
+                self._place[name] = len(self._place)
+        self._job = np.array([self._place.get(name, -1) for name in names], dtype=np.int64)
+        lacking = len(self._place) - len(self._good_s)
+        self._good_s = np.append(self._good_s, np.full(lacking, -np.inf))
+        self._seen_s = np.append(self._seen_s, np.full(lacking, -np.inf))
+
+    def take(self, columns: IntArray, times_s: FloatArray, values: FloatArray) -> None:
+        """Note samples, all three of shape [M]; those that are no `up` are ignored."""
+        job = self._job[columns]
+        mine = np.flatnonzero(job >= 0)
+        np.maximum.at(self._seen_s, job[mine], times_s[mine])
+        good = mine[values[mine] > 0.0]
+        np.maximum.at(self._good_s, job[good], times_s[good])
 
     def last_good_s(self, *, now_s: float) -> dict[str, float]:
-        """Jobs that ever answered, and when they last did."""
-        gone = [job for job, at_s in self._seen_s.items() if now_s - at_s > self._forget_s]
-        for job in gone:
-            del self._seen_s[job]
-            self._good_s.pop(job, None)
-        return dict(self._good_s)
+        """Jobs that ever answered and are still there, and when they last did."""
+        there = (now_s - self._seen_s <= self._forget_s) & np.isfinite(self._good_s)
+        return {name: float(self._good_s[k]) for name, k in self._place.items() if there[k]}

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from ops.catalogue import Catalogue, plain_name
 from rca.state import MetricRole, Series
@@ -52,10 +53,14 @@ class WatchSeries:
         self.stored: set[str] = set()
         self.num_without_role = self.num_unplaced = self.num_refused = 0
 
-    def columns(self, labels: Iterable[Mapping[str, str]]) -> IntArray:
-        """Column of each series of an answer; negative: left out."""
+    def columns(self, metrics: Iterable[bytes]) -> IntArray:
+        """Column of each series of an answer, by its labels as JSON; negative: left out."""
         before = len(self._series)
-        found = [self._column(one) for one in labels]
+        known = self._by_stored
+        found = [
+            column if (column := known.get(hash(one))) is not None else self._column(one)
+            for one in metrics
+        ]
         if len(self._series) > before:
             self._renew()
         return np.array(found, dtype=np.int64)
@@ -78,17 +83,15 @@ class WatchSeries:
         self.generation += 1
         self.series, self.roles = tuple(self._series), tuple(self._roles)
 
-    def _column(self, stored: Mapping[str, str]) -> int:
-        key = hash(tuple(stored.items()))
-        column = self._by_stored.get(key)
-        if column is None:
-            column = self._new(stored)
-            if column == WAITING:  # looked at again with the next answer
-                self.num_unplaced += 1
-                return column
-            if len(self._by_stored) >= _KEYS_MAX:
-                self._by_stored = {k: c for k, c in self._by_stored.items() if c >= 0}
-            self._by_stored[key] = column
+    def _column(self, metric: bytes) -> int:
+        column = self._new(orjson.loads(metric))
+        if column == WAITING:  # looked at again with the next answer
+            self.num_unplaced += 1
+            return column
+        if len(self._by_stored) >= _KEYS_MAX:
+            for key in [key for key, c in self._by_stored.items() if c < 0]:
+                del self._by_stored[key]
+        self._by_stored[hash(metric)] = column
         return column
 
     def _new(self, stored: Mapping[str, str]) -> int:

@@ -60,7 +60,7 @@ class Seen:
     @property
     def old_s(self) -> float:
         """Age from which on data are stale."""
-        return STALE_SCRAPES * max(self.step_s, self.interval_s)
+        return STALE_SCRAPES * max(self.step_s, self.interval_s) + self.held_s
 
 
 def judge(seen: Seen) -> tuple[DataState, str]:

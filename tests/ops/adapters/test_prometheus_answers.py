@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.adapters import prometheus_answers
-from ops.adapters.prometheus_answers import read_counts, read_error, read_matrix, read_names
+from ops.adapters.prometheus_answers import (
+    read_counts,
+    read_error,
+    read_matrix,
+    read_names,
+    read_raw_matrix,
+)
 from ops.errors import PrometheusError
 
 texts = st.one_of(
@@ -47,6 +53,12 @@ def test_the_fast_way_equals_the_plain_way(all_series, warnings, wide):
     expected = np.array([float(text) for _, values in shown for _, text in values])
     np.testing.assert_array_equal(answer.values, expected)
     assert answer.warnings == tuple(warnings)
+    raw = read_raw_matrix(body)
+    assert [json.loads(one) for one in raw.metrics] == list(answer.labels)
+    assert raw.counts.tolist() == answer.counts.tolist()
+    np.testing.assert_array_equal(raw.times_s, answer.times_s)
+    np.testing.assert_array_equal(raw.values, answer.values)
+    assert raw.warnings == answer.warnings
 
 
 def test_many_samples_are_read_in_blocks_without_a_seam(monkeypatch):

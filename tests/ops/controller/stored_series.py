@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 import numpy as np
+import orjson
 
-from ops.adapters.prometheus_answers import Answer
+from ops.adapters.prometheus_answers import RawAnswer
 
 NOW_S = 1_700_000_000.0
 
@@ -34,12 +35,7 @@ class StoredSeries:
             raise self.error
         return self.clock_s
 
-    def names(self, **_):
-        raise AssertionError("the names are known: nothing is probed")
-
-    num_series = names
-
-    def samples(self, names, *, after_ms, until_ms, matchers, deadline):
+    def raw_samples(self, names, *, after_ms, until_ms, matchers, deadline):
         if self.error:
             raise self.error
         self.asked.append((tuple(names), tuple(matchers), after_ms, until_ms))
@@ -53,8 +49,8 @@ class StoredSeries:
                 counts.append(len(kept))
                 times += [t for t, _ in kept]
                 values += [v for _, v in kept]
-        return Answer(
-            labels=tuple(labels), counts=np.array(counts, dtype=np.intp),
+        return RawAnswer(
+            metrics=tuple(map(orjson.dumps, labels)), counts=np.array(counts, dtype=np.intp),
             times_s=np.array(times, dtype=float), values=np.array(values, dtype=float),
             warnings=self.warnings,
         )  # fmt: skip
