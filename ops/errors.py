@@ -75,6 +75,10 @@ class WorkerError(OpsError):
     """A worker that does not answer, or refuses."""
 
 
+class NotLeadingError(OpsError):
+    """A write that was held back because another process may lead by now."""
+
+
 class KubeError(OpsError):
     """An API server that refuses or does not answer; names verb, path, status and next step.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from ops.commands import operator_manifests
+from ops.commands import operator_manifests, operator_run
 
 app = typer.Typer(
     help="Watch a Kubernetes cluster: run the operator and its worker, print their manifests.",
     no_args_is_help=True,
 )
 
+app.command()(operator_run.run)
 app.command()(operator_manifests.manifests)

@@ -6,7 +6,7 @@ are not used: a pod costs 75 KiB as one of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from kubernetes.client.api_client import ApiClient
 
-from ops.adapters.kube.connect import TokenFile, connect_client
+from ops.adapters.kube.connect import Login, TokenFile, connect_client
 from ops.adapters.kube.lines import LineStream
 from ops.adapters.kube.rights import Right
 from ops.adapters.kube.transport import CONNECT_S_MAX, Call, Params, Transport
@@ -39,10 +39,21 @@ class KubeApi:
     """
 
     def __init__(
-        self, client: ApiClient, *, token: TokenFile | None = None, timeout_s: float = 10.0
+        self,
+        client: ApiClient,
+        *,
+        token: TokenFile | None = None,
+        timeout_s: float = 10.0,
+        before_write: Callable[[], None] | None = None,
     ) -> None:
-        """Wrap a configured client; `timeout_s` limits a whole call unless it says otherwise."""
+        """Wrap a configured client; `timeout_s` limits a whole call unless it says otherwise.
+
+        Args:
+            before_write: called last before anything but a read is sent; what it raises holds the
+                call back.
+        """
         self._transport, self._timeout_s = Transport(client, token), timeout_s
+        self._before_write = before_write or _allow
 
     @classmethod
     def connect(
@@ -51,18 +62,20 @@ class KubeApi:
         kubeconfig: Path | None = None,
         token_file: Path | None = None,
         timeout_s: float = 10.0,
+        before_write: Callable[[], None] | None = None,
     ) -> KubeApi:
         """Prepare; sends nothing yet.
 
         Args:
             kubeconfig: None = the ServiceAccount of the pod that this process runs in.
             token_file: token to use instead of the kubeconfig's; re-read when it is rotated.
+            before_write: see `KubeApi`.
 
         Raises:
             KubeError: no usable configuration.
         """
         client, token = connect_client(kubeconfig=kubeconfig, token_file=token_file)
-        return cls(client, token=token, timeout_s=timeout_s)
+        return cls(client, token=token, timeout_s=timeout_s, before_write=before_write)
 
     @property
     def host(self) -> str:
@@ -73,6 +86,10 @@ class KubeApi:
     def forbidden(self) -> frozenset[Right]:
         """Rights whose last use was answered 403; one that works again is no longer here."""
         return self._transport.missing.snapshot()
+
+    def login(self) -> Login:
+        """Address and credentials as they are now, for a client of another kind."""
+        return self._transport.login()
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -170,6 +187,7 @@ class KubeApi:
     ) -> dict[str, Any]:
         """Delete an object."""
         call = Call(method="DELETE", path=path, params=params or {})
+        self._before_write()
         return _decoded(path, self._whole(call, timeout_s))
 
     # --- how
@@ -186,12 +204,17 @@ class KubeApi:
     ) -> dict[str, Any]:
         asked = {"fieldManager": FIELD_MANAGER, **(params or {})}
         call = Call(method=method, path=path, params=asked, body=body, content_type=content_type)
+        self._before_write()
         return _decoded(path, self._whole(call, timeout_s))
 
     def _whole(self, call: Call, timeout_s: float | None) -> bytes:
         return self._transport.whole(
             call, allowed_s=self._timeout_s if timeout_s is None else timeout_s
         )
+
+
+def _allow() -> None:
+    """Every write."""
 
 
 def _decoded(path: str, body: bytes) -> dict[str, Any]:

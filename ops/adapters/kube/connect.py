@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,21 @@ from ops.errors import KubeError
 ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 USER_AGENT = "midwatch"
 _CONNECTIONS = 16  # kept open; more are made when asked for and dropped afterwards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """What another client needs to reach the same server. Never printed."""
+
+    server: str
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    token: str | None
+    verify: bool
+
+    def __repr__(self) -> str:
+        return f"Login(server={self.server!r})"
 
 
 class TokenFile:

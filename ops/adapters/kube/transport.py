@@ -12,7 +12,7 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from ops.adapters.kube.connect import USER_AGENT, TokenFile
+from ops.adapters.kube.connect import USER_AGENT, Login, TokenFile
 from ops.adapters.kube.paths import query_of
 from ops.adapters.kube.refusals import no_answer, refusal
 from ops.adapters.kube.rights import MissingRights, right_of
@@ -54,6 +54,20 @@ class Transport:
     def host(self) -> str:
         """Address of the server."""
         return str(self._client.configuration.host)
+
+    def login(self) -> Login:
+        """Address and credentials as they are now."""
+        known = self._client.configuration
+        key = known.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+        token = self._token.read(again=True) if self._token else key.removeprefix("Bearer ")
+        return Login(
+            server=self.host,
+            ca_file=known.ssl_ca_cert,
+            cert_file=known.cert_file,
+            key_file=known.key_file,
+            token=token or None,
+            verify=bool(known.verify_ssl),
+        )
 
     def close(self) -> None:
         """Close the idle connections."""

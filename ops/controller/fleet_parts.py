@@ -1,0 +1,108 @@
+"""What all fleets of one operator share: readers of Prometheus, caches, the worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.adapters.kube.api import KubeApi
+from ops.adapters.prometheus import PrometheusReader
+from ops.catalogue import Catalogue
+from ops.controller.fleet_object import FleetObject
+from ops.controller.fleet_tick import ClusterSight
+from ops.controller.fleet_work import Parts
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.probes import Check
+from ops.controller.resources.fleet import FleetSpec
+from ops.controller.settings import MetricsEndpoint, Settings
+from ops.ports import Diagnoser
+from ops.state import NodeRecord, PodRecord, ServiceRecord
+from rca.state import (
+    ChangeEvent,
+    ClusterEvent,
+    MetricFrame,
+    RcaResult,
+    Symptom,
+    Topology,
+)
+
+
+class Readers:
+    """One reader per endpoint and thread: a reader remembers what it was asked last."""
+
+    def __init__(self, endpoints: Mapping[str, MetricsEndpoint]) -> None:
+        self._endpoints, self._local = endpoints, threading.local()
+
+    def get(self, name: str) -> PrometheusReader:
+        """The calling thread's reader of an endpoint of the settings."""
+        known: dict[str, PrometheusReader] = self._local.__dict__.setdefault("readers", {})
+        if name not in known:
+            endpoint = self._endpoints[name]
+            known[name] = PrometheusReader(
+                endpoint.url,
+                timeout_s=endpoint.timeout_seconds,
+                headers=endpoint.headers,
+                token_file=endpoint.token_file,
+                ca_file=endpoint.ca_file,
+            )
+        return known[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _NoSight:
+    pods: tuple[PodRecord, ...] = ()
+    nodes: tuple[NodeRecord, ...] = ()
+    services: tuple[ServiceRecord, ...] = ()
+    changes: tuple[ChangeEvent, ...] = ()
+    events: tuple[ClusterEvent, ...] = ()
+    stale: tuple[str, ...] = ("the cluster is not watched yet",)
+
+
+class SharedParts:
+    """Made once, started when this process leads."""
+
+    def __init__(self, api: KubeApi, settings: Settings, metrics: OperatorMetrics) -> None:
+        """Prepare; nothing is sent yet."""
+        self._readers = Readers(settings.metrics_endpoints)
+        self.shared = Parts(
+            api=api,
+            settings=settings,
+            catalogue=Catalogue.load(),
+            metrics=metrics,
+            reader=self._readers.get,
+            look=self._look,
+            diagnoser=self._diagnoser,
+        )
+
+    def start(self) -> None:
+        """Begin to watch the cluster."""
+
+    def stop(self) -> None:
+        """End what was started."""
+
+    def checks(self) -> tuple[Check, ...]:
+        """Conditions of these parts."""
+        return ()
+
+    def _look(self, namespace: str, match_labels: Mapping[str, str], now_s: float) -> ClusterSight:
+        del namespace, match_labels, now_s
+        return _NoSight()
+
+    def _diagnoser(self, fleet: FleetObject, spec: FleetSpec) -> Diagnoser:
+        del fleet, spec
+        return _nobody
+
+
+def _nobody(
+    frame: MetricFrame,
+    *,
+    symptom: Symptom,
+    topology: Topology,
+    changes: object,
+    events: object,
+    now_s: float,
+    seed: int,
+) -> RcaResult | None:
+    del frame, symptom, topology, changes, events, now_s, seed
+    return None

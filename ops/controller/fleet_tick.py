@@ -1,0 +1,180 @@
+"""One fleet's loop: read, look, step, write. Called from one thread at a time, sleeps never.
+
+Holds the state of `ops.pipeline.step` and everything that turns a cluster and a Prometheus into its
+snapshots. When it is called is the affair of `ops.controller.fleet_loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from ops.clock import Deadline, monotonic_s, wall_s
+from ops.config import GuardConfig, LoopConfig
+from ops.controller.fleet_status import DataSight
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.resources.fleet import FleetSpec
+from ops.controller.watch_clock import WatchedSamples
+from ops.controller.watch_frame import Reading, WatchFrame
+from ops.controller.watch_state import DataState
+from ops.pipeline import step
+from ops.pipeline_state import LoopState
+from ops.ports import Diagnoser
+from ops.state import (
+    Alert,
+    Decision,
+    NodeRecord,
+    PodRecord,
+    ServiceRecord,
+    SloTarget,
+    Snapshot,
+)
+from rca.state import ChangeEvent, ClusterEvent, MetricFrame
+
+logger = logging.getLogger(__name__)
+READ_S = 4.0  # of one reading; the next is due soon after
+NO_FRAME = MetricFrame(
+    times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
+)
+
+
+class ClusterSight(Protocol):
+    """What the cluster's caches show of one fleet."""
+
+    @property
+    def pods(self) -> tuple[PodRecord, ...]:
+        """Pods that the selector takes."""
+        ...
+
+    @property
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """Their nodes."""
+        ...
+
+    @property
+    def services(self) -> tuple[ServiceRecord, ...]:
+        """Their Deployments."""
+        ...
+
+    @property
+    def changes(self) -> tuple[ChangeEvent, ...]:
+        """What was changed on purpose."""
+        ...
+
+    @property
+    def events(self) -> tuple[ClusterEvent, ...]:
+        """What the cluster reported."""
+        ...
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Caches that are too old to be believed."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetTick:
+    """State of one fleet's loop.
+
+    Attributes:
+        look: the cluster as the fleet's selector cuts it, at a moment of our clock.
+        state: of the loop; restored by the owner before the first step.
+        data: how far the newest reading is to be trusted.
+    """
+
+    spec: FleetSpec
+    watch: WatchFrame
+    reader: Callable[[], WatchedSamples]
+    look: Callable[[float], ClusterSight]
+    diagnoser: Diagnoser
+    metrics: OperatorMetrics
+    state: LoopState = field(default_factory=LoopState)
+    data: DataSight = field(default_factory=DataSight)
+    snapshot: Snapshot | None = None
+    stale: tuple[str, ...] = ()
+    next_read_at_s: float = 0.0  # of our monotonic clock
+    _frame: MetricFrame = field(default_factory=lambda: NO_FRAME)
+    _jobs: Mapping[str, float] = field(default_factory=dict)
+    _ahead_s: float | None = None  # of the server's clock before our monotonic one
+
+    def read(self) -> None:
+        """Read what is new of the metrics; an outage becomes the state of the data."""
+        with self.metrics.stage("read"):
+            reading = self.watch.advance(self.reader(), deadline=Deadline.after(READ_S))
+        self._take(reading)
+
+    def _take(self, reading: Reading) -> None:
+        now_s = monotonic_s()
+        self._ahead_s = reading.server_now_s - now_s
+        self.next_read_at_s = now_s + max(0.2, reading.next_at_s - reading.server_now_s)
+        self.metrics.samples.inc(reading.num_samples)
+        self.data = DataSight(
+            reason=str(reading.state), detail=reading.detail, spelling=reading.spelling
+        )
+        self._jobs = reading.scrape_jobs
+        # What is not fresh is not fed: the rows before it stay, and grow old.
+        if reading.state is DataState.FRESH:
+            self._frame = reading.frame
+            if len(reading.frame.times_s):
+                age_s = reading.server_now_s - float(reading.frame.times_s[-1])
+                self.metrics.lag_s.observe(max(0.0, age_s))
+
+    def now_s(self) -> float:
+        """The moment on the clock that stamps the samples, ours before the first reading."""
+        return wall_s() if self._ahead_s is None else monotonic_s() + self._ahead_s
+
+    def step(self, alerts: Sequence[Alert]) -> tuple[Decision, ...]:
+        """Advance the loop to now; the state moves only when `commit` is called."""
+        now_s = self.now_s()
+        with self.metrics.stage("view"):
+            sight = self.look(wall_s())
+        self.stale = sight.stale
+        self.snapshot = Snapshot(
+            now_s=now_s,
+            frame=self._frame,
+            pods=sight.pods,
+            nodes=sight.nodes,
+            services=sight.services,
+            changes=sight.changes,
+            events=sight.events,
+            slos=slo_targets(self.spec),
+            scrape_jobs=self._jobs,
+            alerts=tuple(alerts),
+        )
+        with self.metrics.stage("step"):
+            self.state, decisions = step(
+                self.state, self.snapshot, diagnoser=self.diagnoser, config=loop_config(self.spec)
+            )
+        return decisions
+
+
+def slo_targets(spec: FleetSpec) -> tuple[SloTarget, ...]:
+    """Limits of the loop from a Fleet's SLOs."""
+    return tuple(
+        SloTarget(
+            name=slo.name,
+            ttft_s=slo.ttft_seconds,
+            tpot_s=slo.tpot_seconds,
+            target_ratio=slo.target,
+        )
+        for slo in spec.slos
+    )
+
+
+def loop_config(spec: FleetSpec) -> LoopConfig:
+    """Thresholds of the loop; nothing is carried out in this release, whatever the mode."""
+    budgets = spec.budgets
+    guard = GuardConfig(
+        frozen=(spec.freeze_reason or "spec.frozen is true") if spec.frozen else "",
+        dry_run=True,
+        actions_max_per_hour=budgets.actions_per_hour,
+        actions_max_per_hour_target=budgets.actions_per_hour_target,
+        cool_down_s=budgets.cool_down_seconds,
+        concurrent_max=budgets.concurrent_actions,
+        blast_ratio_max=budgets.blast_ratio,
+    )
+    return replace(LoopConfig(), guard=guard)

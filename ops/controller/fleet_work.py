@@ -1,0 +1,224 @@
+"""What is done for one Fleet, in a thread: from its object to its status."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from ops.adapters.kube.api import KubeApi
+from ops.catalogue import Catalogue
+from ops.clock import monotonic_s, wall_s
+from ops.controller.fleet_object import FleetObject
+from ops.controller.fleet_status import (
+    DataSight,
+    FleetSight,
+    decision_status,
+    fleet_status,
+    worth_writing,
+)
+from ops.controller.fleet_tick import ClusterSight, FleetTick
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.resources.fields import parse, to_object
+from ops.controller.resources.fleet import (
+    DecisionStatus,
+    FleetSpec,
+    FleetStatus,
+    Mode,
+    parse_fleet,
+)
+from ops.controller.settings import Settings
+from ops.controller.watch_clock import WatchedSamples
+from ops.controller.watch_frame import WatchFrame
+from ops.errors import KubeError, ResourceError
+from ops.ports import Diagnoser
+from ops.state import Alert, Decision
+
+logger = logging.getLogger(__name__)
+WINDOW_S = 900.0  # of metrics that the loop itself keeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What all fleets of one operator share.
+
+    Attributes:
+        reader: of the endpoint of that name, for the calling thread.
+        look: the cluster as a namespace and labels cut it, at a moment.
+        diagnoser: makes the diagnoser of one fleet.
+    """
+
+    api: KubeApi
+    settings: Settings
+    catalogue: Catalogue
+    metrics: OperatorMetrics
+    reader: Callable[[str], WatchedSamples]
+    look: Callable[[str, Mapping[str, str], float], ClusterSight]
+    diagnoser: Callable[[FleetObject, FleetSpec], Diagnoser]
+
+
+@dataclass(slots=True)
+class FleetWork:
+    """One Fleet. `renew` is called from the main loop, the rest from one thread at a time."""
+
+    fleet: FleetObject
+    parts: Parts
+    next_read_at_s: float = 0.0
+    tick: FleetTick | None = None
+    fault: tuple[str, str] = ("", "")  # reason and message where the spec cannot be used
+    status: FleetStatus = field(default_factory=FleetStatus)
+    last_decision: DecisionStatus | None = None
+    _spec: FleetSpec = field(default_factory=FleetSpec)
+    _written_at_s: float = -inf
+    _wanted: FleetObject | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._wanted = self.fleet
+        self.status = _stored_status(self.fleet)
+
+    def renew(self, fleet: FleetObject) -> None:
+        """Take over a changed spec at the next turn."""
+        with self._lock:
+            self._wanted = fleet
+
+    def read(self) -> None:
+        """Read the metrics."""
+        self._take_over()
+        if self.tick is None:
+            self.next_read_at_s = monotonic_s() + self.parts.settings.scrape_seconds
+            return
+        self.tick.read()
+        self.next_read_at_s = self.tick.next_read_at_s
+
+    def decide(self, alerts: tuple[Alert, ...]) -> None:
+        """Step, and write what was decided.
+
+        Raises:
+            KubeError: it could not be written; the same is tried again at the next turn.
+        """
+        self._take_over()
+        if self.tick is not None:
+            decisions = self.tick.step(alerts)
+            for decision in decisions:
+                self._note(decision)
+        self._write_status()
+
+    def _note(self, decision: Decision) -> None:
+        logger.info(
+            "fleet=%s/%s decision=%s incident=%s reason=%r",
+            self.fleet.namespace, self.fleet.name, decision.kind, decision.incident_id,
+            decision.reason,
+        )  # fmt: skip
+        self.last_decision = decision_status(
+            decision.kind, decision.reason, incident=decision.incident_id, at_s=decision.at_s
+        )
+
+    def _take_over(self) -> None:
+        """Use the newest spec; the loop's state stays where only limits changed."""
+        with self._lock:
+            wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        self.fleet = wanted
+        try:
+            spec = parse_fleet(wanted.raw)
+        except ResourceError as error:
+            self.fault, self.tick = ("InvalidSpec", str(error)), None
+            return
+        self.fault = _endpoint_fault(spec, self.parts.settings)
+        before, self._spec = self._spec, spec
+        if self.fault[0]:
+            self.tick = None
+        elif self.tick is None:
+            self.tick = self._make_tick(spec)
+        else:
+            same = (before.selector, before.metrics) == (spec.selector, spec.metrics)
+            if not same:
+                self.tick.watch = self._make_watch(spec)
+            self.tick.spec = spec
+
+    def _make_tick(self, spec: FleetSpec) -> FleetTick:
+        parts = self.parts
+        return FleetTick(
+            spec=spec,
+            watch=self._make_watch(spec),
+            reader=lambda: parts.reader(self._spec.metrics.endpoint),
+            look=lambda now_s: parts.look(
+                self.fleet.namespace, self._spec.selector.match_labels, now_s
+            ),
+            diagnoser=parts.diagnoser(self.fleet, spec),
+            metrics=parts.metrics,
+        )
+
+    def _make_watch(self, spec: FleetSpec) -> WatchFrame:
+        return WatchFrame(
+            self.parts.catalogue,
+            namespace=self.fleet.namespace,
+            match_labels=spec.metrics.match_labels,
+            window_s=WINDOW_S,
+            step_s=self.parts.settings.scrape_seconds,
+        )
+
+    def _write_status(self) -> None:
+        age_s = monotonic_s() - self._written_at_s
+        new = fleet_status(self._sight(), self.status, now_s=wall_s())
+        if not worth_writing(new, self.status, age_s=age_s):
+            return
+        with self.parts.metrics.stage("status"):
+            try:
+                self.parts.api.patch(f"{self.fleet.path}/status", {"status": to_object(new)})
+            except KubeError as error:
+                if error.status == 404:  # deleted in between
+                    return
+                raise
+        self.status, self._written_at_s = new, monotonic_s()
+
+    def _sight(self) -> FleetSight:
+        reason, fault = self.fault
+        tick = self.tick
+        snapshot = tick.snapshot if tick else None
+        return FleetSight(
+            generation=self.fleet.generation,
+            spec=self._spec,
+            fault=fault,
+            fault_reason=reason or "InvalidSpec",
+            data=tick.data if tick else DataSight(),
+            pods=snapshot.pods if snapshot else (),
+            stale=tick.stale if tick else (),
+            missing_rights=tuple(sorted(map(str, self.parts.api.forbidden))),
+            meter=tick.state.meter if tick else None,
+            open_incidents=sum(case.open for case in tick.state.cases) if tick else 0,
+            last_decision=self.last_decision,
+        )
+
+
+def _endpoint_fault(spec: FleetSpec, settings: Settings) -> tuple[str, str]:
+    """Why the names that a Fleet gives cannot be used; empty where they can."""
+    for what, name, known in (
+        ("metrics", spec.metrics.endpoint, settings.metrics_endpoints),
+        ("engine", spec.engine.endpoint, settings.engine_endpoints),
+    ):
+        if name not in known and not (what == "engine" and not name):
+            allowed = ", ".join(sorted(known)) or "none"
+            return (
+                "UnknownEndpoint",
+                f"spec.{what}.endpoint {name!r} is not in the operator's configuration, which "
+                f"allows: {allowed}",
+            )
+    return "", ""
+
+
+def _stored_status(fleet: FleetObject) -> FleetStatus:
+    """What the server stores; one that does not fit is made anew."""
+    try:
+        return parse(FleetStatus, fleet.raw.get("status"), path=fleet.path)
+    except ResourceError:
+        return FleetStatus()
+
+
+def mode_of(spec: FleetSpec) -> Mode:
+    """The mode that is in force: Act is not available in this release."""
+    return Mode.RECOMMEND if spec.mode is Mode.ACT else spec.mode

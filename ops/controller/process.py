@@ -1,0 +1,242 @@
+"""The operator process: who leads watches, the others wait. Everything starts and ends here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ops.adapters.kube.api import KubeApi
+from ops.adapters.kube.rights import Right
+from ops.clock import monotonic_s
+from ops.controller.alert_routes import AlertRoutes
+from ops.controller.checks import operator_checks
+from ops.controller.fleet_loop import FleetLoop
+from ops.controller.fleet_object import FleetObject
+from ops.controller.fleet_parts import SharedParts
+from ops.controller.fleet_work import FleetWork
+from ops.controller.fleets import FleetTable
+from ops.controller.handlers import kinds_served, watch_kinds
+from ops.controller.leadership import Leadership
+from ops.controller.lease import Elector
+from ops.controller.lease_store import KubeLeases, SystemClock, new_identity, own_namespace
+from ops.controller.listing import list_objects
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.probes import Check, make_probes, serve_probes
+from ops.controller.settings import Settings
+from ops.controller.webhook import make_webhook
+from ops.controller.webhook_server import WebhookServer, serve
+from ops.errors import KubeError
+
+logger = logging.getLogger(__name__)
+PLURALS = ("fleets",)
+THREADS = 4  # reads wait for a Prometheus, steps for a core
+LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
+CLOSE_S = 0.5  # for writes under way, before the Lease is given up
+LIST_RETRY_S = 1.0
+WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
+
+
+class Operator:
+    """One process. `run` returns its exit code."""
+
+    def __init__(
+        self, settings: Settings, *, kubeconfig: Path | None, token_file: Path | None = None
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Raises:
+            KubeError: no usable address of an API server.
+        """
+        self.settings, self.metrics = settings, OperatorMetrics()
+        lease_s = min(LEASE_CALL_S, 0.5 * settings.lease.renew_seconds)
+        self._lease_api = KubeApi.connect(
+            kubeconfig=kubeconfig, token_file=token_file, timeout_s=lease_s
+        )
+        self.api = KubeApi.connect(
+            kubeconfig=kubeconfig,
+            token_file=token_file,
+            before_write=lambda: self.leadership.check(),
+        )
+        clock = SystemClock()
+        self.leadership = Leadership(
+            Elector(
+                leases=KubeLeases(
+                    self._lease_api,
+                    namespace=settings.lease.namespace or own_namespace(),
+                    name=settings.lease.name,
+                    timeout_s=lease_s,
+                ),
+                identity=new_identity(),
+                settings=settings.lease,
+                address=_own_address(settings),
+            ),
+            clock=clock,
+            on_lead=self._led,
+        )
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fleet")
+        self.synced = False
+
+    @property
+    def forbidden(self) -> frozenset[Right]:
+        """Rights that the API server refused to any part of this process."""
+        return self.api.forbidden | self._lease_api.forbidden
+
+    async def run(self) -> int:
+        """Serve until SIGTERM, SIGINT, or a fault that only a restart mends."""
+        self._loop = asyncio.get_running_loop()
+        self._leading, self._stop = asyncio.Event(), asyncio.Event()
+        self.table = FleetTable(self._make_loop)
+        self.parts = SharedParts(self.api, self.settings, self.metrics)
+        self._lead_task: asyncio.Task[None] | None = None
+        self._catch_signals()
+        probes, port = await serve_probes(
+            make_probes(self._checks, self.metrics.registry),
+            self.settings.probes.listen,
+        )
+        logger.info("probes port=%d", port)
+        webhook = await self._serve_webhook()
+        self.leadership.start()
+        try:
+            return await self._until_stopped()
+        finally:
+            await self._close(webhook, probes)
+
+    async def _until_stopped(self) -> int:
+        lead = self._lead_task = asyncio.create_task(self._lead())
+        stop = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait({lead, stop}, return_when=asyncio.FIRST_COMPLETED)
+        self._stop.set()
+        code = 0
+        if lead in done and lead.exception() is not None:
+            logger.error("watching ended: %s", lead.exception(), exc_info=lead.exception())
+            code = 1
+        stop.cancel()
+        return code
+
+    async def _lead(self) -> None:
+        """Wait until this process leads, then watch."""
+        await self._leading.wait()
+        self.metrics.leading.set(1)
+        await kinds_served(self.api, plurals=PLURALS)
+        self.parts.start()
+        failures = 0
+        while not self._stop.is_set():
+            await self._list_fleets()
+            began_s = monotonic_s()
+            try:
+                await self._watch()
+            except Exception as error:  # noqa: BLE001  kopf gives up where we do not
+                failures = 0 if monotonic_s() - began_s > WATCH_GOOD_S else failures + 1
+                pause_s = min(LIST_RETRY_S * 2.0**failures, WATCH_PAUSE_S_MAX)
+                logger.warning("watch of our kinds ended, again in %.0fs: %s", pause_s, error)
+                await asyncio.sleep(pause_s)
+
+    async def _watch(self) -> None:
+        task = asyncio.create_task(
+            watch_kinds(self.api, self._on_event, plurals=PLURALS, stop=self._stop)
+        )
+        try:
+            await asyncio.wait({task}, timeout=1.0)
+            self._catch_signals()  # kopf has put its own handlers in between
+            await task
+        finally:
+            task.cancel()
+
+    async def _list_fleets(self) -> None:
+        """Every Fleet at once, so that alerts find theirs before the first watch event."""
+        while True:
+            try:
+                found = await asyncio.to_thread(lambda: list(list_objects(self.api, "fleets")))
+                break
+            except KubeError as error:
+                logger.warning("fleets not listed error=%r", str(error))
+                await asyncio.sleep(max(LIST_RETRY_S, error.retry_after_s or 0.0))
+        self.table.sync(found)
+        self.metrics.fleets.set(len(self.table))
+        self.table.known = self.synced = True
+
+    def _on_event(self, plural: str, kind: str, body: Mapping[str, Any]) -> None:
+        if plural == "fleets":
+            self.table.drop(body) if kind == "DELETED" else self.table.put(body)
+            self.metrics.fleets.set(len(self.table))
+
+    def _make_loop(self, fleet: FleetObject) -> FleetLoop:
+        return FleetLoop(
+            FleetWork(fleet, self.parts.shared),
+            name=f"{fleet.namespace}/{fleet.name}",
+            in_pool=self._in_pool,
+            metrics=self.metrics,
+        )
+
+    async def _in_pool(self, work: Callable[[], None]) -> None:
+        await self._loop.run_in_executor(self.pool, work)
+
+    async def _serve_webhook(self) -> WebhookServer | None:
+        webhook = self.settings.webhook
+        if webhook.token_file is None:
+            logger.warning("no webhook: webhook.tokenFile is not set, alerts are not taken")
+            return None
+        app = make_webhook(
+            AlertRoutes(self.table.find).accept,
+            token_file=webhook.token_file,
+            leader=lambda: self.leadership.leader_address,
+            cert_file=webhook.cert_file,
+            registry=self.metrics.registry,
+        )
+        server = await serve(
+            app, listen=webhook.listen, cert_file=webhook.cert_file, key_file=webhook.key_file
+        )
+        logger.info("webhook port=%d", server.port)
+        return server
+
+    async def _close(self, webhook: WebhookServer | None, probes: web.AppRunner) -> None:
+        """Stop what writes, give the Lease up, then the rest."""
+        began_s = monotonic_s()
+        await self.table.stop()
+        idle = asyncio.to_thread(self.pool.shutdown, wait=True, cancel_futures=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(idle)), CLOSE_S)
+        await asyncio.to_thread(self.leadership.stop)
+        logger.info("lease given up after=%.2fs", monotonic_s() - began_s)
+        self.parts.stop()
+        if webhook is not None:
+            await webhook.close()
+        if self._lead_task is not None:
+            self._lead_task.cancel()
+            await asyncio.wait({self._lead_task}, timeout=2.0)
+        await probes.cleanup()
+
+    def _checks(self) -> tuple[Check, ...]:
+        own = operator_checks(
+            self.leadership,
+            listed=self.synced,
+            num_fleets=len(self.table),
+            forbidden=self.forbidden,
+        )
+        return own + self.parts.checks()
+
+    def _led(self) -> None:
+        self._loop.call_soon_threadsafe(self._leading.set)
+
+    def _catch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+
+
+def _own_address(settings: Settings) -> str:
+    """Where this process takes alerts, for standby replicas; empty where its pod has no address."""
+    host = os.environ.get("POD_IP", "")
+    if not host or settings.webhook.token_file is None:
+        return ""
+    scheme = "https" if settings.webhook.cert_file else "http"
+    port = settings.webhook.listen.rpartition(":")[2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,208 @@
+"""The operator's own configuration: one YAML file, read once at the start.
+
+Fleets name endpoints; the addresses and the credentials behind the names stand here, so that who
+may write a Fleet cannot send the operator's token anywhere. Credentials are paths of mounted files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ops.controller.resources.fields import Name
+from ops.errors import SettingsError
+
+FILE_BYTES_MAX = 1 << 20
+FAULTS_SHOWN_MAX = 30
+STRICT = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected a URL such as http://prometheus.monitoring:9090")
+    if parts.username or parts.password:
+        raise ValueError("expected a URL without user and password; use tokenFile")
+    return text.rstrip("/")
+
+
+def _listen(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or "/" in host:
+        raise ValueError("expected host:port or :port")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Listen = Annotated[str, AfterValidator(_listen)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsEndpoint:
+    """A Prometheus, or what speaks its API."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    url: Url
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    add_labels: dict[str, str] = field(default_factory=dict)  # for series that lack them
+    timeout_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEndpoint:
+    """The address of a model server's own API."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    url: Url
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The process that diagnoses; without a URL incidents are opened and no cause is named."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    url: Annotated[str, AfterValidator(lambda text: _url(text) if text else text)] = ""
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """Where Alertmanager's notifications arrive; without a token file nobody listens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    listen: Listen = ":9443"
+    token_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """Where /livez, /readyz and /metrics are answered."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    listen: Listen = ":8080"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    """Who leads. A dead leader is replaced after duration + retry seconds at most.
+
+    Attributes:
+        namespace: empty = the operator's own.
+        renew_seconds: a leader that could not renew for so long stops at once.
+        retry_seconds: between two looks at the Lease.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    namespace: Annotated[str, Field(max_length=63)] = ""
+    name: Name = "midwatch-operator"
+    duration_seconds: Annotated[int, Field(ge=2, le=300)] = 7
+    renew_seconds: Annotated[float, Field(gt=0.0, le=300.0)] = 4.5
+    retry_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.retry_seconds < self.renew_seconds < self.duration_seconds:
+            raise ValueError(
+                f"expected retrySeconds < renewSeconds < durationSeconds, got "
+                f"{self.retry_seconds:g}, {self.renew_seconds:g}, {self.duration_seconds:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    metrics_endpoints: Annotated[dict[Name, MetricsEndpoint], Field(max_length=64)] = field(
+        default_factory=dict
+    )
+    engine_endpoints: Annotated[dict[Name, EngineEndpoint], Field(max_length=64)] = field(
+        default_factory=dict
+    )
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    webhook: WebhookSettings = field(default_factory=WebhookSettings)
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    scrape_seconds: Annotated[float, Field(ge=1.0, le=120.0)] = 5.0
+    cluster: Annotated[str, Field(max_length=253)] = ""  # its name for people, in reports
+    bundle_dir: Path | None = None  # the worker's; a volume
+
+    def __post_init__(self) -> None:
+        webhook = self.webhook
+        if (webhook.cert_file is None) != (webhook.key_file is None):
+            raise ValueError("webhook: give both certFile and keyFile, or neither")
+
+
+def parse_settings(raw: Mapping[str, Any] | None, *, path: str) -> Settings:
+    """Check what stands in the file.
+
+    Args:
+        path: what messages call it.
+
+    Raises:
+        SettingsError: every fault at once, with its place.
+    """
+    try:
+        return TypeAdapter(Settings).validate_python({} if raw is None else dict(raw))
+    except ValidationError as error:
+        rows = error.errors(include_url=False, include_context=False)
+        shown = [
+            f"{'.'.join(map(str, row['loc'])) or '(whole)'}: {_plain(row)}"
+            for row in rows[:FAULTS_SHOWN_MAX]
+        ]
+        raise SettingsError(
+            f"{path} has {len(rows)} faults: {'; '.join(shown)}; see docs/operator.md for every key"
+        ) from error
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check the file.
+
+    Raises:
+        SettingsError: no file, no YAML, or values that do not fit.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}; give --config an existing file"
+        ) from error
+    if len(raw) > FILE_BYTES_MAX:
+        raise SettingsError(f"{path} has {len(raw)} bytes, limit {FILE_BYTES_MAX}; is it ours?")
+    try:
+        content = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{path} is no YAML: {told}; correct it there") from error
+    if content is not None and not isinstance(content, dict):
+        raise SettingsError(f"{path} holds {type(content).__name__}, expected keys and values")
+    return parse_settings(content, path=str(path))
+
+
+def _plain(row: Mapping[str, Any]) -> str:
+    """One fault in words, with the value unless it may hold a password."""
+    if row["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return "not a key of this file"
+    message = str(row["msg"]).removeprefix("Value error, ")
+    shown = row.get("input")
+    hidden = isinstance(shown, dict) or "@" in str(shown)
+    return message if hidden else f"{message}, got {repr(shown)[:80]}"

@@ -1,0 +1,49 @@
+"""The configuration file: every fault at once, nothing unknown, nothing secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.controller.settings import Settings, load_settings, parse_settings
+from ops.errors import SettingsError
+
+
+def test_an_empty_file_gives_defaults(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("")
+    assert load_settings(path) == Settings()
+
+
+def test_every_fault_is_told_at_once_with_its_place():
+    raw = {
+        "metricsEndpoints": {"default": {"url": "prometheus:9090"}, "B!": {"url": "http://b"}},
+        "scrapeSeconds": 0,
+        "lease": {"durationSeconds": 3, "renewSeconds": 5},
+        "webhok": {},
+    }
+    with pytest.raises(SettingsError) as told:
+        parse_settings(raw, path="config.yaml")
+    text = str(told.value)
+    for place in ("metricsEndpoints.default.url", "scrapeSeconds", "lease", "webhok: not a key"):
+        assert place in text, place
+    assert text.startswith("config.yaml has")
+
+
+def test_a_password_in_an_address_is_refused():
+    raw = {"metricsEndpoints": {"default": {"url": "http://me:secret@p:9090"}}}
+    with pytest.raises(SettingsError, match="without user and password") as told:
+        parse_settings(raw, path="c")
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "x: \x00", "- !!python/object:os.system {}"])
+def test_what_is_no_mapping_of_yaml_is_named(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"config\.yaml"):
+        load_settings(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="--config"):
+        load_settings(tmp_path / "none.yaml")
