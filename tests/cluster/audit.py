@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from ops.adapters.kube.rights import Right
 
 READS = frozenset({"get", "list", "watch"})
 # Everything of users that tests are about; nothing of the control plane's own parts, which would
@@ -20,16 +22,6 @@ POLICY: dict[str, Any] = {
         {"level": "Metadata"},
     ],
 }
-
-
-class Right(NamedTuple):
-    """What a rule of RBAC grants; namespace "" is the whole cluster."""
-
-    verb: str
-    group: str
-    resource: str
-    subresource: str
-    namespace: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.adapters.kube.rights import Right
 from tests.cluster import binaries
 from tests.cluster.api import ApiError
-from tests.cluster.audit import Right
 from tests.cluster.control_plane import STOP_ORDER, ControlPlane
 from tests.cluster.processes import Program, eventually
 from tests.cluster.workloads import (
