@@ -17,6 +17,7 @@ import pytest
 from tests.cluster import binaries
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.own_processes import install
 from tests.cluster.workloads import node
 
 HERE = Path(__file__).parent
@@ -92,3 +93,10 @@ def namespace(request, control_plane):
     yield name
     with suppress(ApiError, OSError):
         control_plane.admin.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane):
+    """The control plane with the default manifests applied."""
+    install(control_plane)
+    return control_plane

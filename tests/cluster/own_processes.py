@@ -1,0 +1,228 @@
+"""midwatch's own processes as the manifests run them: real programs, tokens of shipped accounts.
+
+kwok runs no containers, so that the Deployments of the manifests are played; what is tested are
+these processes, with the rights of the ServiceAccount and nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.control_plane import ControlPlane, write_private
+from tests.cluster.processes import Program, eventually, free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "midwatch-system"
+ACCOUNT = "midwatch-operator"
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/midwatch-operator"
+READY_S = 30.0
+# With shorter times than the manifests, so that a takeover does not dominate a test.
+LEASE = {
+    "namespace": NAMESPACE, "name": "midwatch-operator",
+    "durationSeconds": 7, "renewSeconds": 4.5, "retrySeconds": 1,
+}  # fmt: skip
+
+
+class Operator:
+    """One replica of `midwatch operator run`; `start` may be called again after it ended.
+
+    Args:
+        metrics_url: Prometheus of the endpoint named default; "" for none.
+        worker: the worker to ask; None for none.
+        server: another address of the API server, e.g. a proxy's.
+        scrape_s: how often fleets are looked at.
+        clock_off_s: this process's wall clock is wrong by so much.
+    """
+
+    def __init__(
+        self, plane: ControlPlane, folder: Path, *, metrics_url: str = "",
+        worker: Worker | None = None, server: str = "", scrape_s: float = 1.0,
+        clock_off_s: float = 0.0, name: str = "",
+    ) -> None:  # fmt: skip
+        self.name = name or f"operator-{secrets.token_hex(3)}"
+        self.folder = folder / self.name
+        self.folder.mkdir(parents=True)
+        hook, probes = free_ports(2)
+        self.webhook_url = f"http://127.0.0.1:{hook}/v4/alerts"
+        self.probes_url = f"http://127.0.0.1:{probes}"
+        self.webhook_token = secrets.token_hex(16)
+        write_private(self.folder / "webhook-token", self.webhook_token)
+        write_private(self.folder / "token", plane.token(NAMESPACE, ACCOUNT))
+        settings: dict[str, Any] = {
+            "webhook": {
+                "listen": f"127.0.0.1:{hook}", "tokenFile": str(self.folder / "webhook-token"),
+            },
+            "probes": {"listen": f"127.0.0.1:{probes}"},
+            "lease": LEASE,
+            "scrapeSeconds": scrape_s,
+        }  # fmt: skip
+        if metrics_url:
+            settings["metricsEndpoints"] = {"default": {"url": metrics_url}}
+        if worker is not None:
+            settings["worker"] = {"url": worker.url, "tokenFile": str(worker.token_file)}
+        config = self.folder / "operator.yaml"
+        config.write_text(json.dumps(settings), encoding="utf-8")
+        kubeconfig = plane.kubeconfig(ACCOUNT, self.folder / "token", server=server)
+        self.program = Program(
+            name=self.name,
+            argv=[
+                sys.executable, "-m", "ops", "operator", "run", "--config", config,
+                "--kubeconfig", kubeconfig,
+            ],
+            log=self.folder / "operator.log",
+            env=environment(
+                self.folder, clock_off_s=clock_off_s, POD_NAME=self.name, POD_IP="127.0.0.1",
+                POD_NAMESPACE=NAMESPACE,
+            ),
+        )  # fmt: skip
+
+    def start(self, *, wait: bool = True) -> Operator:
+        """Start it; by default until /livez answers."""
+        self.program.start()
+        if wait:
+            self.program.ready(lambda: self.probe("/livez")[0] == 200, timeout_s=READY_S)
+        return self
+
+    def stop(self) -> int | None:
+        return self.program.stop(grace_s=10.0)
+
+    def probe(self, path: str) -> tuple[int, Any]:
+        """Status and body of a probe; the body decoded where it is JSON; 0 without an answer."""
+        try:
+            return fetch(f"{self.probes_url}{path}")
+        except OSError:
+            return 0, None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it answers that it leads."""
+        status, body = self.probe("/readyz")
+        return status == 200 and isinstance(body, dict) and bool(body.get("leader"))
+
+    def metrics(self) -> dict[str, float]:
+        """Its own metrics by name and labels, as the text has them."""
+        _, text = self.probe("/metrics")
+        rows = [
+            line.rpartition(" ") for line in str(text).splitlines() if line[:1] not in ("#", "")
+        ]
+        return {name: float(value) for name, _, value in rows}
+
+    def post_alerts(self, body: bytes, *, timeout_s: float = 10.0) -> int:
+        """Post to the webhook as Alertmanager would; the status, 0 without an answer."""
+        request = urllib.request.Request(
+            self.webhook_url, data=body, method="POST",
+            headers={
+                "Content-Type": "application/json",
+                "Authorization": f"Bearer {self.webhook_token}",
+            },
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except OSError:
+            return 0
+
+
+class Worker:
+    """`midwatch operator worker`: no rights in the cluster at all.
+
+    Args:
+        metrics_url: Prometheus of the endpoint named default.
+    """
+
+    def __init__(self, folder: Path, *, metrics_url: str) -> None:
+        self.folder = folder / f"worker-{secrets.token_hex(3)}"
+        (self.folder / "bundles").mkdir(parents=True)
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        self.token_file = self.folder / "token"
+        write_private(self.token_file, secrets.token_hex(16))
+        settings = {
+            "metricsEndpoints": {"default": {"url": metrics_url}},
+            "worker": {"listen": f"127.0.0.1:{port}", "tokenFile": str(self.token_file)},
+            "bundleDir": str(self.folder / "bundles"),
+        }
+        config = self.folder / "worker.yaml"
+        config.write_text(json.dumps(settings), encoding="utf-8")
+        self.program = Program(
+            name="worker",
+            argv=[sys.executable, "-m", "ops", "operator", "worker", "--config", config],
+            log=self.folder / "worker.log",
+            env=environment(self.folder),
+        )
+
+    def start(self) -> Worker:
+        self.program.start()
+        self.program.ready(lambda: fetch(f"{self.url}/livez")[0] == 200, timeout_s=READY_S)
+        return self
+
+    def stop(self) -> int | None:
+        return self.program.stop(grace_s=10.0)
+
+
+def environment(home: Path, *, clock_off_s: float = 0.0, **more: str) -> dict[str, str]:
+    """What a container would have, and the source of this checkout.
+
+    No KUBECONFIG, and no home in which one could lie.
+    """
+    env = {
+        "HOME": str(home), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more,
+    }  # fmt: skip
+    if clock_off_s:
+        # The system's clock is everybody's: this process alone reads another one.
+        hook = home / "clock"
+        hook.mkdir(exist_ok=True)
+        (hook / "sitecustomize.py").write_text(
+            "import time\n_now, _now_ns = time.time, time.time_ns\n"
+            f"time.time = lambda: _now() + {clock_off_s!r}\n"
+            f"time.time_ns = lambda: _now_ns() + {round(clock_off_s * 1e9)}\n"
+        )
+        env["PYTHONPATH"] = f"{hook}{os.pathsep}{ROOT}"
+    return env
+
+
+def fetch(url: str) -> tuple[int, Any]:
+    """Status and body of a GET; the body decoded where it is JSON."""
+    try:
+        with urllib.request.urlopen(url, timeout=5.0) as answer:
+            status, body = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, body = error.code, error.read()
+        error.close()
+    try:
+        return status, json.loads(body)
+    except ValueError:
+        return status, body.decode(errors="replace")
+
+
+def condition(thing: Mapping[str, Any], kind: str) -> str:
+    """Status of an object's condition: True, False, Unknown, or "" without it."""
+    for one in thing.get("status", {}).get("conditions", []):
+        if one["type"] == kind:
+            return str(one["status"])
+    return ""
+
+
+def install(plane: ControlPlane) -> float:
+    """Apply the manifests, until the definitions are Established; seconds that took."""
+    plane.kubectl("apply", "-k", ROOT / "manifests", timeout_s=60.0)
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+    def established() -> bool:
+        found = [d for d in plane.admin.items(path) if d["spec"]["group"] == "midwatch.dev"]
+        return len(found) == 3 and all(condition(d, "Established") == "True" for d in found)
+
+    return eventually(established, timeout_s=30.0, what="three definitions Established")
