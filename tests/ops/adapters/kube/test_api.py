@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ops.adapters.kube.api import KubeApi, PatchKind
+from ops.adapters.kube.connect import ACCOUNT_DIR
+from ops.adapters.kube.rights import Right
+from ops.errors import KubeError
+from tests.ops.adapters.kube.scripted_server import hangs_up, refuses, says, silent, streams
+
+PODS = "/api/v1/namespaces/a/pods"
+
+
+def query(request):
+    return {name: values[0] for name, values in parse_qs(urlsplit(request.target).query).items()}
+
+
+def test_a_call_carries_its_token_and_parameters(server, connect) -> None:
+    server.answer(says(200, {"items": []}))
+    assert connect().get(PODS, params={"limit": 3, "allowWatchBookmarks": True}) == {"items": []}
+    (request,) = server.requests
+    assert request.headers["authorization"] == "Bearer of-the-file"
+    assert query(request) == {"limit": "3", "allowWatchBookmarks": "true"}
+
+
+def test_pages_follow_the_mark_of_the_server(server, connect) -> None:
+    server.answer(
+        says(200, {"metadata": {"continue": "more"}, "items": [1]}),
+        says(200, {"metadata": {}, "items": [2]}),
+    )
+    pages = list(connect().pages(PODS, params={"labelSelector": "a=b"}, limit=1))
+    assert [json.loads(page)["items"] for page in pages] == [[1], [2]]
+    assert [query(request) for request in server.requests] == [
+        {"labelSelector": "a=b", "limit": "1"},
+        {"labelSelector": "a=b", "limit": "1", "continue": "more"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (PatchKind.MERGE, {"spec": {"frozen": True}}),
+        (PatchKind.JSON, [{"op": "test", "path": "/a", "value": 1}]),
+        (PatchKind.APPLY, {"kind": "Pod"}),
+    ],
+)
+def test_a_patch_says_of_which_sort_it_is_and_who_makes_it(server, connect, kind, body) -> None:
+    server.answer(says(200, {}))
+    connect().patch(f"{PODS}/b", body, kind=kind)
+    (request,) = server.requests
+    assert (request.method, request.headers["content-type"]) == ("PATCH", kind.value)
+    assert json.loads(request.body) == body
+    assert query(request) == {"fieldManager": "midwatch"}
+
+
+def test_what_is_written_comes_back_as_the_server_stored_it(server, connect) -> None:
+    server.answer(says(201, {"a": 1}), says(200, {"a": 2}), says(200, {"a": 3}))
+    api = connect()
+    assert api.create(PODS, {"kind": "Pod"}, params={"dryRun": "All"}) == {"a": 1}
+    assert api.replace(f"{PODS}/b", {"kind": "Pod"}) == {"a": 2}
+    assert api.delete(f"{PODS}/b") == {"a": 3}
+    assert [request.method for request in server.requests] == ["POST", "PUT", "DELETE"]
+    assert query(server.requests[0]) == {"fieldManager": "midwatch", "dryRun": "All"}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "step"),
+    [
+        (401, "Unauthorized", "the token is not accepted"),
+        (403, "Forbidden", "grant: list pods in namespace a"),
+        (404, "NotFound", "check that the object exists"),
+        (409, "Conflict", "read it again and repeat"),
+        (410, "Expired", "list again"),
+        (422, "Invalid", "correct the fields named"),
+        (429, "TooManyRequests", "wait and repeat"),
+        (500, "InternalError", "wait and repeat"),
+        (503, "ServiceUnavailable", "wait and repeat"),
+    ],
+)
+def test_a_refusal_names_what_was_asked_what_was_said_and_the_next_step(
+    server, connect, status, reason, step
+) -> None:
+    server.answer(refuses(status, reason, "because of the test"))
+    with pytest.raises(KubeError) as caught:
+        connect().get(PODS)
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+    for part in ("GET", PODS, str(status), "because of the test", step):
+        assert part in str(caught.value)
+
+
+def test_a_busy_server_says_when_to_come_back(server, connect) -> None:
+    body = {"kind": "Status", "reason": "TooManyRequests", "details": {"retryAfterSeconds": 4}}
+    server.answer(
+        refuses(429, "TooManyRequests", Retry_After="7"),
+        says(429, body),
+        refuses(429, "TooManyRequests", Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+        refuses(503, "ServiceUnavailable"),
+    )
+    api, waits = connect(), []
+    for _ in range(4):
+        with pytest.raises(KubeError) as caught:
+            api.get(PODS)
+        waits.append(caught.value.retry_after_s)
+    assert waits == [7.0, 4.0, None, None]
+
+
+def test_a_refused_right_is_remembered_until_it_is_granted(server, connect) -> None:
+    server.answer(refuses(403, "Forbidden"), refuses(403, "Forbidden"), says(200, {}))
+    api, right = connect(), Right("list", "", "pods", "", "a")
+    for _ in range(2):
+        with pytest.raises(KubeError):
+            api.get(PODS)
+        assert api.forbidden == {right}
+    api.get(PODS)
+    assert not api.forbidden
+
+
+def test_a_rotated_token_is_used_from_the_next_call_on(server, connect, tmp_path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    server.answer(says(200, {}))
+    api = connect(token_file=token)
+    api.get(PODS)
+    token.write_text("second-token\n")
+    api.get(PODS)
+    used = [request.headers["authorization"] for request in server.requests]
+    assert used == ["Bearer first", "Bearer second-token"]
+
+
+def test_a_token_refused_is_read_again_and_tried_once_more(server, connect, tmp_path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    server.answer(refuses(401, "Unauthorized"), says(200, {"ok": 1}), refuses(401, "Unauthorized"))
+    api = connect(token_file=token)
+    assert api.get(PODS) == {"ok": 1}
+    with pytest.raises(KubeError, match="token is not accepted"):
+        api.get(PODS)
+    assert len(server.requests) == 4  # the second call was tried twice, no more
+
+
+@pytest.mark.parametrize("content", [None, "", "  \n"])
+def test_a_missing_or_empty_token_file_is_named(connect, tmp_path, content) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_text(content)
+    with pytest.raises(KubeError, match=r"token file .*token"):
+        connect(token_file=token).get(PODS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (silent, "Timeout"),
+        (streams(*[b"x"] * 40, pause_s=0.02, end="whole"), "Timeout"),  # dribbles beyond the time
+        (hangs_up, "Dropped"),
+        (streams(b'{"it', end="cut"), "Dropped"),
+        (says(200, b"<html>login</html>"), "Garbage"),
+        (says(200, b"[1]"), "Garbage"),
+    ],
+)
+def test_a_call_without_a_whole_answer_ends_in_time_and_says_why(
+    server, connect, answer, reason
+) -> None:
+    server.answer(answer)
+    began_s = time.monotonic()
+    with pytest.raises(KubeError) as caught:
+        connect(timeout_s=0.1).get(PODS)
+    assert (caught.value.status, caught.value.reason) == (0, reason)
+    assert time.monotonic() - began_s < 0.6
+
+
+def test_a_server_that_is_not_there_is_named_with_its_address(connect) -> None:
+    with pytest.raises(KubeError, match=r"http://127\.0\.0\.1:1: .*check the address") as caught:
+        connect(url="http://127.0.0.1:1").get(PODS)
+    assert caught.value.reason == "Unreachable"
+
+
+def test_a_watch_gives_whole_lines_however_they_are_cut(server, connect) -> None:
+    server.answer(streams(b'{"a":', b"1}\n\n{", b'"b":2}\n{"c":3}', b"\n"))
+    watch = connect().watch(PODS, params={"resourceVersion": "5"}, read_timeout_s=1.0)
+    assert list(watch) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
+    assert query(server.requests[0]) == {"resourceVersion": "5", "watch": "true"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (streams(b'{"a":1}\n', end="open"), "Timeout"),  # half open: nothing more ever comes
+        (streams(b'{"a":1}\n', end="cut"), "Dropped"),
+        (streams(b'{"a":1}\n', end="reset"), "Dropped"),
+    ],
+)
+def test_a_dead_watch_is_noticed_and_its_lines_were_not_lost(
+    server, connect, answer, reason
+) -> None:
+    server.answer(answer)
+    watch = connect().watch(PODS, read_timeout_s=0.1)
+    assert next(watch) == b'{"a":1}'
+    with pytest.raises(KubeError) as caught:
+        next(watch)
+    assert caught.value.reason == reason
+
+
+def test_a_waiting_watch_ends_at_once_when_another_thread_closes_it(server, connect) -> None:
+    server.answer(streams(b'{"a":1}\n', end="open"))
+    watch, lines = connect().watch(PODS, read_timeout_s=30.0), []
+    reader = threading.Thread(target=lambda: lines.extend(watch))
+    reader.start()
+    while not lines:
+        time.sleep(0.001)
+    watch.close()
+    reader.join(1.0)
+    assert not reader.is_alive()
+    assert lines == [b'{"a":1}']
+
+
+@pytest.mark.parametrize("content", ["{", "clusters: 3", "", "apiVersion: v1\nkind: Config\n"])
+def test_an_unusable_kubeconfig_is_named(tmp_path, content) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    with pytest.raises(KubeError, match=r"kubeconfig .*kubeconfig.*; try it with kubectl"):
+        KubeApi.connect(kubeconfig=path)
+
+
+def test_outside_a_cluster_a_kubeconfig_is_asked_for(monkeypatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(KubeError, match="--kubeconfig"):
+        KubeApi.connect()
+
+
+def test_inside_a_cluster_the_account_of_the_pod_is_used(monkeypatch) -> None:
+    if ACCOUNT_DIR.exists():
+        pytest.skip("this test runs in a pod")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    with pytest.raises(KubeError, match=r"ca\.crt is missing"):
+        KubeApi.connect()
