@@ -180,8 +180,13 @@ class Turn:
         return [i for i, key in enumerate(self.state.meter.keys) if key in wanted]
 
     def is_calm(self, keys: tuple[Key, ...]) -> bool:
-        """Whether all of `keys` are scraped and back to their usual level."""
+        """Whether all of `keys` are scraped now and back to their usual level."""
         meter = self.state.meter
+        if not len(meter.times_s):
+            return False
+        age_s = self.now_s - float(meter.times_s[-1])
+        if age_s > self.config.guard.frame_stale_after_s:
+            return False  # that they were well is not that they are
         if self._calm is None:
             known = window_counts(meter, span_s=self.config.detect.window_s_short)[:, Count.KNOWN]
             self._calm = calm(self.state.watch, meter, config=self.config.detect) & (known > 0)

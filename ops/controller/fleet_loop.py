@@ -74,9 +74,9 @@ class FleetLoop:
         self.work.renew(fleet)
         self.wake()
 
-    def changed(self) -> None:
-        """Step soon: a pod of this fleet has changed now."""
-        self._loop.call_soon_threadsafe(self._note, monotonic_s())
+    def changed(self, at_s: float) -> None:
+        """Step soon: the cluster has changed at that monotonic moment. On the main loop only."""
+        self._note(at_s)
 
     def _note(self, changed_at_s: float | None) -> None:
         if self._changed_at_s is None:

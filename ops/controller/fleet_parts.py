@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ops.adapters.kube.api import KubeApi
+from ops.adapters.kube.cache import ClusterCache, Resource
+from ops.adapters.kube.cluster_watch import ClusterWatch
+from ops.adapters.kube.view import STALE_S, cluster_view, stale_text
 from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
 from ops.controller.fleet_object import FleetObject
@@ -17,15 +19,7 @@ from ops.controller.probes import Check
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.settings import MetricsEndpoint, Settings
 from ops.ports import Diagnoser
-from ops.state import NodeRecord, PodRecord, ServiceRecord
-from rca.state import (
-    ChangeEvent,
-    ClusterEvent,
-    MetricFrame,
-    RcaResult,
-    Symptom,
-    Topology,
-)
+from rca.state import MetricFrame, RcaResult, Symptom, Topology
 
 
 class Readers:
@@ -49,21 +43,13 @@ class Readers:
         return known[name]
 
 
-@dataclass(frozen=True, slots=True)
-class _NoSight:
-    pods: tuple[PodRecord, ...] = ()
-    nodes: tuple[NodeRecord, ...] = ()
-    services: tuple[ServiceRecord, ...] = ()
-    changes: tuple[ChangeEvent, ...] = ()
-    events: tuple[ClusterEvent, ...] = ()
-    stale: tuple[str, ...] = ("the cluster is not watched yet",)
-
-
 class SharedParts:
     """Made once, started when this process leads."""
 
     def __init__(self, api: KubeApi, settings: Settings, metrics: OperatorMetrics) -> None:
         """Prepare; nothing is sent yet."""
+        self.cache = ClusterCache()
+        self._watch = ClusterWatch(api, self.cache)
         self._readers = Readers(settings.metrics_endpoints)
         self.shared = Parts(
             api=api,
@@ -77,17 +63,38 @@ class SharedParts:
 
     def start(self) -> None:
         """Begin to watch the cluster."""
+        self._watch.start()
 
     def stop(self) -> None:
         """End what was started."""
+        self._watch.stop()
 
     def checks(self) -> tuple[Check, ...]:
         """Conditions of these parts."""
-        return ()
+        late = [
+            f"{resource}: {self.cache.trouble(resource) or 'not listed yet'}"
+            for resource in Resource
+            if self.cache.age_s(resource) > STALE_S
+        ]
+        return (
+            Check(
+                type="ClusterSeen",
+                ok=not late,
+                reason="Stale" if late else "Fresh",
+                message="; ".join(late),
+            ),
+        )
 
     def _look(self, namespace: str, match_labels: Mapping[str, str], now_s: float) -> ClusterSight:
-        del namespace, match_labels, now_s
-        return _NoSight()
+        view = cluster_view(self.cache, namespace=namespace, match_labels=match_labels, now_s=now_s)
+        return ClusterSight(
+            pods=view.pods or (),
+            nodes=view.nodes or (),
+            services=view.services or (),
+            changes=view.changes or (),
+            events=view.events or (),
+            stale=stale_text(view),
+        )
 
     def _diagnoser(self, fleet: FleetObject, spec: FleetSpec) -> Diagnoser:
         del fleet, spec

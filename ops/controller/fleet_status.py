@@ -57,7 +57,7 @@ class FleetSight:
     fault_reason: str = "InvalidSpec"
     data: DataSight = DataSight()
     pods: Sequence[PodRecord] = ()
-    stale: tuple[str, ...] = ()
+    stale: str = ""
     missing_rights: tuple[str, ...] = ()
     meter: SloMeter | None = None
     open_incidents: int = 0
@@ -111,7 +111,7 @@ def _ready(sight: FleetSight) -> Observed:
     if sight.fault:
         status, reason, text = NO, sight.fault_reason, sight.fault
     elif sight.stale:
-        status, reason, text = NO, "ClusterNotSeen", "; ".join(sight.stale)
+        status, reason, text = NO, "ClusterNotSeen", f"the cluster is not seen: {sight.stale}"
     else:
         status, reason, text = YES, "Watching", f"{len(sight.pods)} pods are watched"
     return Observed(type="Ready", status=status, reason=reason, message=text)

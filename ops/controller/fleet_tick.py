@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -42,43 +41,25 @@ NO_FRAME = MetricFrame(
 )
 
 
-class ClusterSight(Protocol):
-    """What the cluster's caches show of one fleet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSight:
+    """What the cluster's caches show of one fleet.
 
-    @property
-    def pods(self) -> tuple[PodRecord, ...]:
-        """Pods that the selector takes."""
-        ...
+    Attributes:
+        stale: in words, what of it is out of date or was never listed; empty where all is well.
+    """
 
-    @property
-    def nodes(self) -> tuple[NodeRecord, ...]:
-        """Their nodes."""
-        ...
-
-    @property
-    def services(self) -> tuple[ServiceRecord, ...]:
-        """Their Deployments."""
-        ...
-
-    @property
-    def changes(self) -> tuple[ChangeEvent, ...]:
-        """What was changed on purpose."""
-        ...
-
-    @property
-    def events(self) -> tuple[ClusterEvent, ...]:
-        """What the cluster reported."""
-        ...
-
-    @property
-    def stale(self) -> tuple[str, ...]:
-        """Caches that are too old to be believed."""
-        ...
+    pods: tuple[PodRecord, ...] = ()
+    nodes: tuple[NodeRecord, ...] = ()
+    services: tuple[ServiceRecord, ...] = ()
+    changes: tuple[ChangeEvent, ...] = ()
+    events: tuple[ClusterEvent, ...] = ()
+    stale: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
 class FleetTick:
-    """State of one fleet's loop.
+    """State of one fleet's loop; `watch` is made by the owner, who hands it `place_of`.
 
     Attributes:
         look: the cluster as the fleet's selector cuts it, at a moment of our clock.
@@ -87,22 +68,24 @@ class FleetTick:
     """
 
     spec: FleetSpec
-    watch: WatchFrame
     reader: Callable[[], WatchedSamples]
     look: Callable[[float], ClusterSight]
     diagnoser: Diagnoser
     metrics: OperatorMetrics
+    watch: WatchFrame = field(init=False)
     state: LoopState = field(default_factory=LoopState)
     data: DataSight = field(default_factory=DataSight)
     snapshot: Snapshot | None = None
-    stale: tuple[str, ...] = ()
+    sight: ClusterSight = field(default_factory=ClusterSight)
     next_read_at_s: float = 0.0  # of our monotonic clock
     _frame: MetricFrame = field(default_factory=lambda: NO_FRAME)
     _jobs: Mapping[str, float] = field(default_factory=dict)
+    _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _ahead_s: float | None = None  # of the server's clock before our monotonic one
 
     def read(self) -> None:
         """Read what is new of the metrics; an outage becomes the state of the data."""
+        self._see()
         with self.metrics.stage("read"):
             reading = self.watch.advance(self.reader(), deadline=Deadline.after(READ_S))
         self._take(reading)
@@ -123,6 +106,21 @@ class FleetTick:
                 age_s = reading.server_now_s - float(reading.frame.times_s[-1])
                 self.metrics.lag_s.observe(max(0.0, age_s))
 
+    def place_of(self, pod: str) -> Mapping[str, str] | None:
+        """Labels of a pod of this fleet; None for a pod that the cluster does not show."""
+        return self._places.get(pod)
+
+    def _see(self) -> ClusterSight:
+        with self.metrics.stage("view"):
+            sight = self.look(wall_s())
+        if sight.pods is not self.sight.pods:
+            self._places = {
+                pod.name: {"region": pod.region, "service": pod.service, "node": pod.node}
+                for pod in sight.pods
+            }
+        self.sight = sight
+        return sight
+
     def now_s(self) -> float:
         """The moment on the clock that stamps the samples, ours before the first reading."""
         return wall_s() if self._ahead_s is None else monotonic_s() + self._ahead_s
@@ -130,9 +128,7 @@ class FleetTick:
     def step(self, alerts: Sequence[Alert]) -> tuple[Decision, ...]:
         """Advance the loop to now; the state moves only when `commit` is called."""
         now_s = self.now_s()
-        with self.metrics.stage("view"):
-            sight = self.look(wall_s())
-        self.stale = sight.stale
+        sight = self._see()
         self.snapshot = Snapshot(
             now_s=now_s,
             frame=self._frame,

@@ -137,14 +137,13 @@ class FleetWork:
         else:
             same = (before.selector, before.metrics) == (spec.selector, spec.metrics)
             if not same:
-                self.tick.watch = self._make_watch(spec)
+                self.tick.watch = self._make_watch(self.tick, spec)
             self.tick.spec = spec
 
     def _make_tick(self, spec: FleetSpec) -> FleetTick:
         parts = self.parts
-        return FleetTick(
+        tick = FleetTick(
             spec=spec,
-            watch=self._make_watch(spec),
             reader=lambda: parts.reader(self._spec.metrics.endpoint),
             look=lambda now_s: parts.look(
                 self.fleet.namespace, self._spec.selector.match_labels, now_s
@@ -152,14 +151,17 @@ class FleetWork:
             diagnoser=parts.diagnoser(self.fleet, spec),
             metrics=parts.metrics,
         )
+        tick.watch = self._make_watch(tick, spec)
+        return tick
 
-    def _make_watch(self, spec: FleetSpec) -> WatchFrame:
+    def _make_watch(self, tick: FleetTick, spec: FleetSpec) -> WatchFrame:
         return WatchFrame(
             self.parts.catalogue,
             namespace=self.fleet.namespace,
             match_labels=spec.metrics.match_labels,
             window_s=WINDOW_S,
             step_s=self.parts.settings.scrape_seconds,
+            placed=tick.place_of,
         )
 
     def _write_status(self) -> None:
@@ -179,15 +181,14 @@ class FleetWork:
     def _sight(self) -> FleetSight:
         reason, fault = self.fault
         tick = self.tick
-        snapshot = tick.snapshot if tick else None
         return FleetSight(
             generation=self.fleet.generation,
             spec=self._spec,
             fault=fault,
             fault_reason=reason or "InvalidSpec",
             data=tick.data if tick else DataSight(),
-            pods=snapshot.pods if snapshot else (),
-            stale=tick.stale if tick else (),
+            pods=tick.sight.pods if tick else (),
+            stale=tick.sight.stale if tick else "",
             missing_rights=tuple(sorted(map(str, self.parts.api.forbidden))),
             meter=tick.state.meter if tick else None,
             open_incidents=sum(case.open for case in tick.state.cases) if tick else 0,

@@ -82,6 +82,12 @@ class FleetTable:
             entry.task.cancel()
             logger.info("fleet=%s/%s no longer watched", fleet.namespace, fleet.name)
 
+    def changed(self, namespace: str, at_s: float) -> None:
+        """Wake the fleets of a namespace."""
+        for key, entry in self._entries.items():
+            if key[0] == namespace:
+                entry.loop.changed(at_s)
+
     def find(self, namespace: str, name: str) -> list[AlertInbox]:
         """Inboxes of the fleets that an alert's labels mean.
 

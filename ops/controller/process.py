@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from ops.adapters.kube.api import KubeApi
+from ops.adapters.kube.cache import Resource
 from ops.adapters.kube.rights import Right
 from ops.clock import monotonic_s
 from ops.controller.alert_routes import AlertRoutes
@@ -41,6 +42,7 @@ PLURALS = ("fleets",)
 THREADS = 4  # reads wait for a Prometheus, steps for a core
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
+CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
 LIST_RETRY_S = 1.0
 WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
 
@@ -127,7 +129,9 @@ class Operator:
         await self._leading.wait()
         self.metrics.leading.set(1)
         await kinds_served(self.api, plurals=PLURALS)
+        self.parts.cache.subscribe(self._on_change)
         self.parts.start()
+        await self._see_cluster()
         failures = 0
         while not self._stop.is_set():
             await self._list_fleets()
@@ -139,6 +143,14 @@ class Operator:
                 pause_s = min(LIST_RETRY_S * 2.0**failures, WATCH_PAUSE_S_MAX)
                 logger.warning("watch of our kinds ended, again in %.0fs: %s", pause_s, error)
                 await asyncio.sleep(pause_s)
+
+    async def _see_cluster(self) -> None:
+        """Wait for the first lists, so that no fleet begins without its pods; not for ever."""
+        until_s = monotonic_s() + CLUSTER_S
+        while monotonic_s() < until_s:
+            if all(self.parts.cache.listed(resource) for resource in Resource):
+                return
+            await asyncio.sleep(0.1)
 
     async def _watch(self) -> None:
         task = asyncio.create_task(
@@ -168,6 +180,11 @@ class Operator:
         if plural == "fleets":
             self.table.drop(body) if kind == "DELETED" else self.table.put(body)
             self.metrics.fleets.set(len(self.table))
+
+    def _on_change(self, resource: str, namespace: str) -> None:
+        """In the thread of a reflector; what the cluster reports of itself waits for a scrape."""
+        if resource != Resource.EVENTS:
+            self._loop.call_soon_threadsafe(self.table.changed, namespace, monotonic_s())
 
     def _make_loop(self, fleet: FleetObject) -> FleetLoop:
         return FleetLoop(

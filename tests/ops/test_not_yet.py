@@ -86,3 +86,21 @@ def test_a_cold_loop_with_a_diagnosed_case_takes_a_step(drive, sure):
     drive.state = LoopState(cases=(case,), num_incidents=1)
     drive(1, FakeDiagnoser(NEVER))
     assert drive.state.cases[0].open
+
+
+def test_old_samples_call_nobody_well(drive, fleet, sure):
+    """A Prometheus that went away while an incident was open must not resolve it."""
+    drive(40, FakeDiagnoser(NEVER))
+    drive(8, FakeDiagnoser([sure]), slow={"east": 0.6})
+    drive(7, FakeDiagnoser([sure]))  # well again, for a moment
+    blind = fleet.snapshot()
+    for _ in range(100):
+        fleet.now_s += fleet.step_s
+        drive.state, decisions = step(
+            drive.state,
+            replace(blind, now_s=fleet.now_s),
+            diagnoser=FakeDiagnoser([sure]),
+            config=LoopConfig(),
+        )
+        assert DecisionKind.RESOLVE not in {d.kind for d in decisions}
+    assert drive.state.cases[0].open

@@ -1,0 +1,24 @@
+"""Names of Incident objects: the same incident has the same name, whoever makes it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from rca.state import Symptom
+
+NAME_MAX = 253
+HEX_CHARS = 5
+
+
+def incident_name(fleet: str, symptom: Symptom) -> str:
+    """`<fleet>-<yyyymmdd>-<hhmmss>-<5 hex>`, from where and when users began to suffer.
+
+    A pure function: an operator that died after it created the object finds it again, and a
+    question can be asked under the name before the object is there.
+    """
+    text = "\0".join((symptom.region, symptom.slo_class, repr(symptom.detected_at_s)))
+    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()[:HEX_CHARS]
+    began = datetime.fromtimestamp(max(0.0, symptom.began_at_s), UTC)
+    tail = f"-{began:%Y%m%d-%H%M%S}-{digest}"
+    return f"{fleet[: NAME_MAX - len(tail)].rstrip('-.')}{tail}"
