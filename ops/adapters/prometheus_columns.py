@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from rca.state import MetricRole, Series
 
 Labels = tuple[tuple[str, str], ...]
 Places = npt.NDArray[np.intp]
+# Labels of a series as they are stored -> with what a scrape lacks and somebody else knows.
+Complete = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 class Roles(Protocol):
@@ -36,6 +38,7 @@ class Columns:
 
     catalogue: Roles
     added: Mapping[str, str]
+    complete: Complete | None = None
     series: list[Series] = field(default_factory=list)
     roles: list[MetricRole] = field(default_factory=list)
     spellings: dict[str, set[str]] = field(default_factory=dict)  # plain name -> stored names
@@ -60,6 +63,8 @@ class Columns:
 
     def _place(self, stored: Mapping[str, str]) -> int:
         labels = {**self.added, **stored}
+        if self.complete is not None:
+            labels = dict(self.complete(labels))
         name = labels.pop("__name__", "")
         plain, pairs = plain_name(name), tuple(sorted(labels.items()))
         column = self._column.get((plain, pairs))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.adapters.prometheus_answers import Answer
-from ops.adapters.prometheus_columns import Columns
+from ops.adapters.prometheus_columns import Columns, Complete
 from ops.adapters.prometheus_grid import Grid, fill, interval_ms
 from ops.adapters.prometheus_names import Asked, names_to_read
 from ops.adapters.prometheus_plan import (
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 DEADLINE_S = 120.0
 STEP_MS_GUESSED = 5_000  # for the plan, until the samples tell
 LOOKBACK_MS = 60_000  # before the first row where the step is not known
+COMPLETED = frozenset({"region", "service", "node"})  # labels that a store then need not have
 CELLS_MAX = 2**24  # rows times series: 128 MB
 
 
@@ -121,6 +122,7 @@ def read_window(
     matchers: Sequence[Matcher] = (),
     also: Sequence[tuple[Matcher, ...]] = (),
     add_labels: Mapping[str, str] | None = None,
+    complete: Complete | None = None,
     bucket_roles: frozenset[str] = BUCKET_ROLES,
     deadline_s: float = DEADLINE_S,
     tick: Tick = no_tick,
@@ -135,8 +137,8 @@ def read_window(
         step_s: between rows, best the scrape interval; None = the median distance of samples.
         matchers: further conditions, e.g. on the namespace.
         also: selectors of metrics that the catalogue does not list, each as its conditions.
-        add_labels: for series that lack them. Often the region, which a Prometheus adds only to
-            what it sends elsewhere.
+        add_labels: for series that lack them, often the region.
+        complete: gives a series its labels in the end, e.g. region and service of its pod.
         bucket_roles: roles whose histogram buckets are read, too.
         deadline_s: for all of it.
         tick: told (questions answered, questions known so far, samples) after each answer.
@@ -144,14 +146,14 @@ def read_window(
     Raises:
         PrometheusError: no usable answer, no known series, or more cells than fit.
     """
-    grid = _grid(start_s, end_s, step_s)
-    added = dict(add_labels or {})
+    grid, added = _grid(start_s, end_s, step_s), dict(add_labels or {})
     deadline = Deadline.after(deadline_s)
     step_ms = grid.step_ms or STEP_MS_GUESSED
     after_ms = grid.start_ms - (grid.step_ms or LOOKBACK_MS)
+    given = frozenset(added) | (COMPLETED if complete else frozenset())
     asked = Asked(
         after_ms=after_ms, until_ms=grid.end_ms, matchers=tuple(matchers), also=tuple(also),
-        added=frozenset(added), bucket_roles=bucket_roles,
+        added=given, bucket_roles=bucket_roles,
     )  # fmt: skip
     known, unlisted = names_to_read(reader, catalogue, asked, deadline=deadline)
     counts = count_series(reader, known, at_ms=(grid.start_ms, grid.end_ms), deadline=deadline)
@@ -159,7 +161,7 @@ def read_window(
         _check_cells(reader.url, grid, sum(counts.values()))
     parts = make_parts(known, counts, after_ms=after_ms, until_ms=grid.end_ms, step_ms=step_ms)
     answers = ask(reader, parts, deadline=deadline, tick=tick)
-    columns = Columns(WithUnlisted(catalogue, unlisted) if unlisted else catalogue, added)
+    columns = Columns(WithUnlisted(catalogue, unlisted) if unlisted else catalogue, added, complete)
     places = [columns.places(answer) for answer in answers]
     if not columns.series:
         raise PrometheusError(_nothing_read(reader.url, known, columns))

@@ -69,7 +69,7 @@ def replay_recorded(folder: Path, *, progress: Callable[[float], None] | None = 
     try:
         slos = tuple(SloTarget(**raw) for raw in bundle.slos)
         changes = tuple(parse_change(raw) for raw in bundle.changes)
-        events = tuple(_event(raw) for raw in bundle.events)
+        events = tuple(parse_event(raw) for raw in bundle.events)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"{folder}: slos, changes or events hold {error!r}; write the bundle again"
@@ -136,5 +136,6 @@ def parse_change(raw: Mapping[str, Any]) -> ChangeEvent:
     return ChangeEvent(**{**raw, "kind": ChangeKind(raw["kind"])})
 
 
-def _event(raw: Mapping[str, Any]) -> ClusterEvent:
+def parse_event(raw: Mapping[str, Any]) -> ClusterEvent:
+    """A line of a bundle's events."""
     return ClusterEvent(**{**raw, "entity": Entity.parse(raw["entity"])})

@@ -58,11 +58,17 @@ def lanes_of(
                 budget_ratio=budget,
                 requests_hit=sum(n for n, _ in hit),
                 requests_bad=sum(bad for _, bad in hit),
-                limit=f"TTFT {slo.ttft_s:g} s, TPOT {slo.tpot_s:g} s",
+                limit=_limit(slo),
                 since_s=since_s,
             )
         )
     return tuple(lanes)
+
+
+def _limit(slo: SloTarget) -> str:
+    if math.isinf(slo.ttft_s) and math.isinf(slo.tpot_s):
+        return "no limits set, failures alone count"
+    return f"TTFT {slo.ttft_s:g} s, TPOT {slo.tpot_s:g} s"
 
 
 def first_miss_s(

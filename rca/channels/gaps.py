@@ -75,7 +75,7 @@ def _silent_jobs(case: Case) -> list[Finding]:
                 resource=ResourceClass.TELEMETRY,
                 text=(
                     f"{plain(100 * after)} % of its targets answer scrapes, "
-                    f"{plain(100 * before)} % before; silent since {plain(since_s)} s"
+                    f"{plain(100 * before)} % before; silent for {plain(case.now_s - since_s)} s"
                 ),
                 specificity=1.0,
                 series=min((case.aligned.series[c] for c in columns), key=lambda s: s.labels),
