@@ -79,6 +79,18 @@ class NotLeadingError(OpsError):
     """A write that was held back because another process may lead by now."""
 
 
+class WorkerBusyError(WorkerError):
+    """A worker that has as much to do as it can hold.
+
+    Attributes:
+        retry_after_s: when it asks to be asked again.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class KubeError(OpsError):
     """An API server that refuses or does not answer; names verb, path, status and next step.
 

@@ -49,10 +49,11 @@ def cut(text: str, bytes_max: int) -> str:
 
     Bytes, not characters: the limits of an object are bytes, and a label value may be any text.
     """
-    line = " ".join(text.split()) if any(not c.isprintable() for c in text) else text
+    shown = text[: bytes_max + 1]  # a letter has a byte at least
+    line = shown if shown.isprintable() else " ".join(shown.split())
     if not line.isprintable():
         line = "".join(c if c.isprintable() else "?" for c in line)
     raw = line.encode("utf-8", errors="replace")
-    if len(raw) <= bytes_max:
+    if len(raw) <= bytes_max and len(shown) == len(text):
         return raw.decode()
     return raw[: max(0, bytes_max - 3)].decode("utf-8", errors="ignore") + "..."[:bytes_max]

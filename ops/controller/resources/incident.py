@@ -156,6 +156,16 @@ class IncidentStatus:
     ] = ""
     confidence: Annotated[Ratio | None, Field(description="Of the first cause.")] = None
     symptom: Annotated[Text, Field(description="What users suffer, and where.")] = ""
+    symptom_kind: Annotated[
+        str,
+        Field(
+            pattern=r"^(|latency|errors|missing|alert)$",
+            description="What kind of suffering: latency, errors, missing, or an alert says so.",
+        ),
+    ] = ""
+    bad_ratio: Annotated[
+        Ratio | None, Field(description="Share of bad requests when it was noticed.")
+    ] = None
     keys: Annotated[
         list[Annotated[str, Field(max_length=130)]],
         Field(max_length=256, description="region/class pairs that suffer from it."),

@@ -1,0 +1,261 @@
+"""The status of an Incident: what a person reads, and what a restarted operator needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from ops.controller.conditions import Observed, cut, merged
+from ops.controller.incident_conditions import Reported
+from ops.controller.incident_size import STATUS_BYTES_MAX, fitted, status_bytes
+from ops.controller.incident_status import incident_status
+from ops.controller.moments import rfc3339, seconds, short_span
+from ops.controller.resources.fields import (
+    Condition,
+    ConditionStatus,
+    ReportRef,
+    parse,
+    to_object,
+)
+from ops.controller.resources.incident import IncidentStatus, Phase, Severity
+from ops.controller.worker_wire import RecordedAs
+from ops.state import Action, ActionKind, Decision, DecisionKind, Incident, IncidentPhase
+from rca.state import (
+    Entity,
+    EntityKind,
+    Evidence,
+    RankedCause,
+    RcaResult,
+    ResourceClass,
+    Series,
+    Symptom,
+)
+
+T0 = 1_795_000_000.0
+KEYS = (("eu", "chat"), ("us", "chat"))
+POD = Entity(EntityKind.POD, "eu", "llm-2")
+OPEN = Incident(
+    incident_id="inc-0001",
+    phase=IncidentPhase.OPEN,
+    symptom=Symptom(
+        region="eu", slo_class="chat", began_at_s=T0, detected_at_s=T0 + 10, bad_ratio=0.31,
+        reason="latency",
+    ),
+    began_at_s=T0,
+    detected_at_s=T0 + 10,
+)  # fmt: skip
+CAUSE = RankedCause(
+    rank=1, entity=POD, resource_class=ResourceClass.GPU_CLOCK, score=1.0, confidence=0.9,
+    onset_s=T0 - 2,
+    evidence=(Evidence(channel="metric", text="GPU clock 1.7 -> 0.8 GHz", strength=2.0,
+                       series=Series("DCGM_FI_DEV_SM_CLOCK", (("pod", "llm-2"),))),),
+)  # fmt: skip
+RESULT = RcaResult(began_at_s=T0, causes=(CAUSE,), abstained=False, reason="GPU clock",
+                   ruled_out=((Entity(EntityKind.WORKLOAD, "eu"), "as usual"),))  # fmt: skip
+NAMED = replace(
+    OPEN, phase=IncidentPhase.DIAGNOSED, diagnosed_at_s=T0 + 21.4, result=RESULT, alerts=3
+)
+
+
+def said(kind, reason="", action=None, at_s=T0 + 22):
+    return Decision(at_s=at_s, kind=kind, incident_id="inc-0001", reason=reason, action=action)
+
+
+def restart(reason="it alone is slow"):
+    return Action(action_id="", kind=ActionKind.RESTART_POD, target=POD, reason=reason,
+                  undo="none needed", command="kubectl delete pod llm-2")  # fmt: skip
+
+
+def status_of(incident, **more):
+    return incident_status(incident, **({"keys": KEYS, "now_s": T0 + 30} | more))
+
+
+def conditions(status):
+    return {c.type: (str(c.status), c.reason) for c in status.conditions}
+
+
+def test_a_new_incident_tells_who_suffers_and_that_the_diagnosis_is_under_way():
+    status = status_of(OPEN)
+    assert status.symptom == "requests miss their limits in eu/chat: 31% bad"
+    assert (status.phase, status.severity) == (Phase.OPEN, Severity.CRITICAL)
+    assert conditions(status) == {
+        "Detected": ("True", "LatencySeen"),
+        "Diagnosed": ("Unknown", "UnderWay"),
+        "Mitigated": ("False", "UsersSuffer"),
+        "Resolved": ("False", "UsersSuffer"),
+        "Recorded": ("Unknown", "UnderWay"),
+    }
+    assert status.keys == ["eu/chat", "us/chat"]
+
+
+def test_a_named_cause_brings_evidence_what_it_was_not_and_its_time():
+    status = status_of(NAMED, ranking_sha256="ab", previous=status_of(OPEN))
+    assert (status.cause, status.confidence) == ("pod:eu/llm-2", 0.9)
+    assert status.time_to_cause == "21s"
+    assert status.causes[0].evidence[0].metric == 'DCGM_FI_DEV_SM_CLOCK{pod="llm-2"}'
+    assert status.ruled_out[0].entity == "workload:eu"
+    assert conditions(status)["Diagnosed"] == ("True", "CauseNamed")
+    assert status.summary == "pod:eu/llm-2 slowed down."
+    assert (status.ranking_sha256, status.alerts) == ("ab", 3)
+
+
+def test_the_reports_own_first_sentence_is_the_summary_and_stays():
+    told = Reported(
+        headline="llm-2 slowed down: its GPU clock fell.",
+        ref=ReportRef(config_map="r"),
+        recorded=RecordedAs.NO_VOLUME,
+        message="no bundleDir",
+    )
+    first = status_of(NAMED, report=told)
+    later = status_of(NAMED, previous=first)
+    assert later.summary == first.summary == told.headline
+    assert later.report == told.ref
+    assert conditions(later)["Recorded"] == ("False", "NoVolume")
+
+
+def test_an_abstention_says_what_is_missing_and_names_nobody():
+    result = replace(RESULT, abstained=True, reason="the evidence is weak",
+                     missing=("GPU metrics",),
+                     would_settle=("SM clock of pod:eu/llm-2",))  # fmt: skip
+    status = status_of(
+        replace(OPEN, result=result), decisions=(said(DecisionKind.ABSTAIN, "the evidence"),)
+    )
+    (told,) = [c for c in status.conditions if c.type == "Diagnosed"]
+    assert (told.status, told.reason) == (ConditionStatus.FALSE, "Abstained")
+    assert "missing: GPU metrics" in told.message
+    assert "would settle it: SM clock" in told.message
+    assert (status.cause, status.confidence, status.abstained) == ("", None, True)
+    assert status.causes  # candidates stay visible
+
+
+def test_a_diagnosis_that_does_not_come_is_told_as_such():
+    reason = "no diagnosis is there 45 s after detection; it is asked for again"
+    status = status_of(OPEN, decisions=(said(DecisionKind.ABSTAIN, reason),))
+    assert conditions(status)["Diagnosed"] == ("False", "NoAnswer")
+
+
+def test_dry_run_means_allowed_and_another_refusal_is_kept_with_its_reason():
+    blocked = replace(restart(), kind=ActionKind.REPLACE_POD)
+    status = status_of(
+        NAMED,
+        decisions=(
+            said(DecisionKind.REFUSE, "dry run", restart()),
+            said(DecisionKind.REFUSE, "it would take the last ready instance", blocked),
+        ),
+    )
+    first, second = status.actions
+    assert (first.allowed, first.guard, first.undo) == (True, "", "none needed")
+    assert (second.allowed, second.guard) == (False, "it would take the last ready instance")
+
+
+def test_an_action_said_again_keeps_what_the_server_answered_to_it():
+    once = status_of(NAMED, decisions=(said(DecisionKind.REFUSE, "dry run", restart()),))
+    asked = replace(once, actions=[replace(once.actions[0], request="PATCH /x", dry_run="200")])
+    again = status_of(
+        NAMED, previous=asked, decisions=(said(DecisionKind.REFUSE, "dry run", restart("again")),)
+    )
+    (action,) = again.actions
+    assert (action.request, action.dry_run, action.reason) == ("PATCH /x", "200", "again")
+
+
+def test_that_no_action_fits_stays_said_while_users_suffer():
+    reason = "no action fits this cause; a person must look"
+    first = status_of(NAMED, decisions=(said(DecisionKind.REFUSE, reason),))
+    later = status_of(NAMED, previous=first, now_s=T0 + 60)
+    assert [c.message for c in later.conditions if c.type == "Mitigated"] == [reason]
+
+
+def test_severity_never_falls_and_an_alert_can_only_raise_it():
+    calm = replace(OPEN, symptom=replace(OPEN.symptom, bad_ratio=0.03))
+    assert status_of(calm).severity is Severity.WARNING
+    assert status_of(calm, previous=status_of(OPEN)).severity is Severity.CRITICAL
+    assert status_of(calm, alert_severity="critical").severity is Severity.CRITICAL
+    assert status_of(calm, alert_severity="info").severity is Severity.WARNING
+
+
+def test_a_share_that_nobody_measured_is_absent_not_zero():
+    alone = replace(OPEN, symptom=replace(OPEN.symptom, bad_ratio=math.nan, reason="alert"))
+    status = status_of(alone, keys=())
+    assert status.bad_ratio is None
+    assert status.symptom == "an alert fires in eu/chat"
+    assert "badRatio" not in to_object(status)
+
+
+def test_times_of_conditions_move_only_with_their_status():
+    first = status_of(OPEN, now_s=T0 + 30)
+    later = status_of(NAMED, previous=first, now_s=T0 + 40, generation=2)
+    at = {c.type: c.last_transition_time for c in later.conditions}
+    assert at["Detected"] == rfc3339(T0 + 30)
+    assert at["Diagnosed"] == rfc3339(T0 + 40)
+    assert {c.observed_generation for c in later.conditions if c.type != "Recorded"} == {2}
+
+
+def test_a_condition_that_was_not_looked_at_is_kept():
+    old = Condition(type="A", status=ConditionStatus.TRUE, reason="R", message="m",
+                    last_transition_time=rfc3339(T0))  # fmt: skip
+    new = Observed(type="B", status=ConditionStatus.FALSE, reason="R", message="m")
+    found = merged((old,), (new,), now_s=T0 + 9, generation=1)
+    assert found[0] == old
+    assert found[1].last_transition_time == rfc3339(T0 + 9)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 9000, "\u2603" * 9000, '"\\' * 9000, "a\nb\x00\u202e" * 3000]
+)
+def test_the_status_fits_whatever_the_metrics_are_called(text):
+    entity = Entity(EntityKind.POD, text, text)
+    evidence = tuple(
+        Evidence(channel=text, text=text, strength=float(k), series=Series(text, ((text, text),)))
+        for k in range(20)
+    )
+    causes = tuple(
+        RankedCause(rank=k, entity=Entity(EntityKind.POD, text, f"{k}{text}"),
+                    resource_class=ResourceClass.CPU, score=1.0, confidence=0.5, evidence=evidence)
+        for k in range(20)
+    )  # fmt: skip
+    result = RcaResult(
+        began_at_s=T0, causes=causes, abstained=False, reason=text, missing=(text,) * 99,
+        ruled_out=((entity, text),) * 99, would_settle=(text,) * 99,
+    )  # fmt: skip
+    refusals = tuple(
+        said(DecisionKind.REFUSE, f"{k}{text}", replace(
+            restart(text), target=Entity(EntityKind.POD, text, f"{k}{text}"), command=text,
+            undo=text,
+        ))
+        for k in range(40)
+    )  # fmt: skip
+    status = status_of(
+        replace(NAMED, result=result, symptom=replace(OPEN.symptom, region=text)),
+        keys=[(text, f"{k}") for k in range(500)],
+        decisions=refusals,
+        alert_digests="AAAAAAAA" * 2048,
+        firing_digests="AAAAAAAA" * 1024,
+        report=Reported(headline=text, message=text, recorded=RecordedAs.FAILED),
+    )
+    assert status_bytes(status) <= STATUS_BYTES_MAX
+    assert status.causes
+    assert status.actions
+    assert parse(IncidentStatus, to_object(status), path="status") == status
+
+
+def test_a_full_but_honest_status_is_not_shortened():
+    status = status_of(NAMED, alert_digests="AAAAAAAA" * 2048)
+    assert fitted(status) == status
+    assert len(status.alert_digests) == 16_384
+
+
+def test_cutting_counts_bytes_and_never_splits_a_letter():
+    assert cut("ab", 2) == "ab"
+    assert cut("\u00e4" * 10, 9) == "\u00e4" * 3 + "..."
+    assert cut("a\n b\tc", 99) == "a b c"
+    assert cut("\x00\u202e", 9).isprintable()
+
+
+def test_moments_read_back_and_spans_read_like_kubectls():
+    assert seconds(rfc3339(T0 + 0.9)) == T0
+    assert seconds("2026-11-17T12:00:00.5+01:00") == seconds("2026-11-17T11:00:00.5Z")
+    assert [short_span(s) for s in (0.4, 21, 245, 3600, 11400, 190800)] == [
+        "0s", "21s", "4m5s", "1h", "3h10m", "2d5h"
+    ]  # fmt: skip
