@@ -16,6 +16,7 @@ from ops.controller.alert_routes import AlertRoutes
 from ops.controller.webhook import make_webhook
 from ops.controller.webhook_gate import Limits
 from ops.controller.webhook_server import serve
+from tests.ops.adapters.conftest import fake_prometheus  # noqa: F401  a fixture here, too
 
 TOKEN = "correct-horse"
 

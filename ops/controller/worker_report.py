@@ -1,0 +1,219 @@
+"""The pages of an incident, small enough for a ConfigMap, and its bundle."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from ops.catalogue import Catalogue
+from ops.clock import monotonic_s
+from ops.controller.incident_bundle import BundleStore, Origin
+from ops.controller.live_report import Watched, live_report
+from ops.controller.worker_diagnose import Diagnosed, Diagnoser, home_region
+from ops.controller.worker_window import WindowReader, canonical
+from ops.controller.worker_wire import (
+    REPORT_GZIP_BYTES_MAX,
+    RecordedAs,
+    ReportAnswer,
+    ReportRequest,
+)
+from ops.errors import BundleError, MetricsTextError, PrometheusError
+from ops.reports import RunReport, render_html, render_markdown
+from ops.reports.sentence import headline
+from rca.state import MetricFrame
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+MARKDOWN_BYTES_MAX = 64 * 1024  # of a ConfigMap that also holds the page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What became of the bundle."""
+
+    reason: RecordedAs
+    message: str
+    bundle: str = ""
+    ranking_sha256: str = ""
+
+
+class Reporter:
+    """Makes reports. Used by one thread."""
+
+    def __init__(
+        self,
+        *,
+        window: WindowReader,
+        diagnoser: Diagnoser,
+        catalogue: Catalogue,
+        bundles: BundleStore | None,
+    ) -> None:
+        """Use what is given; no bundle is written without a store."""
+        self._window, self._diagnoser = window, diagnoser
+        self._catalogue, self._bundles = catalogue, bundles
+
+    def report(self, request: ReportRequest) -> ReportAnswer:
+        """The page as it stands now. Metrics that cannot be read leave their place empty."""
+        stages: dict[str, float] = {}
+        recorded = with_time(stages, "record", lambda: self._record(request))
+        frame, note = with_time(stages, "read", lambda: self._frame(request))
+        watched = Watched(
+            frame=frame, bundle=recorded.bundle, ranking_sha256=recorded.ranking_sha256
+        )
+        report = live_report(request, watched, self._catalogue)
+        if note:
+            report = replace(report, versions=(*report.versions, ("Metrics missing", note)))
+        page, raw, dropped = with_time(stages, "render", lambda: fitted_page(report))
+        incident = report.incidents[-1] if report.incidents else None
+        return ReportAnswer(
+            html_gzip=b64encode(raw).decode("ascii"),
+            markdown=_short(render_markdown(report)),
+            sha256=hashlib.sha256(page).hexdigest(),
+            headline=headline(incident) if incident else "",
+            dropped=dropped,
+            bundle=recorded.bundle,
+            recorded=recorded.reason,
+            recorded_message=recorded.message,
+            stages_s={name: round(value, 4) for name, value in stages.items()},
+        )
+
+    def _frame(self, request: ReportRequest) -> tuple[MetricFrame, str]:
+        try:
+            reading = self._window.read(
+                request.place,
+                request.window,
+                region=home_region(request.pods, _region(request)),
+                pods=request.pods,
+            )
+        except PrometheusError as error:
+            logger.warning("report without metrics incident=%s error=%s", request.incident, error)
+            kept = self._diagnoser.last(request.place.namespace, request.incident)
+            empty = MetricFrame(
+                times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
+            )
+            return (kept.question.frame if kept else empty), f"not read at the end: {error}"
+        return canonical(reading.frame), ""
+
+    def _record(self, request: ReportRequest) -> Recorded:
+        if self._bundles is None:
+            return Recorded(
+                reason=RecordedAs.NO_VOLUME,
+                message="the worker has no bundleDir: mount a volume and name it in its settings",
+            )
+        kept = self._diagnoser.last(request.place.namespace, request.incident)
+        if not request.ranking_sha256:
+            return Recorded(reason=RecordedAs.NOT_DIAGNOSED, message="no ranking to record yet")
+        if kept is None or kept.sha256 != request.ranking_sha256:
+            return self._recorded_before(request)
+        return self._write(request, kept)
+
+    def _write(self, request: ReportRequest, kept: Diagnosed) -> Recorded:
+        assert self._bundles is not None
+        try:
+            path = self._bundles.write(
+                _origin(request),
+                kept.question,
+                ranking_sha256=kept.sha256,
+                decisions=request.decisions,
+                alerts=request.alerts,
+                slos=request.slos,
+            )
+        except (BundleError, MetricsTextError) as error:
+            logger.warning("bundle not written incident=%s error=%s", request.incident, error)
+            return Recorded(reason=RecordedAs.FAILED, message=str(error))
+        return _written(str(path), kept.sha256)
+
+    def _recorded_before(self, request: ReportRequest) -> Recorded:
+        """After a restart of the worker the volume may hold the bundle already."""
+        assert self._bundles is not None
+        known = self._bundles.ranking_of(request.place.namespace, request.incident)
+        if known == request.ranking_sha256:
+            path = self._bundles.path(request.place.namespace, request.incident)
+            return _written(str(path), known)
+        return Recorded(
+            reason=RecordedAs.READ_AGAIN,
+            message="the worker no longer holds what it diagnosed (it was restarted, or answered "
+            "another question since); what it would read now is not what the ranking came from",
+        )
+
+
+def fitted_page(
+    report: RunReport, *, bytes_max: int = REPORT_GZIP_BYTES_MAX
+) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """The page, its gzip, and what had to be left out so that the gzip fits.
+
+    Charts go first, half of them at a time, the least telling ones before the others; the page
+    says so in its foot.
+    """
+    dropped: tuple[str, ...] = ()
+    keep = max((len(one.series) for one in report.incidents), default=0)
+    shown = report
+    while True:
+        page = render_html(shown).encode()
+        raw = gzip.compress(page, compresslevel=9, mtime=0)
+        if len(raw) <= bytes_max:
+            return page, raw, dropped
+        if keep == 0:
+            raise BundleError(
+                f"the page has {len(raw):,} bytes of gzip without any chart, limit {bytes_max:,}; "
+                "the bundle holds everything"
+            )
+        keep //= 2
+        dropped = (f"all but {keep} charts of each incident, so that the page fits {bytes_max:,} "
+                   "bytes",)  # fmt: skip
+        shown = replace(
+            report,
+            incidents=tuple(replace(one, series=one.series[:keep]) for one in report.incidents),
+            versions=(*report.versions, ("Left out", dropped[0])),
+        )
+
+
+def with_time(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
+    """Do `work` and note how long it took."""
+    began_s = monotonic_s()
+    try:
+        return work()
+    finally:
+        stages[name] = monotonic_s() - began_s
+
+
+def _short(markdown: str) -> str:
+    raw = markdown.encode()
+    if len(raw) <= MARKDOWN_BYTES_MAX:
+        return markdown
+    kept = raw[:MARKDOWN_BYTES_MAX].decode(errors="ignore").rpartition("\n")[0]
+    return f"{kept}\n\nThe rest does not fit here; the page holds it.\n"
+
+
+def _region(request: ReportRequest) -> str:
+    found = [d.incident.symptom.region for d in request.decisions if d.incident is not None]
+    return found[-1] if found else "default"
+
+
+def _origin(request: ReportRequest) -> Origin:
+    place = request.place
+    return Origin(
+        namespace=place.namespace,
+        fleet=place.fleet,
+        incident=request.incident,
+        cluster=place.cluster,
+        endpoint=place.endpoint,
+    )
+
+
+def _written(path: str, sha256: str) -> Recorded:
+    return Recorded(
+        reason=RecordedAs.BUNDLE_WRITTEN,
+        message=f"{path}; midwatch incident diagnose gives ranking {sha256[:12]} again",
+        bundle=path,
+        ranking_sha256=sha256,
+    )

@@ -1,0 +1,338 @@
+"""A worker over HTTP: it diagnoses what a Prometheus stores, records it, and refuses politely."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+from base64 import b64decode
+from dataclasses import replace
+
+import aiohttp
+import numpy as np
+import pytest
+
+from ops.bundle import MANIFEST
+from ops.controller.incident_bundle import BundleStore, read_recording
+from ops.controller.token_file import matches
+from ops.controller.worker import make_worker
+from ops.controller.worker_diagnose import forecaster_of
+from ops.controller.worker_jobs import FullError, Jobs, Urgency
+from ops.controller.worker_settings import MetricsEndpoint, WorkerSettings
+from ops.controller.worker_window import joined
+from ops.controller.worker_wire import (
+    DIAGNOSE,
+    DiagnoseRequest,
+    Place,
+    RecordedAs,
+    ReplayCheck,
+    ReplayRequest,
+    ReportRequest,
+    Window,
+)
+from ops.errors import SettingsError, WorkerBusyError, WorkerError
+from ops.ranking import ranking_sha256
+from ops.state import Decision, DecisionKind, Incident, IncidentPhase, SloTarget
+from rca.granger_kind import GrangerChoice
+from rca.state import Symptom
+from tests.ops.controller.live_worker import T0, pods_of, serving, small_fleet, store
+
+END = T0 + 745.0
+SYMPTOM = Symptom(
+    region="eu", slo_class="chat", began_at_s=T0 + 600, detected_at_s=T0 + 630, bad_ratio=0.35,
+    reason="latency",
+)  # fmt: skip
+SLOS = (SloTarget(name="chat", ttft_s=2.0, tpot_s=0.2),)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return small_fleet()
+
+
+def settings_of(fake, **more):
+    return WorkerSettings(
+        endpoints={"default": MetricsEndpoint(url=fake.url)}, granger=GrangerChoice.LINEAR, **more
+    )
+
+
+def question(frame, **more):
+    given = {
+        "place": Place(namespace="shop", fleet="chat"),
+        "window": Window(start_s=T0, end_s=END, step_s=5.0),
+        "symptom": SYMPTOM,
+        "incident": "chat-1",
+        "pods": pods_of(frame),
+        "slos": SLOS,
+        "now_s": END,
+        "seed": 3,
+    }
+    return DiagnoseRequest(**(given | more))
+
+
+def journal(answer):
+    incident = Incident(
+        incident_id="inc-0001", phase=IncidentPhase.DIAGNOSED, symptom=SYMPTOM,
+        began_at_s=SYMPTOM.began_at_s, detected_at_s=SYMPTOM.detected_at_s, diagnosed_at_s=END,
+        result=answer.result,
+    )  # fmt: skip
+    return (
+        Decision(at_s=END, kind=DecisionKind.DIAGNOSE, incident_id="inc-0001", reason="x",
+                 incident=incident),
+    )  # fmt: skip
+
+
+def report_of(frame, answer, **more):
+    given = {
+        "place": Place(namespace="shop", fleet="chat", cluster="prod"),
+        "window": Window(start_s=T0, end_s=END, step_s=5.0),
+        "incident": "chat-1",
+        "decisions": journal(answer),
+        "pods": pods_of(frame),
+        "slos": SLOS,
+        "now_s": END,
+        "ranking_sha256": answer.ranking_sha256,
+    }
+    return ReportRequest(**(given | more))
+
+
+def test_what_was_diagnosed_is_reported_recorded_and_replayed_to_the_same_ranking(
+    fake_prometheus, frame, tmp_path
+):
+    store(fake_prometheus, frame, namespace="shop", hidden=("region", "service", "node"))
+
+    async def scene():
+        async with serving(settings_of(fake_prometheus, bundle_dir=tmp_path)) as client:
+            answer = await client.diagnose(question(frame))
+            report = await client.report(report_of(frame, answer))
+            replay = await client.replay(
+                ReplayRequest(
+                    namespace="shop", name="again", incident="chat-1",
+                    checks=(ReplayCheck.SAME_RANKING, ReplayCheck.CAUSE_NAMED),
+                )
+            )  # fmt: skip
+            return answer, report, replay
+
+    answer, report, replay = asyncio.run(scene())
+    assert str(answer.result.causes[0].entity) == "pod:eu/llm-2"
+    assert not answer.result.abstained
+    assert answer.ranking_sha256 == ranking_sha256(answer.result)
+    assert (answer.frame.rows, answer.expires_at_s > END) == (150, True)
+    assert report.recorded is RecordedAs.BUNDLE_WRITTEN
+    page = gzip.decompress(b64decode(report.html_gzip)).decode()
+    assert "shop/chat on prod" in page
+    assert "simulated clock" not in page
+    assert "llm-2" in report.headline
+    assert replay.ranking_sha256 == answer.ranking_sha256
+    assert replay.passed, replay.checks
+    offline = read_recording(tmp_path / "shop" / "chat-1")
+    result = offline.question.answer(forecaster_of(offline.question.granger))
+    assert ranking_sha256(result) == answer.ranking_sha256 == offline.ranking_sha256
+
+
+def test_only_the_fleets_own_namespace_is_read_whatever_the_request_says(fake_prometheus, frame):
+    store(fake_prometheus, frame, namespace="shop")
+    asked = question(
+        frame, place=Place(namespace="other", fleet="chat", match_labels={"namespace": "shop"})
+    )
+
+    async def scene():
+        async with serving(settings_of(fake_prometheus)) as client:
+            return await client.diagnose(asked)
+
+    answer = asyncio.run(scene())
+    assert answer.result.abstained
+    assert all('namespace="other"' in query for query in fake_prometheus.queries())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "end_s", "told"),
+    [
+        ("elsewhere", END, "'elsewhere' is not in the worker's settings"),
+        ("default", END + 300.0, "the newest sample is of"),
+    ],
+)
+def test_nobody_is_accused_where_the_metrics_say_nothing(
+    fake_prometheus, frame, endpoint, end_s, told
+):
+    store(fake_prometheus, frame, namespace="shop")
+    asked = question(
+        frame,
+        place=Place(namespace="shop", fleet="chat", endpoint=endpoint),
+        window=Window(start_s=T0, end_s=end_s, step_s=5.0),
+        now_s=end_s,
+    )
+
+    async def scene():
+        async with serving(settings_of(fake_prometheus)) as client:
+            return await client.diagnose(asked)
+
+    answer = asyncio.run(scene())
+    assert (answer.result.abstained, answer.result.causes) == (True, ())
+    assert told in answer.result.reason
+    assert answer.result.missing
+
+
+def test_the_next_question_reads_only_what_is_new(fake_prometheus, frame):
+    store(fake_prometheus, frame, namespace="shop")
+    early = question(frame, window=Window(start_s=T0, end_s=END - 20, step_s=5.0), now_s=END - 20)
+
+    async def scene(first):
+        async with serving(settings_of(fake_prometheus)) as client:
+            if first:
+                await client.diagnose(early)
+                fake_prometheus.asked.clear()
+            return await client.diagnose(question(frame))
+
+    after = asyncio.run(scene(first=True))
+    spans = [query.rpartition("[")[2] for query in fake_prometheus.queries() if "[" in query]
+    assert spans
+    assert max(int(span.removesuffix("ms]")) for span in spans) < 120_000
+    assert after.ranking_sha256 == asyncio.run(scene(first=False)).ranking_sha256
+
+
+def test_joined_frames_keep_gaps_and_series_of_both(frame):
+    old = replace(frame, times_s=frame.times_s[:50], values=frame.values[:50])
+    new = replace(
+        frame, times_s=frame.times_s[45:], values=frame.values[45:, 1:], series=frame.series[1:],
+        roles=frame.roles[1:],
+    )  # fmt: skip
+    both = joined(old, new)
+    both.check()
+    np.testing.assert_array_equal(both.values[:, 1:], frame.values[:, 1:])
+    assert np.isnan(both.values[45:, 0]).all()
+
+
+def test_a_wrong_token_a_bad_body_and_a_large_one_are_refused_in_one_line(
+    fake_prometheus, tmp_path
+):
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+
+    async def scene():
+        async with serving(
+            settings_of(fake_prometheus, token_file=token), token_file=token
+        ) as client:
+            async with aiohttp.ClientSession() as session:
+                url, answers = f"{client.url}{DIAGNOSE}", []
+                for headers, body in (
+                    ({}, b"{}"),
+                    ({"Authorization": "Bearer wrong"}, b"{}"),
+                    ({"Authorization": "Bearer secret"}, b"{}"),
+                    ({"Authorization": "Bearer secret"}, bytes(17 * 1024 * 1024)),
+                ):
+                    async with session.post(
+                        url, headers=headers, data=io.BytesIO(body)
+                    ) as response:
+                        answers.append((response.status, await response.text()))
+                async with session.get(f"{client.url}/livez") as probe:
+                    answers.append((probe.status, await probe.text()))
+                async with session.get(f"{client.url}/metrics") as scrape:
+                    answers.append((scrape.status, await scrape.text()))
+            return answers
+
+    answers = asyncio.run(scene())
+    assert [status for status, _ in answers] == [401, 401, 400, 413, 200, 200]
+    assert "symptom" in answers[2][1]
+    assert 'ops_worker_questions_total{question="diagnose",result="error"}' in answers[5][1]
+    assert not any("secret" in text or "Traceback" in text for _, text in answers)
+
+
+def test_a_worker_without_a_token_listens_on_the_loopback_interface_only():
+    with pytest.raises(SettingsError, match="tokenFile"):
+        make_worker(WorkerSettings(host="0.0.0.0"))
+
+
+def test_a_token_needs_its_scheme_and_all_of_its_letters():
+    assert matches("Bearer secret", "secret")
+    for header in (None, "", "secret", "Bearer secre", "Bearer secretx", "bearer \udcff"):
+        assert not matches(header, "secret")
+
+
+def test_a_full_queue_says_when_to_come_again(fake_prometheus, frame):
+    fake_prometheus.script.extend([None] * 8)  # a Prometheus that hangs
+
+    async def scene():
+        async with serving(settings_of(fake_prometheus, queue_max=1, read_s=0.3)) as client:
+            asks = [asyncio.create_task(client.diagnose(question(frame))) for _ in range(4)]
+            return await asyncio.gather(*asks, return_exceptions=True)
+
+    answers = asyncio.run(scene())
+    busy = [one for one in answers if isinstance(one, WorkerBusyError)]
+    assert len(busy) == 2
+    assert all(one.retry_after_s >= 1.0 for one in busy)
+
+
+def test_a_diagnosis_goes_before_a_report_that_waits_and_a_leaver_gives_its_place_free():
+    order = []
+
+    async def scene():
+        jobs = Jobs(queue_max=3)
+        gate = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(
+            jobs.run(
+                Urgency.REPORT,
+                lambda: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(5.0),
+            )
+        )
+        await asyncio.sleep(0.01)
+        report = asyncio.create_task(jobs.run(Urgency.REPORT, lambda: order.append("report")))
+        left = asyncio.create_task(jobs.run(Urgency.REPORT, lambda: order.append("left")))
+        diagnosis = asyncio.create_task(
+            jobs.run(Urgency.DIAGNOSIS, lambda: order.append("diagnosis"))
+        )
+        await asyncio.sleep(0)
+        with pytest.raises(FullError):
+            await jobs.run(Urgency.DIAGNOSIS, lambda: None)
+        left.cancel()
+        gate.set()
+        await asyncio.gather(first, report, diagnosis)
+        await jobs.close()
+
+    asyncio.run(scene())
+    assert order == ["diagnosis", "report"]
+
+
+def test_an_unreachable_worker_is_told_with_its_address():
+    async def scene():
+        from ops.controller.worker_client import WorkerClient
+
+        async with WorkerClient("http://127.0.0.1:9", diagnose_s=1.0) as client:
+            await client.diagnose(question(small_fleet(rows=2, onset_row=1)))
+
+    with pytest.raises(WorkerError, match=r"127\.0\.0\.1:9/v1/diagnose"):
+        asyncio.run(scene())
+
+
+def test_without_a_volume_the_report_says_so(fake_prometheus, frame):
+    store(fake_prometheus, frame, namespace="shop")
+
+    async def scene():
+        async with serving(settings_of(fake_prometheus)) as client:
+            answer = await client.diagnose(question(frame))
+            return await client.report(report_of(frame, answer))
+
+    report = asyncio.run(scene())
+    assert (report.recorded, report.bundle) == (RecordedAs.NO_VOLUME, "")
+    assert "bundleDir" in report.recorded_message
+
+
+def test_the_oldest_bundles_go_and_half_a_bundle_is_never_seen(tmp_path, frame):
+    from ops.controller.incident_bundle import Origin
+    from ops.controller.question import Question
+    from ops.topology import discover
+
+    (tmp_path / "shop" / ".writing-x").mkdir(parents=True)
+    bundles = BundleStore(tmp_path, bundles_max=2)
+    assert not list(tmp_path.glob("*/.writing-*"))
+    asked = Question(
+        frame=replace(frame, times_s=frame.times_s[:3], values=frame.values[:3]), symptom=SYMPTOM,
+        topology=discover(frame, ()), changes=(), events=(), now_s=END, seed=1, granger="linear",
+    )  # fmt: skip
+    for name in ("a", "b", "c", "b"):
+        bundles.write(
+            Origin(namespace="shop", fleet="chat", incident=name), asked, ranking_sha256="0",
+            decisions=(),
+        )  # fmt: skip
+    assert sorted(m.parent.name for m in tmp_path.glob(f"*/*/{MANIFEST}")) == ["b", "c"]
