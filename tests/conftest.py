@@ -1,4 +1,7 @@
-"""A tiny fleet for tests that run the simulated world: few services, a small model, own traffic."""
+"""A tiny fleet for tests that run the simulated world: few services, a small model, own traffic.
+
+`--update-golden` rewrites the stored outputs below tests/golden; read the diff.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ from ops.replay.scenario import (
     TelemetrySpec,
 )
 from ops.state import SloTarget
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A sample run with invented data, and the option that rewrites the stored outputs.
+"""A sample run with invented data, and the outputs that are stored of it.
 
 `pytest tests/ops/reports --update-golden` writes what the renderers give now; read the diff.
 """
@@ -49,17 +49,13 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "reports"
 NIGHT = ClockBase(epoch_s=1773711000.0)  # 17 Mar 2026 01:30:00 UTC
 
 
-def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/reports")
-
-
 @pytest.fixture
 def golden(request):
     """Gives the stored copy of a text, after storing it where that is asked for."""
 
     def stored(name: str, text: str) -> str:
         path = GOLDEN / name
-        if request.config.getoption("--update-golden", default=False):
+        if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         assert path.exists(), f"{path} is missing; run pytest tests/ops/reports --update-golden"

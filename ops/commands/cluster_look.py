@@ -1,0 +1,89 @@
+"""Bodies of `kubectl midwatch status` and `why`."""
+
+from __future__ import annotations
+
+import typer
+
+from ops.adapters.kube.paths import path_of
+from ops.commands.cluster_access import (
+    Asked,
+    Cluster,
+    connect,
+    readable,
+    show,
+    show_json,
+    width,
+)
+from ops.controller.resources.fields import GROUP, VERSION, to_object
+from ops.controller.screens.status import needs_a_look, status_lines
+from ops.controller.screens.stored import (
+    StoredFleet,
+    StoredIncident,
+    stored_fleet,
+    stored_incident,
+)
+from ops.controller.screens.why import why_lines
+from ops.errors import KubeError, OpsError
+
+
+def look_at_fleets(asked: Asked, *, resolved: bool) -> None:
+    """Print every fleet; exit code 1 where somebody should look."""
+    cluster = connect(asked)
+    raw_fleets, raw_incidents = cluster.raw("fleets"), cluster.raw("incidents")
+    fleets = readable(stored_fleet, raw_fleets)
+    incidents = readable(stored_incident, raw_incidents)
+    look = needs_a_look(fleets, incidents)
+    if asked.as_json:
+        shown = [
+            raw
+            for raw in raw_incidents
+            if resolved or (raw.get("status") or {}).get("phase") != "Resolved"
+        ]
+        show_json({"fleets": raw_fleets, "incidents": shown, "needsALook": look})
+    else:
+        show(
+            status_lines(
+                fleets,
+                incidents,
+                where=cluster.where,
+                now_s=cluster.now_s,
+                width=width(),
+                resolved=resolved,
+            )
+        )
+    raise typer.Exit(int(look))
+
+
+def explain(asked: Asked, name: str, *, whole: bool) -> None:
+    """Print one incident."""
+    cluster = connect(asked)
+    _, incident = cluster.incident(name)
+    lines = why_lines(
+        incident,
+        fleet=fleet_of(cluster, incident),
+        now_s=cluster.now_s,
+        width=width(),
+        whole=whole,
+        options=cluster.options,
+    )
+    if asked.as_json:
+        show_json(
+            {
+                "namespace": incident.namespace,
+                "name": incident.name,
+                "fleet": incident.spec.fleet,
+                "status": to_object(incident.status),
+                "text": [line.text for line in lines],
+            }
+        )
+    else:
+        show(lines)
+
+
+def fleet_of(cluster: Cluster, incident: StoredIncident) -> StoredFleet | None:
+    """Its Fleet; None where it is gone, or may not be read."""
+    path = path_of(GROUP, VERSION, "fleets", incident.namespace, incident.spec.fleet)
+    try:
+        return stored_fleet(cluster.api.get(path))
+    except (KubeError, OpsError):
+        return None

@@ -1,0 +1,1 @@
+"""What a person asks a cluster about incidents, in lines of text made from stored objects. Pure."""

@@ -1,0 +1,154 @@
+"""Sentences about one Incident, from its status alone, in the report's words."""
+
+from __future__ import annotations
+
+from ops.controller.resources.incident import ActionStatus, CauseStatus, Phase
+from ops.controller.screens.stored import StoredIncident, condition, moment
+from ops.reports import words
+from ops.reports.calibration import calibrated, load_calibration
+from ops.reports.parts import ClockBase
+from ops.reports.sentence import (
+    RESOURCE_NOUNS,
+    calibration_short,
+    confidence_text,
+    entity_noun,
+)
+from ops.state import ActionKind
+from rca.state import Entity, ResourceClass
+
+EPOCH = ClockBase(epoch_s=0.0, simulated=False)
+DAY_S = 86_400.0
+_DO = {
+    ActionKind.RESTART_POD: "restart",
+    ActionKind.REPLACE_POD: "replace",
+    ActionKind.CORDON_DRAIN_NODE: "cordon and drain",
+    ActionKind.SHIFT_TRAFFIC: "send part of the traffic elsewhere, away from",
+    ActionKind.SCALE_OUT: "add instances to",
+    ActionKind.LIMIT_ADMISSION: "admit fewer requests to",
+    ActionKind.ROLLBACK: "roll back",
+    ActionKind.UNDO: "take back what was done to",
+}
+
+
+def state(incident: StoredIncident, *, now_s: float) -> str:
+    """ "DIAGNOSED critical, since 02:06:45 UTC (12 min 15 s)"."""
+    status = incident.status
+    began_s = incident.began_s
+    over_s = moment(status.resolved)
+    parts = [f"{status.phase.value.upper()} {status.severity.value}"]
+    if over_s is not None:
+        parts.append(f"began {when(began_s, now_s)} UTC, over after {words.span(over_s - began_s)}")
+    else:
+        parts.append(f"since {when(began_s, now_s)} UTC ({age(now_s - began_s)})")
+    return ", ".join(parts)
+
+
+def named_after(incident: StoredIncident) -> str:
+    """ ", cause named after 21 s"; empty while none is."""
+    named_s = moment(incident.status.diagnosed)
+    if named_s is None or not incident.status.cause:
+        return ""
+    return f", cause named after {words.span(named_s - incident.began_s)}"
+
+
+def age(seconds: float) -> str:
+    """ "45 s", "4 min 5 s", from ten minutes on without seconds."""
+    return words.span(seconds if seconds < 600 else seconds // 60 * 60)
+
+
+def when(at_s: float, now_s: float) -> str:
+    """Clock time in UTC, with the day where it is not of the last 24 hours."""
+    clock = words.clock(at_s, EPOCH)
+    return clock if abs(now_s - at_s) < DAY_S else f"{words.date(at_s, EPOCH)} {clock}"
+
+
+def headline(incident: StoredIncident) -> str:
+    """One sentence to wake up to."""
+    status = incident.status
+    if not incident.seen:
+        return "The operator has written nothing about it yet."
+    if status.summary:
+        return status.summary
+    if status.cause:
+        return f"{noun(status.cause)} is at fault."
+    return words.capital(f"{status.symptom or 'users suffer'}; no cause is named.")
+
+
+def confidence(incident: StoredIncident) -> str:
+    """How sure, what that has meant, and what comes next in the ranking."""
+    status = incident.status
+    if not status.cause or status.confidence is None:
+        return ""
+    bins, source = load_calibration()
+    meaning = calibration_short(calibrated(status.confidence, bins, source))
+    others = [cause for cause in status.causes if cause.entity != status.cause]
+    following = (
+        f"{cause_noun(others[0])}, {confidence_text(others[0].confidence)}" if others else ""
+    )
+    return (
+        f"confidence {confidence_text(status.confidence)} ({meaning}); next: {following or 'none'}"
+    )
+
+
+def no_cause(incident: StoredIncident) -> list[tuple[str, str]]:
+    """What it means that no cause is named: rows of (label, text)."""
+    status = incident.status
+    told = condition(status.conditions, "Diagnosed")
+    if is_waiting(incident):
+        waits = told.message if told else "the first diagnosis is under way"
+        return [("cause", f"Not known yet: {waits}. Ask again in half a minute.")]
+    rows = [
+        ("cause", "No cause named. No candidate stands out, so nobody is accused and nothing is "
+         "recommended for a guess.")
+    ]  # fmt: skip
+    why = told.message if told else status.reason
+    rows += [("why", part) for part in [why or status.reason] if part]
+    if status.causes:
+        best = status.causes[0]
+        rows.append(("likeliest", f"{cause_noun(best)}, {confidence_text(best.confidence)}"))
+    return rows
+
+
+def cause_noun(cause: CauseStatus) -> str:
+    """ "session-db in eu-west, load"."""
+    try:
+        resource = ResourceClass(cause.resource)
+    except ValueError:  # of a later release
+        return f"{noun(cause.entity)}, {cause.resource}"
+    if resource is ResourceClass.UNKNOWN:
+        return noun(cause.entity)
+    return f"{noun(cause.entity)}, {RESOURCE_NOUNS[resource]}"
+
+
+def noun(entity: str) -> str:
+    """ "node a in eu-west" for "node:eu-west/a"; what is written otherwise stays as it is."""
+    try:
+        return entity_noun(Entity.parse(entity))
+    except ValueError:
+        return entity
+
+
+def action_title(action: ActionStatus) -> str:
+    """ "roll back session-store in eu-west"."""
+    try:
+        verb = _DO[ActionKind(action.kind)]
+    except ValueError:  # of a later release
+        verb = action.kind
+    return f"{verb} {noun(action.target)}"
+
+
+def guard(action: ActionStatus) -> str:
+    """What the guard says, in a sentence."""
+    if action.allowed:
+        return "It would be allowed. Nothing was carried out: acting is not part of this release."
+    return f"It would be refused: {action.guard or 'no reason was given'}."
+
+
+def is_waiting(incident: StoredIncident) -> bool:
+    """Whether the first diagnosis is still to come."""
+    return not incident.status.abstained and not incident.status.causes
+
+
+def is_over(incident: StoredIncident) -> bool:
+    """Whether users are well."""
+    return incident.status.phase in (Phase.MITIGATED, Phase.RESOLVED)

@@ -1,0 +1,152 @@
+"""`kubectl midwatch why`: one Incident on one screen, most needed first."""
+
+from __future__ import annotations
+
+from ops.controller.resources.fields import ConditionStatus
+from ops.controller.resources.incident import ActionStatus
+from ops.controller.screens import told
+from ops.controller.screens.stored import StoredFleet, StoredIncident, condition
+from ops.reports import words
+from ops.reports.rca_terminal import CAUSE, PLAIN, QUIET, STRONG, Line
+from ops.reports.terminal import labelled, wrapped
+from ops.reports.words import plain
+
+EVIDENCE_SHOWN, RULED_OUT_SHOWN, KEYS_SHOWN, MISSING_SHOWN = 2, 3, 4, 4
+PODS = "kubectl get pods -A -l app.kubernetes.io/part-of=midwatch"
+COMMANDS, NO_WRAP = ("run", "undo", "request", "patch", "report"), 100_000
+Rows = list[tuple[str, str]]
+
+
+def why_lines(
+    incident: StoredIncident,
+    *,
+    fleet: StoredFleet | None = None,
+    now_s: float,
+    width: int = 80,
+    whole: bool = False,
+    options: str = "",
+) -> list[Line]:
+    """The answer.
+
+    Args:
+        fleet: its Fleet; None where it is gone or may not be read.
+        width: columns of a line, at least 40.
+        whole: everything that is recorded, not the first of each.
+        options: of the plugin, behind the commands that are proposed, e.g. " --context eu".
+    """
+    status = incident.status
+    top = f"{incident.namespace}/{incident.name}"
+    lines = [Line(text, QUIET) for text in wrapped(plain(top), width)]
+    state = told.state(incident, now_s=now_s) + told.named_after(incident)
+    lines += [Line(text, QUIET) for text in wrapped(state, width)]
+    style = CAUSE if status.cause else STRONG
+    lines += [Line(text, style) for text in wrapped(plain(told.headline(incident)), width)]
+    if not incident.seen:
+        text = "If this stays so, see whether it runs:"
+        return [*lines, *(Line(t) for t in wrapped(text, width)), Line(f"  {PODS}")]
+    if sure := told.confidence(incident):
+        lines += [Line(text) for text in wrapped(plain(sure), width)]
+    rows = _evidence(incident, whole=whole)
+    rows += _suffering(incident)
+    rows += _next(incident, fleet, whole=whole)
+    rows += _ruled_out(incident, whole=whole)
+    rows += _about(incident, options)
+    for label, text in rows:
+        # A command is one line, however long: it is there to be copied.
+        columns = NO_WRAP if label.strip() in COMMANDS else width
+        shown = plain(text) if label.strip() in COMMANDS else plain(words.arrows(text))
+        lines += [Line(t, PLAIN) for t in labelled(label, shown, columns)]
+    return lines
+
+
+def _evidence(incident: StoredIncident, *, whole: bool) -> Rows:
+    status = incident.status
+    rows: Rows = [] if status.cause else told.no_cause(incident)
+    if status.cause and status.causes:
+        shown = status.causes[0].evidence[: None if whole else EVIDENCE_SHOWN]
+        rows += [("evidence" if n == 0 else "", item.text) for n, item in enumerate(shown)]
+        if status.reason and not shown:
+            rows.append(("evidence", status.reason))
+    if status.missing:
+        shown_missing = status.missing[: None if whole else MISSING_SHOWN]
+        rows.append(("missing", "; ".join(shown_missing) + _more(
+            len(status.missing) - len(shown_missing))))  # fmt: skip
+    return rows
+
+
+def _suffering(incident: StoredIncident) -> Rows:
+    status = incident.status
+    rows: Rows = []
+    if status.symptom:
+        now = "Users are well again. It was: " if told.is_over(incident) else ""
+        rows.append(("suffers", f"{now}{status.symptom}."))
+    if len(status.keys) > 1:
+        shown = status.keys[:KEYS_SHOWN]
+        rows.append(("", f"In all: {', '.join(shown)}{_more(len(status.keys) - len(shown))}."))
+    if status.alerts:
+        first = incident.spec.alert.name if incident.spec.alert else ""
+        opened = f", the first {first}" if first else ""
+        rows.append(("alerts", f"{words.count(status.alerts, 'alert')} counted on it{opened}."))
+    return rows
+
+
+def _ruled_out(incident: StoredIncident, *, whole: bool) -> Rows:
+    items = incident.status.ruled_out
+    shown = items[: None if whole else RULED_OUT_SHOWN]
+    rows = [
+        ("ruled out" if n == 0 else "", f"{told.noun(item.entity)}: {item.reason}")
+        for n, item in enumerate(shown)
+    ]
+    if len(shown) < len(items):
+        rows.append(("", f"{len(items) - len(shown)} more: --all"))
+    return rows
+
+
+def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -> Rows:
+    rows: Rows = []
+    if fleet is not None and fleet.spec.frozen:
+        because = f": {fleet.spec.freeze_reason}" if fleet.spec.freeze_reason else ""
+        rows.append(("frozen", f"Nothing new is proposed for {fleet.name}{because}."))
+    actions = list(reversed(incident.status.actions))[: None if whole else 1]
+    for action in actions:
+        rows += _action(action)
+    if actions:
+        return rows
+    if told.is_over(incident):
+        return [*rows, ("next", "Nothing: users are well again.")]
+    if told.is_waiting(incident):
+        return [*rows, ("next", "Wait for the diagnosis; nothing is recommended before it.")]
+    mitigated = condition(incident.status.conditions, "Mitigated")
+    said = mitigated.message if mitigated and mitigated.message else "no action fits"
+    return [*rows, ("next", f"Nothing is recommended ({said}). A person must look.")]
+
+
+def _action(action: ActionStatus) -> Rows:
+    reason = f" {words.capital(action.reason)}." if action.reason else ""
+    rows: Rows = [("next", f"{words.capital(told.action_title(action))}.{reason}")]
+    rows.append(("  guard", told.guard(action)))
+    rows += [("  run", action.command)] if action.command else []
+    rows.append(("  undo", action.undo or "No way back is known."))
+    rows += [("  request", action.request)] if action.request else []
+    rows += [("  patch", action.patch)] if action.patch else []
+    rows += [("  server", action.dry_run)] if action.dry_run else []
+    return rows
+
+
+def _about(incident: StoredIncident, options: str) -> Rows:
+    """Where more is."""
+    status, place = incident.status, f"{incident.name} -n {incident.namespace}{options}"
+    if status.report is not None and status.report.config_map:
+        rows: Rows = [("report", f"kubectl midwatch report {place}")]
+    else:
+        rows = [("report", "None is written yet.")]
+    recorded = condition(status.conditions, "Recorded")
+    if recorded is not None and recorded.status is ConditionStatus.FALSE:
+        rows.append(("bundle", f"None: {recorded.message or recorded.reason}."))
+    elif status.report is not None and status.report.bundle:
+        rows.append(("bundle", f"{status.report.bundle} on the worker's volume"))
+    return rows
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""

@@ -1,0 +1,174 @@
+"""What people read at 3 a.m.: stored copies, widths, objects that are young, odd or hostile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.controller.screens.status import needs_a_look, status_lines
+from ops.controller.screens.stored import stored_fleet, stored_incident
+from ops.controller.screens.why import COMMANDS, why_lines
+from tests.ops.controller.stored_objects import (
+    ABSTAINED,
+    NAMED,
+    NOW_S,
+    RESOLVED,
+    UNDER_WAY,
+    fleet,
+    incident,
+    said,
+)
+
+GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "screens"
+NAME = "chat-20261130-020645-a1b2c"
+STATUSES = {
+    "named": NAMED, "abstained": ABSTAINED, "under_way": UNDER_WAY, "resolved": RESOLVED,
+    "unseen": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def golden(request):
+    def stored(name, text):
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+
+    return stored
+
+
+def stored(status, **more):
+    return stored_incident(incident(NAME, status, **more))
+
+
+def text_of(lines):
+    return "\n".join(line.text for line in lines) + "\n"
+
+
+def all_fleets():
+    return [
+        stored_fleet(fleet("chat")),
+        stored_fleet(fleet("fresh", seen=False)),
+        stored_fleet(fleet("quiet", frozen=True, freeze_reason="migration until 9:00, Ada")),
+        stored_fleet(
+            fleet("blind", conditions=[
+                said("Authorized", "False", "list nodes in this cluster is refused; grant: nodes "
+                     "get,list,watch to ServiceAccount midwatch-system/midwatch-operator"),
+            ])
+        ),
+    ]  # fmt: skip
+
+
+def all_incidents():
+    made = [
+        stored_incident(incident(f"chat-20261130-0206{n}-a1b2c", status))
+        for n, status in enumerate(STATUSES.values())
+    ]
+    return [*made, stored_incident(incident("old-20261130-020600-a1b2c", NAMED, fleet="gone"))]
+
+
+@pytest.mark.parametrize("kind", STATUSES)
+def test_why_is_the_stored_one(golden, kind):
+    lines = why_lines(stored(STATUSES[kind]), fleet=None, now_s=NOW_S, options=" --context eu")
+    text = text_of(lines)
+    assert text == golden(f"why_{kind}.txt", text), "it changed; see --update-golden"
+
+
+def test_everything_is_shown_where_it_is_asked_for(golden):
+    text = text_of(why_lines(stored(NAMED), now_s=NOW_S, whole=True))
+    assert "no more requests than usual" in text
+    assert "85 s before" in text
+    assert "more: --all" not in text
+
+
+def test_status_is_the_stored_one(golden):
+    text = text_of(status_lines(all_fleets(), all_incidents(), where="x", now_s=NOW_S))
+    assert text == golden("status.txt", text), "it changed; see --update-golden"
+
+
+@pytest.mark.parametrize("width", [40, 57, 80, 120])
+def test_no_line_is_wider_than_asked_but_a_command(width):
+    lines = status_lines(all_fleets(), all_incidents(), where="x", now_s=NOW_S, width=width)
+    for status in STATUSES.values():
+        lines += why_lines(stored(status), now_s=NOW_S, width=width)
+    for line in lines:
+        command = line.text[:10].strip() in COMMANDS or line.text.startswith("  kubectl ")
+        assert command or len(line.text) <= width, line.text
+
+
+def test_without_wrapping_each_fact_is_one_line():
+    text = text_of(why_lines(stored(NAMED), now_s=NOW_S, width=100_000))
+    assert NAMED.summary in text
+    assert "0.21 → 2.4 s; the database itself stays at 150 ms\n" in text
+
+
+def test_a_refused_action_says_why_and_that_there_may_be_no_way_back():
+    action = replace(NAMED.actions[0], allowed=False, guard="3 actions in this hour", undo="")
+    text = text_of(why_lines(stored(replace(NAMED, actions=[action])), now_s=NOW_S))
+    assert "It would be refused: 3 actions in this hour." in text
+    assert "undo    No way back is known." in text
+
+
+def test_in_recommend_mode_the_request_and_the_servers_answer_are_shown():
+    action = replace(
+        NAMED.actions[0],
+        request="PATCH /apis/apps/v1/namespaces/shop/deployments/session-store",
+        patch='{"spec":{}}',
+        dry_run="accepted: nothing would be refused",
+    )
+    text = text_of(why_lines(stored(replace(NAMED, actions=[action])), now_s=NOW_S))
+    assert "  request PATCH /apis" in text
+    assert '  patch   {"spec":{}}' in text
+    assert "  server  accepted" in text
+
+
+def test_words_of_a_later_release_are_shown_as_they_are():
+    odd = replace(
+        NAMED,
+        cause="galaxy:far/away",
+        causes=[replace(NAMED.causes[0], entity="galaxy:far/away", resource="dust")],
+        actions=[replace(NAMED.actions[0], kind="reboot-universe", target="all")],
+        summary="",
+    )
+    text = text_of(why_lines(stored(odd), now_s=NOW_S))
+    assert "galaxy:far/away is at fault." in text
+    assert "Reboot-universe all." in text
+
+
+def test_control_characters_in_an_object_do_not_reach_the_terminal():
+    evil = "\x1b[2J\x07\u202e gone"
+    odd = replace(
+        NAMED,
+        summary=evil,
+        symptom=evil,
+        keys=[evil, "a"],
+        missing=[evil],
+        actions=[replace(NAMED.actions[0], command=evil, undo=evil, reason=evil, patch=evil)],
+        ruled_out=[replace(NAMED.ruled_out[0], reason=evil)],
+        conditions=[said("Recorded", "False", evil)],
+    )
+    lines = why_lines(stored(odd), now_s=NOW_S, whole=True)
+    lines += status_lines(
+        [stored_fleet(fleet(frozen=True, freeze_reason=evil))], [stored(odd)], where="x",
+        now_s=NOW_S,
+    )  # fmt: skip
+    text = text_of(lines)
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
+def test_somebody_should_look_at_open_incidents_and_at_blind_fleets():
+    calm = [stored_fleet(fleet())]
+    assert not needs_a_look(calm, [stored(RESOLVED)])
+    assert needs_a_look(calm, [stored(UNDER_WAY)])
+    assert needs_a_look([stored_fleet(fleet(seen=False))], [])
+    assert needs_a_look([stored_fleet(fleet(conditions=[said("Authorized", "False", "no")]))], [])
+
+
+def test_an_empty_place_says_where_to_look():
+    text = text_of(status_lines([], [], where="namespace shop", now_s=NOW_S))
+    assert "No fleet in namespace shop." in text
+    assert "status -A" in text

@@ -1,0 +1,281 @@
+"""`kubectl midwatch` on an API server of a few lines: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+from base64 import b64encode
+from types import SimpleNamespace
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from ops.adapters.kube.user_config import UserCluster
+from ops.commands import cluster_access
+from ops.errors import KubeError
+from ops.plugin import app
+from tests.ops.controller.stored_objects import (
+    ABSTAINED,
+    NAMED,
+    PAGE,
+    RESOLVED,
+    fleet,
+    incident,
+    report_map,
+)
+
+NAME = "chat-20261130-020645-a1b2c"
+OURS = "/apis/midwatch.dev/v1alpha1"
+
+
+class Server:
+    """Objects by path; remembers patches; refuses what it is told to."""
+
+    def __init__(self, *objects):
+        self.objects, self.patches, self.refused = {}, [], {}
+        for item in objects:
+            self.add(item)
+
+    def add(self, item):
+        meta, plural = item["metadata"], f"{item['kind'].lower()}s"
+        root = OURS if "midwatch" in item["apiVersion"] else "/api/v1"
+        self.objects[f"{root}/namespaces/{meta['namespace']}/{plural}/{meta['name']}"] = item
+
+    def _check(self, path):
+        for part, error in self.refused.items():
+            if part in path:
+                raise error
+
+    def get(self, path, *, params=None):
+        self._check(path)
+        if path.endswith("/events"):
+            return {"items": []}
+        if path not in self.objects:
+            raise KubeError(f"get {path}: 404 NotFound: not found", status=404, reason="NotFound")
+        return self.objects[path]
+
+    def pages(self, path, *, params=None):
+        self._check(path)
+        folder, plural = path.rsplit("/", 1)
+        found = [
+            item
+            for place, item in self.objects.items()
+            if place.startswith(folder) and f"/{plural}/" in place
+        ]
+        yield orjson.dumps({"items": found, "metadata": {}})
+
+    def patch(self, path, body, *, params):
+        self._check(path)
+        self.patches.append((path, body, params))
+        return {"spec": body["spec"]}
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs the plugin against a server: `run(server, "status -A")`."""
+
+    def go(server, line):
+        user = UserCluster(api=server, namespace="shop", context="eu")
+        monkeypatch.setattr(cluster_access, "connect_user", lambda **_: user)
+        done = CliRunner().invoke(app, shlex.split(line))
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return SimpleNamespace(code=done.exit_code, out=done.stdout, err=done.stderr)
+
+    return go
+
+
+@pytest.fixture
+def server():
+    return Server(fleet(), incident(NAME, NAMED), report_map())
+
+
+def test_status_finds_an_open_incident_and_says_so_by_its_exit_code(run, server):
+    done = run(server, "status")
+    assert done.code == 1
+    assert NAMED.summary.removesuffix(".") in done.out
+    server.add(incident(NAME, RESOLVED))
+    done = run(server, "status")
+    assert (done.code, "no open incident" in done.out) == (0, True)
+    assert NAME in run(server, "status --resolved").out
+
+
+def test_a_pipe_gets_no_colour_and_whole_lines(run, server):
+    done = run(server, f"why {NAME}")
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert NAMED.summary in done.out.splitlines()
+
+
+def test_json_is_for_machines(run, server):
+    told = orjson.loads(run(server, "status -o json").out)
+    assert told["needsALook"] and told["incidents"][0]["metadata"]["name"] == NAME
+    told = orjson.loads(run(server, f"why {NAME} --json").out)
+    assert told["status"]["confidence"] == 0.82
+    assert NAMED.summary in told["text"]
+
+
+@pytest.mark.parametrize("name", ["", "chat-2026"])
+def test_the_only_open_incident_needs_no_name_and_a_beginning_is_enough(run, server, name):
+    server.add(incident("old-20261129-020645-a1b2c", RESOLVED))
+    assert NAME in run(server, f"why {name}").out
+
+
+def test_several_incidents_are_listed(run, server):
+    server.add(incident("chat-20261130-030000-bbbbb", ABSTAINED))
+    done = run(server, "why")
+    assert (done.code, done.out) == (2, "")
+    assert "2 incidents are open in namespace shop; name one: chat-20261130-030000" in done.err
+
+
+def test_an_unknown_incident_gets_near_names(run, server):
+    done = run(server, "why chat-20261130-020654-a1b2c")
+    assert done.code == 2
+    assert f"there is {NAME}" in done.err
+
+
+def test_an_incident_of_another_namespace_is_found(run, server):
+    server.add(incident("pay-1", NAMED, namespace="pay"))
+    done = run(server, "why pay-1")
+    assert done.code == 2
+    assert "it is in namespace pay: add -n pay" in done.err
+    assert run(server, "why pay-1 -A").code == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (KubeError("list: 404 NotFound: the server could not find the requested resource; x",
+                   status=404), "midwatch is not installed here"),
+        (KubeError("list: 403 Forbidden: no; grant: x", status=403), "you may not read incidents"),
+        (KubeError("list at https://h: no answer (refused); check the address"), "no answer"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_server_are_one_line_with_a_next_step(run, server, error, says):
+    server.refused = {"incidents": error}
+    for line in ("status", "why", "report", "export"):
+        done = run(server, line)
+        assert (done.code, done.out) == (2, "")
+        assert says in done.err
+        assert done.err.startswith("error: ")
+        assert done.err.count("\n") == 1
+
+
+def test_an_object_of_a_later_release_is_left_out_and_told(run, server):
+    odd = incident("odd-1", NAMED)
+    odd["status"]["phase"] = "Simmering"
+    server.add(odd)
+    done = run(server, "status")
+    assert "warning: left out: Incident shop/odd-1" in done.err
+    assert NAME in done.out
+
+
+def test_the_report_is_saved(run, server, tmp_path):
+    done = run(server, f"report {NAME} --out {tmp_path}/page.html")
+    assert (done.code, (tmp_path / "page.html").read_bytes()) == (0, PAGE)
+    assert "page.html" in done.out
+
+
+def test_a_report_is_opened_where_that_is_asked_for(run, server, tmp_path, monkeypatch):
+    from ops.commands import cluster_files
+
+    opened = []
+    monkeypatch.setattr(cluster_files.webbrowser, "open", lambda url: not opened.append(url))
+    assert run(server, f"report {NAME} --out {tmp_path} --open").code == 0
+    assert opened == [(tmp_path / f"{NAME}.html").as_uri()]
+
+
+def damaged(kind):
+    made = report_map()
+    raw = gzip.compress(PAGE)
+    match kind:
+        case "torn":
+            raw = raw[:-9]
+        case "bytes":
+            raw = raw[:20] + b"\xff" + raw[21:]
+        case "other":
+            raw = gzip.compress(PAGE + b"<!-- changed -->")
+        case "bomb":
+            raw = gzip.compress(bytes(65 * 1024 * 1024), 9)
+    made["binaryData"] = {"report.html.gz": b64encode(raw).decode()}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("torn", "ends too early"), ("bytes", "damaged"), ("other", "is not the page"),
+        pytest.param("bomb", "more than", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_a_damaged_report_is_told_and_not_written(run, server, tmp_path, kind, says):
+    server.add(damaged(kind))
+    done = run(server, f"report {NAME} --out {tmp_path}/page.html")
+    assert done.code == 2
+    assert says in done.err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_report_that_is_not_there_is_told(run, tmp_path):
+    server = Server(fleet(), incident(NAME, ABSTAINED))
+    done = run(server, f"report {NAME}")
+    assert done.code == 2
+    assert "no volume is mounted" in done.err
+    server = Server(fleet(), incident(NAME, NAMED))
+    assert "is gone: it was pruned" in run(server, f"report {NAME}").err
+
+
+def test_export_saves_what_is_there_and_says_what_is_not(run, server, tmp_path):
+    done = run(server, f"export {NAME} --out {tmp_path}/inc")
+    assert done.code == 0
+    names = sorted(path.name for path in (tmp_path / "inc").iterdir())
+    assert names == ["fleet.json", "incident.json", "report.html", "report.md"]
+    assert "kubectl -n midwatch-system exec deploy/midwatch-worker -- tar cf -" in done.out
+    bare = Server(incident(NAME, ABSTAINED))
+    done = run(bare, f"export {NAME} --out {tmp_path}/bare")
+    assert done.code == 0
+    assert "report.html    missing: no report is written" in done.out
+    assert "bundle         missing: no volume is mounted" in done.out
+
+
+def test_freeze_and_unfreeze_patch_one_field_and_tell_the_way_back(run, server):
+    done = run(server, 'freeze chat --reason "migration, Ada"')
+    (path, body, params) = server.patches[0]
+    assert path == f"{OURS}/namespaces/shop/fleets/chat"
+    assert body == {"spec": {"frozen": True, "freezeReason": "migration, Ada"}}
+    assert params == {"fieldManager": "kubectl-midwatch"}
+    assert "undo: kubectl midwatch unfreeze chat -n shop" in done.out
+    server.add(fleet(frozen=True, freeze_reason="it's mine"))
+    done = run(server, "unfreeze chat --context eu")
+    assert server.patches[1][1] == {"spec": {"frozen": False, "freezeReason": ""}}
+    undo = done.out.splitlines()[-1].removeprefix("undo: kubectl midwatch ")
+    assert shlex.split(undo) == [
+        "freeze", "chat", "-n", "shop", "--context", "eu", "--reason", "it's mine",
+    ]  # fmt: skip
+
+
+def test_a_dry_run_asks_the_server_and_changes_nothing(run, server):
+    done = run(server, "freeze chat --reason x --dry-run")
+    assert server.patches[0][2]["dryRun"] == "All"
+    assert done.out == "shop/chat would be frozen.\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("freeze chat", "--reason"), ("freeze caht --reason x", "there is chat"),
+        ("status -n a -A", "exclude each other"),
+        (f"freeze chat --reason {'x' * 600}", "limit 512"),
+        ("status -o yaml", "'yaml' is not one of"), ("perhaps", "No such command"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_exit_code_2_with_a_next_step(run, server, line, says):
+    done = run(server, line)
+    assert done.code == 2
+    assert says in done.err
+    assert not server.patches
+
+
+def test_every_command_shows_an_example():
+    for command in app.registered_commands:
+        assert f"Example: kubectl midwatch {command.callback.__name__}" in command.callback.__doc__
