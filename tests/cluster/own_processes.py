@@ -12,10 +12,11 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane, write_private
 from tests.cluster.processes import Program, eventually, free_ports
 
@@ -52,7 +53,7 @@ class Operator:
         self.folder = folder / self.name
         self.folder.mkdir(parents=True)
         hook, probes = free_ports(2)
-        self.webhook_url = f"http://127.0.0.1:{hook}/v4/alerts"
+        self.webhook_url = f"http://127.0.0.1:{hook}/alerts"
         self.probes_url = f"http://127.0.0.1:{probes}"
         self.webhook_token = secrets.token_hex(16)
         write_private(self.folder / "webhook-token", self.webhook_token)
@@ -104,9 +105,8 @@ class Operator:
 
     @property
     def leads(self) -> bool:
-        """Whether it answers that it leads."""
-        status, body = self.probe("/readyz")
-        return status == 200 and isinstance(body, dict) and bool(body.get("leader"))
+        """Whether it says that it leads."""
+        return self.metrics().get("ops_leading") == 1.0
 
     def metrics(self) -> dict[str, float]:
         """Its own metrics by name and labels, as the text has them."""
@@ -214,6 +214,48 @@ def condition(thing: Mapping[str, Any], kind: str) -> str:
         if one["type"] == kind:
             return str(one["status"])
     return ""
+
+
+def fleet_path(namespace: str, name: str = "") -> str:
+    path = f"/apis/midwatch.dev/v1alpha1/namespaces/{namespace}/fleets"
+    return f"{path}/{name}" if name else path
+
+
+def incidents_path(namespace: str) -> str:
+    return f"/apis/midwatch.dev/v1alpha1/namespaces/{namespace}/incidents"
+
+
+def add_fleet(plane: ControlPlane, namespace: str, name: str = "chat", **spec: Any) -> Any:
+    """Create a Fleet; the object as stored."""
+    body = {"apiVersion": "midwatch.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": name}}
+    return plane.admin.create(fleet_path(namespace), {**body, "spec": spec})
+
+
+def wait_for_fleet(
+    plane: ControlPlane, namespace: str, check: Callable[[Any], object], *, name: str = "chat",
+    timeout_s: float = 60.0,
+) -> float:  # fmt: skip
+    """Until the Fleet's object is as wanted; seconds that took.
+
+    Raises:
+        AssertionError: it is not in time; with its status.
+    """
+    last: Any = {}
+
+    def holds_now() -> bool:
+        nonlocal last
+        try:
+            last = plane.admin.get(fleet_path(namespace, name))
+        except (ApiError, OSError) as error:
+            last = {"status": str(error)}
+            return False
+        return bool(check(last))
+
+    try:
+        return eventually(holds_now, timeout_s=timeout_s, poll_s=0.1)
+    except AssertionError as error:
+        told = json.dumps(last.get("status"), indent=1)
+        raise AssertionError(f"Fleet {namespace}/{name} after {timeout_s} s: {told}") from error
 
 
 def install(plane: ControlPlane) -> float:

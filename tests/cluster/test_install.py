@@ -15,9 +15,11 @@ from tests.cluster.own_processes import (
     ROOT,
     USER,
     Operator,
-    Worker,
+    add_fleet,
     condition,
+    incidents_path,
     install,
+    wait_for_fleet,
 )
 from tests.cluster.processes import eventually
 from tests.cluster.stack import Prometheus, scrape_config
@@ -87,12 +89,6 @@ def marks_of_ours(plane):
     return found
 
 
-def add_fleet(plane, name="chat"):
-    path = "/apis/midwatch.dev/v1alpha1/namespaces/shop/fleets"
-    body = {"apiVersion": "midwatch.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": name}}
-    return plane.admin.create(path, {**body, "spec": {}})
-
-
 def add_incidents(plane, fleet, num):
     """Incidents as the operator makes them: owned by the Fleet, each with its report."""
     owner = {
@@ -102,7 +98,7 @@ def add_incidents(plane, fleet, num):
     for _ in range(num):
         name = f"chat-20261130-120000-{secrets.token_hex(3)[:5]}"
         incident = plane.admin.create(
-            "/apis/midwatch.dev/v1alpha1/namespaces/shop/incidents",
+            incidents_path("shop"),
             {
                 "apiVersion": "midwatch.dev/v1alpha1",
                 "kind": "Incident",
@@ -153,25 +149,21 @@ def uninstall(plane, before):
 
 
 def test_from_an_empty_server_to_a_ready_fleet_and_back(server, prometheus, tmp_path, capsys):
-    pytest.importorskip("ops.commands.operator_run")
     before = names(server)
     began_s = time.monotonic()
     install(server)
     established_s = time.monotonic() - began_s
-    worker = Worker(tmp_path, metrics_url=prometheus.url).start()
-    operator = Operator(server, tmp_path, metrics_url=prometheus.url, worker=worker).start()
+    operator = Operator(server, tmp_path, metrics_url=prometheus.url).start()
     try:
         eventually(lambda: operator.probe("/readyz")[0] == 200, timeout_s=LIMIT_S)
         ready_s = time.monotonic() - began_s
-        path = "/apis/midwatch.dev/v1alpha1/namespaces/shop/fleets/chat"
-        fleet = add_fleet(server)
-        eventually(
-            lambda: condition(server.admin.get(path), "Ready") == "True", timeout_s=LIMIT_S,
-            what="Fleet Ready",
-        )  # fmt: skip
+        fleet = add_fleet(server, "shop")
+        wait_for_fleet(server, "shop", lambda fleet: condition(fleet, "Ready") == "True")
         fleet_s = time.monotonic() - began_s
-        status = server.admin.get(path)["status"]
-        assert (status["pods"], status["readyPods"]) == (3, 3)
+        wait_for_fleet(
+            server, "shop",
+            lambda fleet: (fleet["status"]["pods"], fleet["status"]["readyPods"]) == (3, 3),
+        )  # fmt: skip
         add_incidents(server, fleet, INCIDENTS)
         assert marks_of_ours(server) == []
         gone_s = uninstall(server, before)
@@ -179,7 +171,6 @@ def test_from_an_empty_server_to_a_ready_fleet_and_back(server, prometheus, tmp_
         assert operator.program.alive  # it lost everything that it watched, and did not crash
     finally:
         operator.stop()
-        worker.stop()
     with capsys.disabled():
         print(
             f"\ndefinitions Established {established_s:.1f} s, operator ready {ready_s:.1f} s, "
@@ -193,7 +184,7 @@ def test_from_an_empty_server_to_a_ready_fleet_and_back(server, prometheus, tmp_
 def test_uninstalling_needs_no_operator(server, capsys):
     before = names(server)
     install(server)
-    add_incidents(server, add_fleet(server), INCIDENTS)
+    add_incidents(server, add_fleet(server, "shop"), INCIDENTS)
     gone_s = uninstall(server, before)
     with capsys.disabled():
         print(f"\nuninstalled with the operator dead {gone_s:.1f} s")
@@ -203,7 +194,7 @@ def test_uninstalling_needs_no_operator(server, capsys):
 
 def test_with_a_fleet_go_its_incidents_and_with_them_their_reports(server):
     install(server)
-    fleet = add_fleet(server)
+    fleet = add_fleet(server, "shop")
     add_incidents(server, fleet, 3)
     # The garbage collector looks for new kinds every 30 s.
     path = "/apis/midwatch.dev/v1alpha1/namespaces/shop"
