@@ -17,7 +17,7 @@ import pytest
 from tests.cluster import binaries
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.own_processes import install
+from tests.cluster.installing import apply
 from tests.cluster.workloads import node
 
 HERE = Path(__file__).parent
@@ -98,5 +98,5 @@ def namespace(request, control_plane):
 @pytest.fixture(scope="session")
 def installed(control_plane):
     """The control plane with the default manifests applied."""
-    install(control_plane)
+    apply(control_plane)
     return control_plane

@@ -18,17 +18,16 @@ from typing import Any
 
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane, write_private
+from tests.cluster.installing import SYSTEM, body, path_of
 from tests.cluster.processes import Program, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMESPACE = "midwatch-system"
 ACCOUNT = "midwatch-operator"
-USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
-LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/midwatch-operator"
+LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/midwatch-operator"
 READY_S = 30.0
 # With shorter times than the manifests, so that a takeover does not dominate a test.
 LEASE = {
-    "namespace": NAMESPACE, "name": "midwatch-operator",
+    "namespace": SYSTEM, "name": "midwatch-operator",
     "durationSeconds": 7, "renewSeconds": 4.5, "retrySeconds": 1,
 }  # fmt: skip
 
@@ -57,7 +56,7 @@ class Operator:
         self.probes_url = f"http://127.0.0.1:{probes}"
         self.webhook_token = secrets.token_hex(16)
         write_private(self.folder / "webhook-token", self.webhook_token)
-        write_private(self.folder / "token", plane.token(NAMESPACE, ACCOUNT))
+        write_private(self.folder / "token", plane.token(SYSTEM, ACCOUNT))
         settings: dict[str, Any] = {
             "webhook": {
                 "listen": f"127.0.0.1:{hook}", "tokenFile": str(self.folder / "webhook-token"),
@@ -82,7 +81,7 @@ class Operator:
             log=self.folder / "operator.log",
             env=environment(
                 self.folder, clock_off_s=clock_off_s, POD_NAME=self.name, POD_IP="127.0.0.1",
-                POD_NAMESPACE=NAMESPACE,
+                POD_NAMESPACE=SYSTEM,
             ),
         )  # fmt: skip
 
@@ -216,19 +215,9 @@ def condition(thing: Mapping[str, Any], kind: str) -> str:
     return ""
 
 
-def fleet_path(namespace: str, name: str = "") -> str:
-    path = f"/apis/midwatch.dev/v1alpha1/namespaces/{namespace}/fleets"
-    return f"{path}/{name}" if name else path
-
-
-def incidents_path(namespace: str) -> str:
-    return f"/apis/midwatch.dev/v1alpha1/namespaces/{namespace}/incidents"
-
-
 def add_fleet(plane: ControlPlane, namespace: str, name: str = "chat", **spec: Any) -> Any:
     """Create a Fleet; the object as stored."""
-    body = {"apiVersion": "midwatch.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": name}}
-    return plane.admin.create(fleet_path(namespace), {**body, "spec": spec})
+    return plane.admin.create(path_of("fleets", namespace), body("Fleet", name, spec))
 
 
 def wait_for_fleet(
@@ -245,7 +234,7 @@ def wait_for_fleet(
     def holds_now() -> bool:
         nonlocal last
         try:
-            last = plane.admin.get(fleet_path(namespace, name))
+            last = plane.admin.get(path_of("fleets", namespace, name))
         except (ApiError, OSError) as error:
             last = {"status": str(error)}
             return False
@@ -256,15 +245,3 @@ def wait_for_fleet(
     except AssertionError as error:
         told = json.dumps(last.get("status"), indent=1)
         raise AssertionError(f"Fleet {namespace}/{name} after {timeout_s} s: {told}") from error
-
-
-def install(plane: ControlPlane) -> float:
-    """Apply the manifests, until the definitions are Established; seconds that took."""
-    plane.kubectl("apply", "-k", ROOT / "manifests", timeout_s=60.0)
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
-    def established() -> bool:
-        found = [d for d in plane.admin.items(path) if d["spec"]["group"] == "midwatch.dev"]
-        return len(found) == 3 and all(condition(d, "Established") == "True" for d in found)
-
-    return eventually(established, timeout_s=30.0, what="three definitions Established")
