@@ -61,7 +61,6 @@ class ClusterCache:
             clock: for ages, never steps back.
             wall: for the moments of changes that the server does not tell.
         """
-        self.memo: dict[Any, Any] = {}  # of `view.cluster_view`: the last view of each fleet
         self._clock, self._wall, self._lock = clock, wall, threading.RLock()
         self._pods, self._deployments = PodShelf(), DeploymentShelf()
         self._nodes, self._events = NodeShelf(self._pods), EventShelf(self._pods)

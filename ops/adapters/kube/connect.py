@@ -77,6 +77,7 @@ def connect_client(
         configuration, token_file = _in_cluster(), token_file or ACCOUNT_DIR / "token"
     else:
         configuration = _from_file(kubeconfig)
+        token_file = token_file or _token_file_of(kubeconfig)
     configuration.retries = False  # who calls knows better when to try again
     configuration.connection_pool_maxsize = _CONNECTIONS
     configuration.keep_alive = True
@@ -123,3 +124,15 @@ def _from_file(path: Path) -> Configuration:
             "try it with kubectl --kubeconfig FILE version"
         ) from error
     return configuration
+
+
+def _token_file_of(path: Path) -> Path | None:
+    """The file that the current user's token is in; the client reads it once, we at each change."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    named = {
+        kind: {entry["name"]: entry[kind[:-1]] for entry in content.get(kind) or ()}
+        for kind in ("contexts", "users")
+    }
+    context = named["contexts"].get(content.get("current-context")) or {}
+    user = named["users"].get(context.get("user")) or {}
+    return path.parent / user["tokenFile"] if user.get("tokenFile") else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ops.adapters.kube.cache import NamespaceRows
 from ops.adapters.kube.events import EventRow
 from ops.adapters.kube.fields import Labels
-from ops.adapters.kube.places import Places, service_of
+from ops.adapters.kube.places import Places, region_of_node
 from ops.adapters.kube.tables import KEEP_S
 from rca.state import ClusterEvent, Entity, EntityKind
 
@@ -40,7 +40,7 @@ def events_of(fleet: FleetRows, *, now_s: float) -> Iterator[ClusterEvent]:
             yield from _occurrences(row, subject, now_s)
     for node in sorted({pod.node for pod in fleet.pods} & fleet.rows.node_events.keys()):
         found = fleet.rows.nodes.get(node)
-        region = fleet.places.node_region(found) if found else fleet.places.fallback
+        region = region_of_node(found) if found else fleet.places.fallback
         for row in fleet.rows.node_events[node]:
             yield from _occurrences(row, (Entity(EntityKind.NODE, region, node), ""), now_s)
 
@@ -64,8 +64,8 @@ def _subjects(fleet: FleetRows, row: EventRow, others: set[str]) -> Iterator[_Su
     if row.kind == "Pod":
         pod = fleet.by_name.get(row.about) or fleet.gone.get(row.about)
         if pod is not None:
-            region = fleet.places.region_of(pod)
-            yield Entity(EntityKind.POD, region, row.about), service_of(pod)
+            region, service = fleet.places.of(pod)
+            yield Entity(EntityKind.POD, region, row.about), service
         elif row.about not in others and row.about not in fleet.rows.gone:
             # Deleted before the operator started: the name still begins with its Deployment's.
             for service in fleet.deployments:

@@ -7,7 +7,7 @@ where its siblings are, else in the only region that the fleet or the cluster ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ops.adapters.kube.records import HASH_LABEL, REGION_LABEL, NodeRow, PodRow
@@ -29,23 +29,29 @@ def service_of(pod: PodRow) -> str:
     return pod.owner or pod.name
 
 
-class Places:
-    """Regions of one fleet's pods and services."""
+def region_of_node(node: NodeRow) -> str:
+    """Region of a node."""
+    return node.region or DEFAULT_REGION
 
-    def __init__(self, nodes: Mapping[str, NodeRow], pods: Iterable[PodRow]) -> None:
-        """Settle the regions of `pods`; `nodes` are those of the whole cluster."""
+
+class Places:
+    """Service and region of one fleet's pods; regions of its services."""
+
+    def __init__(self, nodes: Mapping[str, NodeRow], pods: Sequence[PodRow]) -> None:
+        """Settle the places of `pods`; `nodes` are those of the whole cluster."""
         self._nodes = nodes
         self._of_service: dict[str, list[str]] = {}
+        self._of_pod: dict[str, tuple[str, str]] = {}  # pod -> region, service
         unsettled = []
         for pod in pods:
-            region = self._told(pod)
+            region, service = self._told(pod), service_of(pod)
             if region:
-                self._settle(service_of(pod), region)
+                self._settle(pod, region, service)
             else:
-                unsettled.append(pod)
+                unsettled.append((pod, service))
         self.fallback = self._only_region()  # of what nothing is known
-        for pod in unsettled:
-            self._settle(service_of(pod), self.region_of(pod))
+        for pod, service in unsettled:
+            self._settle(pod, self._guessed(service), service)
 
     @property
     def regions(self) -> frozenset[str]:
@@ -53,17 +59,13 @@ class Places:
         found = frozenset(region for regions in self._of_service.values() for region in regions)
         return found or frozenset({self.fallback})
 
-    def node_region(self, node: NodeRow) -> str:
-        """Region of a node."""
-        return node.region or DEFAULT_REGION
-
-    def region_of(self, pod: PodRow) -> str:
-        """Region of a pod."""
-        told = self._told(pod)
-        if told:
-            return told
-        siblings = self._of_service.get(service_of(pod), [])
-        return siblings[0] if len(siblings) == 1 else self.fallback
+    def of(self, pod: PodRow) -> tuple[str, str]:
+        """Region and service of a pod, also of one that is gone."""
+        known = self._of_pod.get(pod.name)
+        if known is not None:
+            return known
+        service = service_of(pod)
+        return self._told(pod) or self._guessed(service), service
 
     def regions_of(self, service: str) -> tuple[str, ...]:
         """Regions that a service has pods in; the likeliest one if it has none."""
@@ -71,16 +73,19 @@ class Places:
 
     def _told(self, pod: PodRow) -> str:
         node = self._nodes.get(pod.node) if pod.node else None
-        if node is not None:
-            return self.node_region(node)
-        return pod.label(REGION_LABEL)
+        return pod.label(REGION_LABEL) if node is None else region_of_node(node)
 
-    def _settle(self, service: str, region: str) -> None:
+    def _guessed(self, service: str) -> str:
+        siblings = self._of_service.get(service, [])
+        return siblings[0] if len(siblings) == 1 else self.fallback
+
+    def _settle(self, pod: PodRow, region: str, service: str) -> None:
+        self._of_pod[pod.name] = (region, service)
         regions = self._of_service.setdefault(service, [])
         if region not in regions:
             regions.append(region)
 
     def _only_region(self) -> str:
         own = {region for regions in self._of_service.values() for region in regions}
-        found = own or {self.node_region(node) for node in self._nodes.values()}
+        found = own or {region_of_node(node) for node in self._nodes.values()}
         return next(iter(found)) if len(found) == 1 else DEFAULT_REGION

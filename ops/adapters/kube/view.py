@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 from ops.adapters.kube.cache import ClusterCache, Resource
 from ops.adapters.kube.deployments import previous_revision
+from ops.adapters.kube.fields import Labels
 from ops.adapters.kube.fleet_rows import FleetRows, events_of
-from ops.adapters.kube.places import service_of
+from ops.adapters.kube.places import region_of_node
+from ops.adapters.kube.records import NodeRow
 from ops.adapters.kube.tables import KEEP_S
 from ops.state import NodeRecord, PodPhase, PodRecord, ServiceRecord
 from rca.state import ChangeEvent, ClusterEvent
@@ -58,20 +61,18 @@ def cluster_view(
         now_s: wall clock, for what is too old to be shown.
         stale_s: age from which a resource counts as stale.
     """
+    memo = _MEMOS.setdefault(cache, _Memo())
     key = (namespace, tuple(sorted(match_labels.items())))
-    listed = tuple(cache.listed(resource) for resource in Resource)
-    mark = (cache.generation(namespace), listed)
-    known = cache.memo.get(key)
-    if known is None or known[0] != mark or now_s >= known[1]:
-        rows = cache.rows(namespace)
-        known_of = dict(zip(Resource, listed, strict=True))
-        view = _built(FleetRows(rows, key[1]), now_s=now_s, listed=known_of)
-        if len(cache.memo) >= _MEMO_MAX:
-            cache.memo.clear()
-        known = cache.memo[key] = (mark, _expires_s(view), view)
+    listed = {resource: cache.listed(resource) for resource in Resource}
+    mark = (cache.generation(namespace), *listed.values())
+    known = memo.views.get(key)
+    if known is None or known.mark != mark or now_s >= known.expires_s:
+        fleet = FleetRows(cache.rows(namespace), key[1])
+        view = _built(fleet, memo.node_records(fleet), now_s=now_s, listed=listed)
+        known = memo.keep(key, _Known(mark, _expires_s(view), view))
     ages_s = {resource.value: cache.age_s(resource) for resource in Resource}
     stale = tuple(name for name, age_s in ages_s.items() if age_s > stale_s)
-    return replace(known[2], ages_s=ages_s, stale=stale)
+    return replace(known.view, ages_s=ages_s, stale=stale)
 
 
 def stale_text(view: ClusterView) -> str:
@@ -84,12 +85,57 @@ def stale_text(view: ClusterView) -> str:
     )
 
 
-def _built(fleet: FleetRows, *, now_s: float, listed: Mapping[Resource, bool]) -> ClusterView:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A view that was built, with what it stands for."""
+
+    mark: tuple[object, ...]
+    expires_s: float
+    view: ClusterView
+
+
+class _Memo:
+    """The last view of each fleet, and the nodes as records: many fleets share them."""
+
+    def __init__(self) -> None:
+        self.views: dict[tuple[str, Labels], _Known] = {}
+        # Rows and, of them, records by region: one value, as threads replace it.
+        self._nodes: tuple[Mapping[str, NodeRow], dict[str, list[NodeRecord]]] = ({}, {})
+
+    def keep(self, key: tuple[str, Labels], known: _Known) -> _Known:
+        """Remember a view."""
+        if len(self.views) >= _MEMO_MAX:
+            self.views.clear()
+        self.views[key] = known
+        return known
+
+    def node_records(self, fleet: FleetRows) -> Iterator[NodeRecord]:
+        """Nodes of the regions that a fleet is in."""
+        rows, records = self._nodes
+        if rows is not fleet.rows.nodes:
+            rows, records = fleet.rows.nodes, {}
+            for row in rows.values():
+                records.setdefault(region_of_node(row), []).append(_node(row))
+            self._nodes = (rows, records)
+        for region in sorted(fleet.places.regions):
+            yield from records.get(region, ())
+
+
+_MEMOS: WeakKeyDictionary[ClusterCache, _Memo] = WeakKeyDictionary()
+
+
+def _built(
+    fleet: FleetRows,
+    nodes: Iterator[NodeRecord],
+    *,
+    now_s: float,
+    listed: Mapping[Resource, bool],
+) -> ClusterView:
     pods_known = listed[Resource.PODS]
     services_known = pods_known and listed[Resource.DEPLOYMENTS]
     return ClusterView(
         pods=tuple(_pods(fleet)) if pods_known else None,
-        nodes=tuple(_nodes(fleet)) if listed[Resource.NODES] else None,
+        nodes=tuple(nodes) if listed[Resource.NODES] else None,
         services=tuple(_services(fleet)) if services_known else None,
         changes=tuple(sorted(_changes(fleet, now_s))) if services_known else None,
         events=tuple(sorted(events_of(fleet, now_s=now_s))) if listed[Resource.EVENTS] else None,
@@ -103,12 +149,12 @@ def _expires_s(view: ClusterView) -> float:
 
 
 def _pods(fleet: FleetRows) -> Iterator[PodRecord]:
-    region_of = fleet.places.region_of
     for pod in sorted(fleet.pods, key=lambda pod: pod.name):
+        region, service = fleet.places.of(pod)
         yield PodRecord(
             name=pod.name,
-            region=region_of(pod),
-            service=service_of(pod),
+            region=region,
+            service=service,
             node=pod.node,
             phase=pod.phase,
             ready=pod.ready,
@@ -118,18 +164,14 @@ def _pods(fleet: FleetRows) -> Iterator[PodRecord]:
         )
 
 
-def _nodes(fleet: FleetRows) -> Iterator[NodeRecord]:
-    regions = fleet.places.regions
-    for node in fleet.rows.nodes.values():
-        region = fleet.places.node_region(node)
-        if region in regions:
-            yield NodeRecord(
-                name=node.name,
-                region=region,
-                ready=node.ready,
-                unschedulable=node.unschedulable,
-                gpus=node.gpus,
-            )
+def _node(row: NodeRow) -> NodeRecord:
+    return NodeRecord(
+        name=row.name,
+        region=region_of_node(row),
+        ready=row.ready,
+        unschedulable=row.unschedulable,
+        gpus=row.gpus,
+    )
 
 
 def _services(fleet: FleetRows) -> Iterator[ServiceRecord]:
@@ -156,7 +198,7 @@ def _counts(fleet: FleetRows) -> dict[tuple[str, str], tuple[int, int]]:
     for pod in fleet.pods:
         if pod.phase in (PodPhase.TERMINATING, PodPhase.FAILED):
             continue
-        key = (fleet.places.region_of(pod), service_of(pod))
+        key = fleet.places.of(pod)
         wanted, ready = counts.get(key, (0, 0))
         counts[key] = (wanted + 1, ready + pod.ready)
     return counts

@@ -21,13 +21,13 @@ def connect(server, tmp_path):
     """Make clients of the scripted server, with a kubeconfig as people write them."""
     opened = []
 
-    def client(*, url: str = server.url, **options) -> KubeApi:
+    def client(*, url: str = server.url, user: dict | None = None, **options) -> KubeApi:
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(
             yaml.safe_dump(
                 {
                     "clusters": [{"name": "c", "cluster": {"server": url}}],
-                    "users": [{"name": "u", "user": {"token": "of-the-file"}}],
+                    "users": [{"name": "u", "user": user or {"token": "of-the-file"}}],
                     "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
                     "current-context": "x",
                 }

@@ -120,11 +120,14 @@ def test_a_refused_right_is_remembered_until_it_is_granted(server, connect) -> N
     assert not api.forbidden
 
 
-def test_a_rotated_token_is_used_from_the_next_call_on(server, connect, tmp_path) -> None:
+@pytest.mark.parametrize("where", ["option", "kubeconfig"])
+def test_a_rotated_token_is_used_from_the_next_call_on(server, connect, tmp_path, where) -> None:
     token = tmp_path / "token"
     token.write_text("first\n")
     server.answer(says(200, {}))
-    api = connect(token_file=token)
+    api = connect(
+        **{"option": {"token_file": token}, "kubeconfig": {"user": {"tokenFile": "token"}}}[where]
+    )
     api.get(PODS)
     token.write_text("second-token\n")
     api.get(PODS)

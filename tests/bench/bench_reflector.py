@@ -1,0 +1,286 @@
+"""What watching pods costs: 200 fleets of 50 pods of 3.4 KiB. Run: make bench ONLY=reflector.
+
+Writes tests/bench/results/reflector.json. Objects are as an API server 1.36 writes them, decoded,
+stored and looked at as the operator does; only the sockets are left out. Told: heap bytes a pod,
+microseconds of a watch event from its line to the stored row, milliseconds of a fleet's view, and
+the share of a core that 50 changes a second and a view of every fleet each second take.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import random
+import resource
+import statistics
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import orjson
+
+from ops.adapters.kube.cache import ClusterCache, Resource
+from ops.adapters.kube.deployments import deployment_row
+from ops.adapters.kube.events import event_row
+from ops.adapters.kube.fields import Pool
+from ops.adapters.kube.records import node_row, pod_row
+from ops.adapters.kube.view import cluster_view
+
+FLEETS, PODS, NODES, CHANGES_S, ROUNDS = 200, 50, 300, 50, 7
+PAGE = 250
+WANTED = {"bytes_per_pod": 2048, "cores": 1.0}  # cores: of the whole operator at this load
+RESULT = Path(__file__).parent / "results" / "reflector.json"
+T0 = "2026-11-30T12:00:00Z"
+NOW_S = 1796040060.0
+SELECTOR = {"app.kubernetes.io/part-of": "chat"}
+
+
+def raw_pod(fleet: int, number: int, *, ready: bool = True, restarts: int = 0) -> dict:
+    """A serving pod with everything that a server adds to it."""
+    name, namespace = f"llm-9d95f77fb-{fleet:03d}{number:02d}", f"fleet-{fleet:03d}"
+    env = [{"name": f"SETTING_{k}", "value": f"value of setting {k}"} for k in range(4)]
+    conditions = [
+        {"lastProbeTime": None, "lastTransitionTime": T0, "status": str(ready), "type": kind}
+        for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+    ]
+    mounts = [("models", "/models"), ("shm", "/dev/shm"), ("kube-api-access", "/var/run/secrets")]
+    taints = [f"node.kubernetes.io/{kind}" for kind in ("not-ready", "unreachable")]
+    return {
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {
+            "name": name, "namespace": namespace, "generateName": "llm-9d95f77fb-",
+            "uid": f"c005936f-f087-4460-ac4f-{fleet:06d}{number:06d}", "generation": 1,
+            "resourceVersion": str(1000 + fleet * PODS + number), "creationTimestamp": T0,
+            "labels": {
+                "app.kubernetes.io/name": "llm", "midwatch.dev/engine": "vllm", **SELECTOR,
+                "pod-template-hash": "9d95f77fb", "topology.kubernetes.io/region": "north",
+                "topology.kubernetes.io/zone": "north-a",
+            },
+            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8000"},
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "blockOwnerDeletion": True, "controller": True,
+                "kind": "ReplicaSet", "name": "llm-9d95f77fb",
+                "uid": "4c2c893b-3bf2-4ec3-b55f-61fd5a70edcc",
+            }],
+        },
+        "spec": {
+            "containers": [{
+                "name": "engine", "image": "registry.example/vllm/vllm-openai:v0.33.0",
+                "args": ["--model", "/models/llama", "--max-model-len", "32768"],
+                "env": env, "imagePullPolicy": "IfNotPresent",
+                "ports": [{"containerPort": 8000, "name": "http", "protocol": "TCP"}],
+                "readinessProbe": {
+                    "failureThreshold": 3, "periodSeconds": 5, "timeoutSeconds": 1,
+                    "httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"},
+                },
+                "resources": {
+                    "limits": {"nvidia.com/gpu": "1"},
+                    "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
+                },
+                "terminationMessagePath": "/dev/termination-log",
+                "terminationMessagePolicy": "File",
+                "volumeMounts": [{"mountPath": path, "name": name} for name, path in mounts],
+            }],
+            "dnsPolicy": "ClusterFirst", "enableServiceLinks": True,
+            "nodeName": f"node-{(fleet * PODS + number) % NODES:03d}", "priority": 0,
+            "preemptionPolicy": "PreemptLowerPriority", "restartPolicy": "Always",
+            "schedulerName": "default-scheduler", "securityContext": {},
+            "serviceAccount": "default", "serviceAccountName": "default",
+            "terminationGracePeriodSeconds": 30,
+            "tolerations": [
+                {"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}
+                for key in taints
+            ],
+            "volumes": [
+                {"emptyDir": {}, "name": "models"},
+                {"emptyDir": {"medium": "Memory"}, "name": "shm"},
+                {"name": "kube-api-access", "projected": {"defaultMode": 420, "sources": [
+                    {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                    {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}],
+                                   "name": "kube-root-ca.crt"}},
+                ]}},
+            ],
+        },
+        "status": {
+            "phase": "Running", "qosClass": "Burstable", "startTime": T0, "hostIP": "10.0.0.1",
+            "podIP": "10.244.0.2", "podIPs": [{"ip": "10.244.0.2"}], "conditions": conditions,
+            "containerStatuses": [{
+                "image": "registry.example/vllm/vllm-openai:v0.33.0", "name": "engine",
+                "imageID": "registry.example/vllm/vllm-openai@sha256:" + "0" * 64,
+                "lastState": {}, "ready": ready, "restartCount": restarts, "started": True,
+                "state": {"running": {"startedAt": T0}},
+            }],
+        },
+    }  # fmt: skip
+
+
+def raw_node(number: int) -> dict:
+    labels = {"topology.kubernetes.io/region": "north"}
+    return {
+        "metadata": {"name": f"node-{number:03d}", "creationTimestamp": T0, "labels": labels},
+        "status": {
+            "allocatable": {"nvidia.com/gpu": "8"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+def raw_deployment(fleet: int) -> dict:
+    template = {
+        "metadata": {"labels": {"app.kubernetes.io/name": "llm", **SELECTOR}},
+        "spec": {"containers": [{"name": "engine", "image": "vllm:1"}]},
+    }
+    meta = {"name": "llm", "namespace": f"fleet-{fleet:03d}", "creationTimestamp": T0}
+    meta["annotations"] = {"deployment.kubernetes.io/revision": "3"}
+    return {"metadata": meta, "spec": {"replicas": PODS, "template": template}, "status": {}}
+
+
+def raw_event(fleet: int, number: int) -> dict:
+    namespace = f"fleet-{fleet:03d}"
+    about = f"llm-9d95f77fb-{fleet:03d}{number:02d}"
+    return {
+        "metadata": {"name": f"e{number}", "namespace": namespace, "creationTimestamp": T0},
+        "involvedObject": {"kind": "Pod", "name": about, "namespace": namespace},
+        "reason": "Unhealthy", "type": "Warning", "count": 1, "firstTimestamp": T0,
+        "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
+    }  # fmt: skip
+
+
+def pages(pool: Pool):
+    """Rows of all pods, page by page from JSON, as a reflector reads a list."""
+    everybody = [(fleet, number) for fleet in range(FLEETS) for number in range(PODS)]
+    for start in range(0, len(everybody), PAGE):
+        items = [raw_pod(*who) for who in everybody[start : start + PAGE]]
+        body = orjson.dumps({"items": items})
+        del items
+        yield [pod_row(raw, pool) for raw in orjson.loads(body)["items"]]
+
+
+def fill(cache: ClusterCache, pool: Pool) -> dict[str, float]:
+    """List everything; heap bytes per row of each sort."""
+    sizes = {}
+    for kind, rows in (
+        (Resource.NODES, lambda: [node_row(raw_node(k), pool) for k in range(NODES)]),
+        (Resource.PODS, lambda: [row for page in pages(pool) for row in page]),
+        (Resource.DEPLOYMENTS, lambda: [
+            deployment_row(raw_deployment(k), pool) for k in range(FLEETS)]),
+        (Resource.EVENTS, lambda: [
+            event_row(orjson.loads(orjson.dumps(raw_event(k, n))), pool)
+            for k in range(FLEETS) for n in range(10)]),
+    ):  # fmt: skip
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        cache.replace(kind, rows())
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+        sizes[kind.value] = grown / cache.counts()[kind.value]
+    return sizes
+
+
+def line(rng: random.Random) -> bytes:
+    """A watch event of any pod that has something to say."""
+    pod = raw_pod(
+        rng.randrange(FLEETS),
+        rng.randrange(PODS),
+        ready=rng.random() < 0.5,
+        restarts=rng.randrange(1_000_000),
+    )
+    return orjson.dumps({"type": "MODIFIED", "object": pod})
+
+
+def take(cache: ClusterCache, pool: Pool, lines: list[bytes]) -> float:
+    """Microseconds of CPU an event."""
+    began = time.process_time()
+    for text in lines:
+        cache.put(Resource.PODS, pod_row(orjson.loads(text)["object"], pool))
+    return 1e6 * (time.process_time() - began) / len(lines)
+
+
+def look(cache: ClusterCache, fleets: list[int]) -> float:
+    """Milliseconds of CPU a view."""
+    began = time.process_time()
+    for fleet in fleets:
+        view = cluster_view(
+            cache, namespace=f"fleet-{fleet:03d}", match_labels=SELECTOR, now_s=NOW_S
+        )
+        assert len(view.pods or ()) == PODS
+    return 1e3 * (time.process_time() - began) / len(fleets)
+
+
+def second(cache: ClusterCache, pool: Pool, lines: list[bytes]) -> float:
+    """CPU seconds of one second at the load: each change decoded and its fleet looked at again,
+    then every fleet once.
+    """
+    began = time.process_time()
+    for text in lines:
+        row = pod_row(orjson.loads(text)["object"], pool)
+        cache.put(Resource.PODS, row)
+        cluster_view(cache, namespace=row.namespace, match_labels=SELECTOR, now_s=NOW_S)
+    look(cache, list(range(FLEETS)))
+    return time.process_time() - began
+
+
+def measure() -> dict:
+    rng = random.Random(7)
+    pool, clock = Pool(), time.monotonic
+    tracemalloc.start()
+    cache = ClusterCache(clock=clock, wall=lambda: NOW_S)
+    sizes = fill(cache, pool)
+    tracemalloc.stop()
+    every = list(range(FLEETS))
+    built = [look(cache, every)]
+    events, unchanged, seconds = [], [], []
+    for _ in range(ROUNDS):
+        events.append(take(cache, pool, [line(rng) for _ in range(2000)]))
+        built.append(look(cache, every))
+        unchanged.append(look(cache, every))
+        lines = [line(rng) for _ in range(CHANGES_S)]
+        seconds.append(second(cache, pool, lines))
+    return {
+        "pods": FLEETS * PODS,
+        "pod_json_bytes": len(orjson.dumps(raw_pod(0, 0))),
+        "heap_bytes_per_row": {name: round(size) for name, size in sizes.items()},
+        "us_per_event": spread(events, 1),
+        "ms_per_changed_view": spread(built, 3),
+        "ms_per_unchanged_view": spread(unchanged, 4),
+        "cores_at_50_changes_s": spread(seconds, 4),
+        "max_resident_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def spread(found: list[float], digits: int) -> dict[str, float]:
+    return {
+        "min": round(min(found), digits),
+        "median": round(statistics.median(found), digits),
+        "max": round(max(found), digits),
+    }
+
+
+def main() -> int:
+    figures = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
+        "load_average": round(os.getloadavg()[0], 1),
+        "wanted": WANTED,
+        **measure(),
+    }
+    rows = figures["heap_bytes_per_row"]
+    print(f"{figures['pods']:,} pods of {figures['pod_json_bytes']} B of JSON: {rows['pods']} B of "
+          f"heap each (wanted {WANTED['bytes_per_pod']}); an Event {rows['events']} B, a node "
+          f"{rows['nodes']} B, a Deployment {rows['deployments']} B")  # fmt: skip
+    print(f"a watch event: {figures['us_per_event']['median']} us from line to row; a view of "
+          f"{PODS} pods: {figures['ms_per_changed_view']['median']} ms after a change, "
+          f"{figures['ms_per_unchanged_view']['median']} ms without")  # fmt: skip
+    print(f"{FLEETS} fleets, {CHANGES_S} changes/s, all looked at once a second: "
+          f"{figures['cores_at_50_changes_s']['median']} cores")  # fmt: skip
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_bytes(
+        orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    missed = rows["pods"] > WANTED["bytes_per_pod"]
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
