@@ -141,11 +141,10 @@ def _reindexed(meter: SloMeter, frame: MetricFrame, slos: tuple[SloTarget, ...])
     )
     keys = meter.keys + tuple(key for key in found if key not in set(meter.keys))
     index = _build_index(frame, slos, keys)
-    # A series that shows up later began at zero while we watched; one that was there from the
-    # start has an unknown past, so its first sample only sets the scale.
-    unseen = 0.0 if len(meter.times_s) else np.nan
     known = dict(zip(meter.index.series, meter.last, strict=True)) if meter.index else {}
-    last = np.array([known.get(series, unseen) for series in index.series], dtype=np.float64)
+    last = np.array([known.get(series, np.nan) for series in index.series], dtype=np.float64)
+    fresh = np.flatnonzero([series not in known for series in index.series])
+    last[fresh] = _past(meter, frame, index.columns[fresh])
     cumulative = np.zeros((len(meter.times_s), len(keys), NUM_COUNTS))
     cumulative[:, : len(meter.keys)] = meter.cumulative
     by_class = {slo.name: slo.target_ratio for slo in slos}
@@ -157,6 +156,21 @@ def _reindexed(meter: SloMeter, frame: MetricFrame, slos: tuple[SloTarget, ...])
         cumulative=cumulative,
         target_ratios=np.array([by_class.get(slo_class, 0.99) for _, slo_class in keys]),
     )
+
+
+def _past(meter: SloMeter, frame: MetricFrame, columns: IntArray) -> FloatArray:
+    """Last samples of series that the meter has not seen before.
+
+    One that shows up later began at zero while we watched, unless rows already counted hold
+    samples of it. One that was there from the start has an unknown past: its first sample only
+    sets the scale.
+    """
+    past = np.full(len(columns), 0.0 if len(meter.times_s) else np.nan)
+    counted = frame.times_s <= (meter.times_s[-1] if len(meter.times_s) else -np.inf)
+    before = frame.values[counted][:, columns].astype(np.float64)
+    for row in before:
+        past = np.where(np.isnan(row), past, row)
+    return past
 
 
 def _build_index(frame: MetricFrame, slos: tuple[SloTarget, ...], keys: Sequence[Key]) -> SloIndex:

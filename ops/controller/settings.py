@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -70,13 +70,18 @@ class EngineEndpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """The process that diagnoses; without a URL incidents are opened and no cause is named."""
+class WorkerAddress:
+    """The process that diagnoses; without a URL incidents are opened and no cause is named.
+
+    Attributes:
+        listen: the worker's own file says here where it listens.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     url: Annotated[str, AfterValidator(lambda text: _url(text) if text else text)] = ""
     token_file: Path | None = None
+    listen: Listen = "127.0.0.1:8082"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +133,7 @@ class LeaseSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All of it."""
+    """All of it; the operator and the worker each read what concerns them."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -138,13 +143,14 @@ class Settings:
     engine_endpoints: Annotated[dict[Name, EngineEndpoint], Field(max_length=64)] = field(
         default_factory=dict
     )
-    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    worker: WorkerAddress = field(default_factory=WorkerAddress)
     webhook: WebhookSettings = field(default_factory=WebhookSettings)
     probes: ProbeSettings = field(default_factory=ProbeSettings)
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     scrape_seconds: Annotated[float, Field(ge=1.0, le=120.0)] = 5.0
     cluster: Annotated[str, Field(max_length=253)] = ""  # its name for people, in reports
     bundle_dir: Path | None = None  # the worker's; a volume
+    granger: Literal["auto", "neural", "linear", "off"] = "auto"  # the worker's
 
     def __post_init__(self) -> None:
         webhook = self.webhook

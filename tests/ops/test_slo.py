@@ -161,3 +161,17 @@ def test_history_is_bounded(fleet):
         meter = advance(meter, snapshot.frame, snapshot.slos, history_s=100.0)
     assert len(meter.times_s) <= 21
     assert window_counts(meter, span_s=50.0)[0, Count.FINISHED] == 200
+
+
+def test_a_series_whose_owner_is_told_late_does_not_bring_its_whole_past(fleet):
+    """Rows that were counted without it hold its samples: it is not new, only newly known."""
+    for _ in range(6):
+        snapshot = fleet.advance()
+    hidden = replace(snapshot.frame, roles=tuple(
+        None if k < NUM_FIRST_KEY else role for k, role in enumerate(snapshot.frame.roles)
+    ))  # fmt: skip
+    meter = advance(SloMeter(), hidden, snapshot.slos, history_s=HISTORY_S)
+    snapshot = fleet.advance()
+    meter = advance(meter, snapshot.frame, snapshot.slos, history_s=HISTORY_S)
+    east = window_counts(meter, span_s=5.0)[meter.keys.index(("east", "fast"))]
+    assert east[Count.FINISHED] == 20
