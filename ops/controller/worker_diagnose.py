@@ -19,7 +19,7 @@ from ops.controller.question import (
 )
 from ops.controller.worker_settings import WorkerSettings
 from ops.controller.worker_window import WindowReader, canonical, facts_of, newest_sample_s
-from ops.controller.worker_wire import DiagnoseAnswer, DiagnoseRequest, FrameFacts
+from ops.controller.worker_wire import DiagnoseAnswer, DiagnoseRequest, FrameFacts, Place
 from ops.encode import FLOAT_DIGITS
 from ops.errors import PrometheusError
 from ops.ranking import ranking_sha256
@@ -34,13 +34,13 @@ from rca.state import RcaResult
 logger = logging.getLogger(__name__)
 
 STALE_ROWS, STALE_S = 3, 45.0  # the newest sample may be older than the end by the larger of both
-QUESTIONS_MAX = 16  # incidents whose last question is kept for their bundle
+QUESTIONS_MAX = 32  # that are kept for the bundles of their incidents
 CELLS_MAX = 2**24  # of their frames: 128 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosed:
-    """What was asked and answered last for one incident."""
+    """A question with its answer."""
 
     question: Question
     result: RcaResult
@@ -48,7 +48,7 @@ class Diagnosed:
 
 
 class Diagnoser:
-    """Answers questions, one at a time, and keeps the last of each incident."""
+    """Answers questions, one at a time, and keeps the newest with their answers."""
 
     def __init__(self, settings: WorkerSettings, window: WindowReader) -> None:
         """Choose the model of what leads what; torch is loaded now where it is there."""
@@ -57,7 +57,7 @@ class Diagnoser:
         logger.info("granger model=%s why=%r", choice, why)
         self.granger = str(choice)
         self._forecaster = forecaster_of(self.granger)
-        self._kept: OrderedDict[str, Diagnosed] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], Diagnosed] = OrderedDict()
 
     def diagnose(self, request: DiagnoseRequest) -> DiagnoseAnswer:
         """Answer; never raises for metrics that are missing, stale or nonsense."""
@@ -93,14 +93,15 @@ class Diagnoser:
             result = _unread(request, f"the metrics cannot be compared: {error}")
         stages["diagnose"] = monotonic_s() - began_s
         answer = self._answer(request, result, facts, stages)
-        if request.incident:
-            self._keep(request, Diagnosed(question=question, result=result,
-                                          sha256=answer.ranking_sha256))  # fmt: skip
+        self._keep(
+            request.place,
+            Diagnosed(question=question, result=result, sha256=answer.ranking_sha256),
+        )
         return answer
 
-    def last(self, namespace: str, incident: str) -> Diagnosed | None:
-        """What was asked and answered last for an incident, None where it is not kept."""
-        return self._kept.get(f"{namespace}/{incident}")
+    def answered(self, place: Place, sha256: str) -> Diagnosed | None:
+        """The question of a fleet that was answered with this ranking, None where it is gone."""
+        return self._kept.get((place.namespace, place.fleet, sha256))
 
     def _read(self, request: DiagnoseRequest) -> Reading:
         return self._window.read(
@@ -128,8 +129,9 @@ class Diagnoser:
             expires_at_s=request.now_s + self._expiry_s,
         )
 
-    def _keep(self, request: DiagnoseRequest, diagnosed: Diagnosed) -> None:
-        key = f"{request.place.namespace}/{request.incident}"
+    def _keep(self, place: Place, diagnosed: Diagnosed) -> None:
+        # By its ranking, not by its Incident: the first question comes before there is one.
+        key = (place.namespace, place.fleet, diagnosed.sha256)
         self._kept.pop(key, None)
         self._kept[key] = diagnosed
         cells = sum(one.question.frame.values.size for one in self._kept.values())

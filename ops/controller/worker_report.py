@@ -96,7 +96,7 @@ class Reporter:
             )
         except PrometheusError as error:
             logger.warning("report without metrics incident=%s error=%s", request.incident, error)
-            kept = self._diagnoser.last(request.place.namespace, request.incident)
+            kept = self._diagnoser.answered(request.place, request.ranking_sha256)
             empty = MetricFrame(
                 times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
             )
@@ -109,10 +109,10 @@ class Reporter:
                 reason=RecordedAs.NO_VOLUME,
                 message="the worker has no bundleDir: mount a volume and name it in its settings",
             )
-        kept = self._diagnoser.last(request.place.namespace, request.incident)
+        kept = self._diagnoser.answered(request.place, request.ranking_sha256)
         if not request.ranking_sha256:
             return Recorded(reason=RecordedAs.NOT_DIAGNOSED, message="no ranking to record yet")
-        if kept is None or kept.sha256 != request.ranking_sha256:
+        if kept is None:
             return self._recorded_before(request)
         return self._write(request, kept)
 

@@ -17,6 +17,7 @@ class MetricsEndpoint:
     token_file: Path | None = None
     ca_file: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    add_labels: Mapping[str, str] = field(default_factory=dict)  # for series that lack them
     timeout_s: float = 30.0
 
 
@@ -38,6 +39,7 @@ class WorkerSettings:
     endpoints: Mapping[str, MetricsEndpoint] = field(default_factory=dict)
     token_file: Path | None = None
     bundle_dir: Path | None = None
+    cluster: str = ""  # its name for people, where a request names none
     bundles_max: int = 200
     queue_max: int = 8
     read_s: float = 30.0  # that reading a window may take

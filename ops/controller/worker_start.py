@@ -19,10 +19,12 @@ def worker_settings(settings: Settings) -> WorkerSettings:
                 token_file=endpoint.token_file,
                 ca_file=endpoint.ca_file,
                 headers=endpoint.headers,
+                add_labels=endpoint.add_labels,
             )
             for name, endpoint in settings.metrics_endpoints.items()
         },
         token_file=settings.worker.token_file,
         bundle_dir=settings.bundle_dir,
+        cluster=settings.cluster,
         granger=GrangerChoice(settings.granger),
     )

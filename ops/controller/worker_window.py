@@ -95,7 +95,7 @@ class WindowReader:
                 asked.end_s,
                 asked.step_s,
                 matchers=matchers,
-                add_labels=place.add_labels,
+                add_labels={**endpoint.add_labels, **place.add_labels},
                 complete=_completing(pods, nodes, region, self._catalogue.region_labels),
                 deadline_s=self._read_s,
             )
