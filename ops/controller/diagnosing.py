@@ -122,10 +122,10 @@ class RemoteDiagnoser:
             return None
         answer = future.result()
         self.trouble = ""
-        self._questions.remove(question)
         self.metrics.diagnose_s.observe(answer.stages_s.get("total", took_s))
         if took_s > USABLE_S:
-            return None  # asked anew at the next step
+            return None  # asked anew
+        self._questions.remove(question)
         result = answer.result
         self.metrics.diagnoses.labels(result="abstained" if result.abstained else "named").inc()
         if result.causes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import ClusterCache, Resource
@@ -11,6 +11,7 @@ from ops.adapters.kube.cluster_watch import ClusterWatch
 from ops.adapters.kube.view import STALE_S, cluster_view, stale_text
 from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
+from ops.controller.diagnosing import RemoteDiagnoser
 from ops.controller.fleet_object import FleetObject
 from ops.controller.fleet_tick import ClusterSight
 from ops.controller.fleet_work import Parts
@@ -18,8 +19,9 @@ from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.probes import Check
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.settings import MetricsEndpoint, Settings
-from ops.ports import Diagnoser
-from rca.state import MetricFrame, RcaResult, Symptom, Topology
+from ops.controller.worker_line import WorkerLine
+from ops.controller.worker_wire import Place
+from rca.state import Symptom
 
 
 class Readers:
@@ -48,6 +50,8 @@ class SharedParts:
 
     def __init__(self, api: KubeApi, settings: Settings, metrics: OperatorMetrics) -> None:
         """Prepare; nothing is sent yet."""
+        self._settings = settings
+        self.worker = WorkerLine(settings.worker)
         self.cache = ClusterCache()
         self._watch = ClusterWatch(api, self.cache)
         self._readers = Readers(settings.metrics_endpoints)
@@ -59,6 +63,7 @@ class SharedParts:
             reader=self._readers.get,
             look=self._look,
             diagnoser=self._diagnoser,
+            worker_trouble=lambda: self.worker.trouble,
         )
 
     def start(self) -> None:
@@ -68,6 +73,7 @@ class SharedParts:
     def stop(self) -> None:
         """End what was started."""
         self._watch.stop()
+        self.worker.stop()
 
     def checks(self) -> tuple[Check, ...]:
         """Conditions of these parts."""
@@ -83,6 +89,12 @@ class SharedParts:
                 reason="Stale" if late else "Fresh",
                 message="; ".join(late),
             ),
+            Check(
+                type="WorkerAnswers",
+                ok=not self.worker.trouble,
+                reason="Silent" if self.worker.trouble else "Answers",
+                message=self.worker.trouble,
+            ),
         )
 
     def _look(self, namespace: str, match_labels: Mapping[str, str], now_s: float) -> ClusterSight:
@@ -96,20 +108,25 @@ class SharedParts:
             stale=stale_text(view),
         )
 
-    def _diagnoser(self, fleet: FleetObject, spec: FleetSpec) -> Diagnoser:
-        del fleet, spec
-        return _nobody
-
-
-def _nobody(
-    frame: MetricFrame,
-    *,
-    symptom: Symptom,
-    topology: Topology,
-    changes: object,
-    events: object,
-    now_s: float,
-    seed: int,
-) -> RcaResult | None:
-    del frame, symptom, topology, changes, events, now_s, seed
-    return None
+    def _diagnoser(
+        self,
+        fleet: FleetObject,
+        spec: FleetSpec,
+        wake: Callable[[], None],
+        name_of: Callable[[Symptom], str],
+    ) -> RemoteDiagnoser:
+        endpoint = self._settings.metrics_endpoints[spec.metrics.endpoint]
+        return RemoteDiagnoser(
+            place=Place(
+                namespace=fleet.namespace,
+                fleet=fleet.name,
+                endpoint=spec.metrics.endpoint,
+                match_labels=spec.metrics.match_labels,
+                add_labels=endpoint.add_labels,
+                cluster=self._settings.cluster,
+            ),
+            ask=self.worker.diagnose,
+            wake=wake,
+            metrics=self.shared.metrics,
+            name_of=name_of,
+        )

@@ -48,7 +48,7 @@ class FleetSight:
         fault: why the spec cannot be used, else empty.
         stale: what the cluster caches cannot show, in words.
         missing_rights: rights that the server refused, as text.
-        windows_s: span of the SLO history that is known.
+        worker_trouble: why the worker does not answer, empty where it does.
     """
 
     generation: int
@@ -59,6 +59,7 @@ class FleetSight:
     pods: Sequence[PodRecord] = ()
     stale: str = ""
     missing_rights: tuple[str, ...] = ()
+    worker_trouble: str = ""
     meter: SloMeter | None = None
     open_incidents: int = 0
     last_decision: DecisionStatus | None = None
@@ -67,7 +68,14 @@ class FleetSight:
 def fleet_status(sight: FleetSight, previous: FleetStatus, *, now_s: float) -> FleetStatus:
     """The whole status."""
     rates = _burn_rates(sight.meter)
-    observed = (_ready(sight), _fresh(sight), _slo(sight, rates), _acting(sight), _rights(sight))
+    observed = (
+        _ready(sight),
+        _fresh(sight),
+        _slo(sight, rates),
+        _acting(sight),
+        _diagnosing(sight),
+        _rights(sight),
+    )
     regions = _regions(sight)
     return FleetStatus(
         observed_generation=sight.generation,
@@ -161,6 +169,14 @@ def _acting(sight: FleetSight) -> Observed:
         why = f": {spec.freeze_reason}" if spec.freeze_reason else ""
         reason, text = "Frozen", f"frozen, nothing is proposed{why}"
     return Observed(type="Acting", status=NO, reason=reason, message=text)
+
+
+def _diagnosing(sight: FleetSight) -> Observed:
+    if sight.worker_trouble:
+        text = f"no cause can be named: {sight.worker_trouble}"
+        return Observed(type="Diagnosing", status=NO, reason="WorkerSilent", message=text)
+    text = "the worker is asked when users suffer"
+    return Observed(type="Diagnosing", status=YES, reason="WorkerAnswers", message=text)
 
 
 def _rights(sight: FleetSight) -> Observed:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ops.clock import Deadline, monotonic_s, wall_s
 from ops.config import GuardConfig, LoopConfig
+from ops.controller.diagnosing import RemoteDiagnoser
 from ops.controller.fleet_status import DataSight
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
@@ -22,7 +23,6 @@ from ops.controller.watch_frame import Reading, WatchFrame
 from ops.controller.watch_state import DataState
 from ops.pipeline import step
 from ops.pipeline_state import LoopState
-from ops.ports import Diagnoser
 from ops.state import (
     Alert,
     Decision,
@@ -70,7 +70,7 @@ class FleetTick:
     spec: FleetSpec
     reader: Callable[[], WatchedSamples]
     look: Callable[[float], ClusterSight]
-    diagnoser: Diagnoser
+    diagnoser: RemoteDiagnoser
     metrics: OperatorMetrics
     watch: WatchFrame = field(init=False)
     state: LoopState = field(default_factory=LoopState)
@@ -141,6 +141,7 @@ class FleetTick:
             scrape_jobs=self._jobs,
             alerts=tuple(alerts),
         )
+        self.diagnoser.snapshot = self.snapshot
         with self.metrics.stage("step"):
             self.state, decisions = step(
                 self.state, self.snapshot, diagnoser=self.diagnoser, config=loop_config(self.spec)

@@ -11,6 +11,7 @@ from math import inf
 from ops.adapters.kube.api import KubeApi
 from ops.catalogue import Catalogue
 from ops.clock import monotonic_s, wall_s
+from ops.controller.diagnosing import RemoteDiagnoser
 from ops.controller.fleet_object import FleetObject
 from ops.controller.fleet_status import (
     DataSight,
@@ -20,6 +21,7 @@ from ops.controller.fleet_status import (
     worth_writing,
 )
 from ops.controller.fleet_tick import ClusterSight, FleetTick
+from ops.controller.incident_names import incident_name
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fields import parse, to_object
 from ops.controller.resources.fleet import (
@@ -33,8 +35,8 @@ from ops.controller.settings import Settings
 from ops.controller.watch_clock import WatchedSamples
 from ops.controller.watch_frame import WatchFrame
 from ops.errors import KubeError, ResourceError
-from ops.ports import Diagnoser
 from ops.state import Alert, Decision
+from rca.state import Symptom
 
 logger = logging.getLogger(__name__)
 WINDOW_S = 900.0  # of metrics that the loop itself keeps
@@ -48,6 +50,7 @@ class Parts:
         reader: of the endpoint of that name, for the calling thread.
         look: the cluster as a namespace and labels cut it, at a moment.
         diagnoser: makes the diagnoser of one fleet.
+        worker_trouble: why the worker does not answer, empty where it does.
     """
 
     api: KubeApi
@@ -56,7 +59,10 @@ class Parts:
     metrics: OperatorMetrics
     reader: Callable[[str], WatchedSamples]
     look: Callable[[str, Mapping[str, str], float], ClusterSight]
-    diagnoser: Callable[[FleetObject, FleetSpec], Diagnoser]
+    worker_trouble: Callable[[], str]
+    diagnoser: Callable[
+        [FleetObject, FleetSpec, Callable[[], None], Callable[[Symptom], str]], RemoteDiagnoser
+    ]
 
 
 @dataclass(slots=True)
@@ -70,6 +76,7 @@ class FleetWork:
     fault: tuple[str, str] = ("", "")  # reason and message where the spec cannot be used
     status: FleetStatus = field(default_factory=FleetStatus)
     last_decision: DecisionStatus | None = None
+    wake: Callable[[], None] = lambda: None
     _spec: FleetSpec = field(default_factory=FleetSpec)
     _written_at_s: float = -inf
     _wanted: FleetObject | None = None
@@ -138,6 +145,8 @@ class FleetWork:
             same = (before.selector, before.metrics) == (spec.selector, spec.metrics)
             if not same:
                 self.tick.watch = self._make_watch(self.tick, spec)
+            if before.metrics != spec.metrics:
+                self.tick.diagnoser = self._make_diagnoser(spec)
             self.tick.spec = spec
 
     def _make_tick(self, spec: FleetSpec) -> FleetTick:
@@ -148,11 +157,19 @@ class FleetWork:
             look=lambda now_s: parts.look(
                 self.fleet.namespace, self._spec.selector.match_labels, now_s
             ),
-            diagnoser=parts.diagnoser(self.fleet, spec),
+            diagnoser=self._make_diagnoser(spec),
             metrics=parts.metrics,
         )
         tick.watch = self._make_watch(tick, spec)
         return tick
+
+    def _make_diagnoser(self, spec: FleetSpec) -> RemoteDiagnoser:
+        return self.parts.diagnoser(
+            self.fleet,
+            spec,
+            lambda: self.wake(),
+            lambda symptom: incident_name(self.fleet.name, symptom),
+        )
 
     def _make_watch(self, tick: FleetTick, spec: FleetSpec) -> WatchFrame:
         return WatchFrame(
@@ -190,6 +207,7 @@ class FleetWork:
             pods=tick.sight.pods if tick else (),
             stale=tick.sight.stale if tick else "",
             missing_rights=tuple(sorted(map(str, self.parts.api.forbidden))),
+            worker_trouble=self.parts.worker_trouble(),
             meter=tick.state.meter if tick else None,
             open_incidents=sum(case.open for case in tick.state.cases) if tick else 0,
             last_decision=self.last_decision,

@@ -98,6 +98,7 @@ class Operator:
         self._leading, self._stop = asyncio.Event(), asyncio.Event()
         self.table = FleetTable(self._make_loop)
         self.parts = SharedParts(self.api, self.settings, self.metrics)
+        self.parts.worker.start()
         self._lead_task: asyncio.Task[None] | None = None
         self._catch_signals()
         probes, port = await serve_probes(
@@ -187,12 +188,11 @@ class Operator:
             self._loop.call_soon_threadsafe(self.table.changed, namespace, monotonic_s())
 
     def _make_loop(self, fleet: FleetObject) -> FleetLoop:
-        return FleetLoop(
-            FleetWork(fleet, self.parts.shared),
-            name=f"{fleet.namespace}/{fleet.name}",
-            in_pool=self._in_pool,
-            metrics=self.metrics,
-        )
+        work = FleetWork(fleet, self.parts.shared)
+        name = f"{fleet.namespace}/{fleet.name}"
+        loop = FleetLoop(work, name=name, in_pool=self._in_pool, metrics=self.metrics)
+        work.wake = loop.wake
+        return loop
 
     async def _in_pool(self, work: Callable[[], None]) -> None:
         await self._loop.run_in_executor(self.pool, work)

@@ -238,7 +238,7 @@ class DecisionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """What the operator sees. Conditions: Ready, DataFresh, SLOMet, Acting, Authorized."""
+    """What is seen. Conditions: Ready, DataFresh, SLOMet, Acting, Diagnosing, Authorized."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
 

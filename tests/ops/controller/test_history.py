@@ -80,9 +80,7 @@ def test_it_resolves_when_users_are_well(broken):
 
 def test_a_second_region_is_found_against_its_own_past(broken):
     fleet, before = broken
-    state, _ = advance(
-        restarted(fleet, before.cases), fleet, 40, slow={"east": 0.6, "west": 0.6}
-    )
+    state, _ = advance(restarted(fleet, before.cases), fleet, 40, slow={"east": 0.6, "west": 0.6})
     assert any(("west", "fast") in case.keys for case in state.cases)
 
 
