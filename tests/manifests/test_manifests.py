@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from ops.commands import operator_manifests
+from ops.controller.settings import parse_settings
 from tests.manifests.installs import INSTALLS, MANIFESTS, install, label_of, of_kind
 
 RESTRICTED_POD = {
@@ -162,6 +163,20 @@ def test_everything_namespaced_stands_in_the_one_namespace(name: str) -> None:
     for item in install(name):
         assert item["metadata"].get("namespace", "midwatch-system") == "midwatch-system"
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@installs
+def test_the_shipped_settings_are_taken(name: str) -> None:
+    (config,) = [c for c in of_kind(name, "ConfigMap") if "operator.yaml" in c["data"]]
+    settings = parse_settings(yaml.safe_load(config["data"]["operator.yaml"]), path=name)
+    assert "default" in settings.metrics_endpoints
+    (lease,) = [role for role in of_kind(name, "Role") if "lease" in role["metadata"]["name"]]
+    named = {one for rule in lease["rules"] for one in rule.get("resourceNames", [])}
+    assert named == {settings.lease.name}
+    assert settings.lease.namespace == lease["metadata"]["namespace"]
+    listened = {one.listen.rpartition(":")[2] for one in (settings.webhook, settings.probes)}
+    (pod,) = [p["spec"] for p in pods_of(name) if "operator" in p["spec"]["serviceAccountName"]]
+    assert listened == {str(port["containerPort"]) for port in pod["containers"][0]["ports"]}
 
 
 def test_no_manifest_is_left_out_of_every_kustomization() -> None:
