@@ -9,10 +9,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from ops import __version__
 from ops.controller.kinds import KINDS
 from ops.controller.schema import definition_yaml
 from tests.cluster.binaries import find
 
+KEPT = Path(__file__).resolve().parent / "kept"  # of each version, for tests of upgrades
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 # Name for `midwatch operator manifests --overlay` -> folder that kustomize builds.
 INSTALLS = {
@@ -25,8 +27,10 @@ INSTALLS = {
 
 def write_definitions() -> None:
     for kind in KINDS:
-        path = MANIFESTS / "base" / "crds" / f"{kind.plural}.yaml"
-        path.write_text(definition_yaml(kind), encoding="utf-8")
+        for folder in (MANIFESTS / "base" / "crds", KEPT / __version__):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{kind.plural}.yaml"
+            path.write_text(definition_yaml(kind), encoding="utf-8")
 
 
 def rendered(kubectl: Path, folder: str) -> bytes:

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from ops.commands import operator_manifests
+from ops.controller.kinds import KINDS
+from ops.controller.schema import definition
 from ops.controller.settings import parse_settings
 from tests.manifests.installs import INSTALLS, MANIFESTS, install, label_of, of_kind
 
@@ -163,6 +165,12 @@ def test_everything_namespaced_stands_in_the_one_namespace(name: str) -> None:
     for item in install(name):
         assert item["metadata"].get("namespace", "midwatch-system") == "midwatch-system"
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@installs
+def test_a_rendered_install_holds_the_definitions_of_today(name: str) -> None:
+    held = {item["metadata"]["name"]: item for item in of_kind(name, "CustomResourceDefinition")}
+    assert held == {kind.name: definition(kind) for kind in KINDS}, "run `make manifests`"
 
 
 @installs
