@@ -23,9 +23,7 @@ from ops.adapters.kube.user_config import UserCluster, connect_user
 from ops.clock import wall_s
 from ops.controller.resources.fields import GROUP, VERSION
 from ops.controller.screens.stored import (
-    StoredFleet,
     StoredIncident,
-    stored_fleet,
     stored_incident,
 )
 from ops.errors import KubeError, OpsError
@@ -80,20 +78,6 @@ class Cluster:
                 found += orjson.loads(page).get("items") or []
             return found
 
-    def one(self, resource: str, name: str, *, namespace: str = "") -> Object:
-        """One object of a kind."""
-        place = namespace or self.namespace
-        with told_errors(resource, place):
-            return self.api.get(path_of(GROUP, VERSION, resource, place, name))
-
-    def fleets(self) -> list[StoredFleet]:
-        """The fleets where the user looks."""
-        return readable(stored_fleet, self.raw("fleets"))
-
-    def incidents(self) -> list[StoredIncident]:
-        """The incidents where the user looks."""
-        return readable(stored_incident, self.raw("incidents"))
-
     def incident(self, name: str) -> tuple[Object, StoredIncident]:
         """One incident by its name or the beginning of it; without a name the only open one.
 
@@ -107,13 +91,15 @@ class Cluster:
         chosen = exact or (begins if name else [pair for pair in found if pair[1].open])
         if len(chosen) == 1:
             return chosen[0]
-        names = [item.name for _, item in (chosen or found)]
         if name and not chosen:
-            self._unknown(name, names)
-        what = f"{len(chosen)} incidents begin with {name!r}" if name else (
-            f"{len(chosen)} incidents are open"
-        )  # fmt: skip
-        raise fail(f"{what} in {self.where}; name one: {_few(sorted(names, reverse=True))}")
+            self._unknown(name, [item.name for _, item in found])
+        if not chosen:
+            before = _few(_newest(found))
+            raise fail(f"no incident is open in {self.where}; name a resolved one: {before}")
+        what = "begin with " + repr(name) if name else "are open"
+        raise fail(
+            f"{len(chosen)} incidents {what} in {self.where}; name one: {_few(_newest(chosen))}"
+        )
 
     def _unknown(self, name: str, names: Sequence[str]) -> None:
         if self.namespace:
@@ -121,12 +107,12 @@ class Cluster:
                 others = [raw["metadata"] for raw in self.raw("incidents", everywhere=True)]
             except typer.Exit:
                 others = []  # the user may not look there
-            for meta in others:
-                if meta["name"] == name:
-                    raise fail(
-                        f"no incident {name!r} in {self.where}; it is in namespace "
-                        f"{meta['namespace']}: add -n {meta['namespace']}"
-                    )
+            places = sorted(meta["namespace"] for meta in others if meta["name"] == name)
+            if places:
+                raise fail(
+                    f"no incident {name!r} in {self.where}; there is one in {_few(places)}: "
+                    f"add -n {places[0]}"
+                )
         near = difflib.get_close_matches(name, names, n=_NEAR_MAX, cutoff=0.3)
         hint = _few(near) if near else _few(sorted(names, reverse=True))
         raise fail(f"no incident {name!r} in {self.where}; there is {hint}")
@@ -156,7 +142,7 @@ def told_errors(resource: str, namespace: str) -> Iterator[None]:
     try:
         yield
     except KubeError as error:
-        if error.status == 404 and "could not find the requested resource" in str(error):
+        if error.status == 404:  # of a list
             raise fail(
                 f"this cluster does not know {resource}.{GROUP}: midwatch is not installed here; "
                 "install it (midwatch operator manifests | kubectl apply -f -), or choose another "
@@ -164,8 +150,8 @@ def told_errors(resource: str, namespace: str) -> Iterator[None]:
             ) from error
         if error.status == 403:
             raise fail(
-                f"you may not read {resource}.{GROUP} in {place}: {error}; ask for the role "
-                "midwatch-viewer, or name a namespace of yours with -n"
+                f"you may not read {resource}.{GROUP} in {place}: {error}; ask for that "
+                "right, or name a namespace of yours with -n"
             ) from error
         raise fail(str(error)) from error
 
@@ -204,6 +190,10 @@ def show(lines: Sequence[Line]) -> None:
 def show_json(value: Any) -> None:
     """Print data for machines."""
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode())
+
+
+def _newest(found: Sequence[tuple[Object, StoredIncident]]) -> list[str]:
+    return [item.name for _, item in sorted(found, key=lambda pair: -pair[1].began_s)]
 
 
 def _few(names: Sequence[str], most: int = 5) -> str:

@@ -74,7 +74,7 @@ def _fleet(cluster: Cluster, name: str) -> Object:
         try:
             return cluster.api.get(path_of(GROUP, VERSION, "fleets", cluster.namespace, name))
         except KubeError as error:
-            if error.status != 404 or "could not find the requested resource" in str(error):
+            if error.status != 404:
                 raise
     names = [raw["metadata"]["name"] for raw in cluster.raw("fleets")]
     near = difflib.get_close_matches(name, names, cutoff=0.3) or names

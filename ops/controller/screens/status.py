@@ -123,7 +123,7 @@ def _ordered(incidents: Sequence[StoredIncident]) -> list[StoredIncident]:
 
 def _incident(incident: StoredIncident, *, now_s: float, width: int) -> list[Line]:
     status = incident.status
-    head = f"{incident.name}  {told.state(incident, now_s=now_s)}"
+    head = f"{incident.name}  {told.short_state(incident, now_s=now_s)}"
     style = CAUSE if incident.open else QUIET
     lines = [Line(" " * INDENT + t, style) for t in wrapped(plain(head), width - INDENT)]
     text = told.headline(incident).removesuffix(".")

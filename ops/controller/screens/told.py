@@ -51,6 +51,15 @@ def named_after(incident: StoredIncident) -> str:
     return f", cause named after {words.span(named_s - incident.began_s)}"
 
 
+def short_state(incident: StoredIncident, *, now_s: float) -> str:
+    """ "DIAGNOSED critical for 12 min"."""
+    status = incident.status
+    over_s = moment(status.resolved)
+    span = age((now_s if over_s is None else over_s) - incident.began_s)
+    tail = f"for {span}" if over_s is None else f"after {span}"
+    return f"{status.phase.value.upper()} {status.severity.value} {tail}"
+
+
 def age(seconds: float) -> str:
     """ "45 s", "4 min 5 s", from ten minutes on without seconds."""
     return words.span(seconds if seconds < 600 else seconds // 60 * 60)
