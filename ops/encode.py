@@ -14,6 +14,7 @@ import orjson
 from rca.state import Entity, Series
 
 FLOAT_DIGITS = 6
+_PROMQL_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 
 
 def to_plain(value: Any) -> Any:
@@ -66,3 +67,8 @@ def to_json(value: Any) -> bytes:
     """Indented JSON with sorted keys and a line feed, for files that people read."""
     option = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2
     return orjson.dumps(to_plain(value), option=option)
+
+
+def promql_text(value: str) -> str:
+    """A text as PromQL writes it, with its double quotes."""
+    return f'"{"".join(_PROMQL_ESCAPES.get(letter, letter) for letter in value)}"'

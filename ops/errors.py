@@ -67,6 +67,10 @@ class ResourceError(OpsError):
     """A custom resource whose values do not fit; the message lists every fault with its path."""
 
 
+class SloError(OpsError):
+    """Objectives that cannot be used; the message lists every fault with its path."""
+
+
 class SettingsError(OpsError):
     """A configuration of the operator that cannot be used; the message lists every fault."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ops.catalogue import Catalogue, RoleInfo
+from ops.encode import promql_text
 from ops.errors import PrometheusError
 
 # Histograms of which somebody reads the buckets: the limits of users. Of the others sum and
@@ -23,7 +24,6 @@ _SELECTOR = re.compile(
     r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:.]*)?\s*"
     rf"(?P<conditions>\{{\s*(?:{_CONDITION}\s*,?\s*)*\}})?"
 )
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 # Means the same in Python and in Prometheus' regular expressions.
 _SAME_EVERYWHERE = re.compile(r"[\w.|+*?\- ]*", re.ASCII)
 _AGO = re.compile(r"now(?:-(\d+(?:\.\d+)?)(s|m|h|d))?")
@@ -41,12 +41,7 @@ class Matcher:
     value: str
 
     def __str__(self) -> str:
-        return f'{self.label}{self.op}"{escape(self.value)}"'
-
-
-def escape(value: str) -> str:
-    """A label value as it stands between double quotes in PromQL."""
-    return re.sub(r'[\\"\n]', lambda found: _ESCAPES[found.group(0)], value)
+        return f"{self.label}{self.op}{promql_text(self.value)}"
 
 
 def parse_matcher(text: str) -> Matcher:

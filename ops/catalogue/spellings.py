@@ -18,12 +18,12 @@ def stored_names(info: RoleInfo, *, parts: Iterable[str] = _PARTS) -> tuple[str,
     Args:
         parts: of a histogram.
     """
-    ends: tuple[str, ...] = ("",)
-    if info.type == "histogram":
-        ends = tuple(f"_{part}" for part in parts)
     names = set()
     for name in info.names:
-        if info.type == "counter" and not plain_name(name).endswith("_total"):
+        ends: tuple[str, ...] = ("",)
+        if info.type == "histogram":
+            ends = tuple(f"_{part}" for part in parts)
+        elif info.type == "counter" and not plain_name(name).endswith(("_total", "_count")):
             ends = ("", "_total")
         names |= {spelled + end for spelled in (name, plain_name(name)) for end in ends}
     return tuple(sorted(names))
