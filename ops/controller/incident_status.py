@@ -11,7 +11,6 @@ from math import isnan
 
 from ops.controller.conditions import cut, merged
 from ops.controller.incident_conditions import (
-    SYMPTOMS,
     Reported,
     abstained,
     observed_of,
@@ -34,11 +33,13 @@ from ops.controller.resources.incident import (
     Severity,
 )
 from ops.encode import to_plain
+from ops.ranking import ranking_sha256
 from ops.reports.sentence import verb_of
 from ops.slo import Key
 from ops.state import Decision, DecisionKind, Incident
 from rca.state import RankedCause, RcaResult, Symptom
 
+RESTORED = "read back from the Incident object"  # stands in `checked` of a restored result
 DRY_RUN = "dry run"  # what the guard says of an action that is otherwise allowed
 CRITICAL_BAD_RATIO = 0.25  # one request in four
 SUFFERING_BAD_RATIO = 0.002  # below it only the alert says that something is wrong
@@ -55,7 +56,6 @@ def incident_status(
     firing_digests: str | None = None,
     alert_severity: str = "",
     report: Reported | None = None,
-    ranking_sha256: str = "",
     seed: int = 0,
     previous: IncidentStatus | None = None,
     now_s: float,
@@ -71,7 +71,6 @@ def incident_status(
         firing_digests: of those that still fire; None keeps those of `previous`.
         alert_severity: label `severity` of its alerts, which can only raise ours.
         report: None keeps what `previous` says.
-        ranking_sha256: of `incident.result`; empty keeps that of `previous`.
     """
     before = previous or IncidentStatus()
     result, named = incident.result, _named(incident)
@@ -84,8 +83,6 @@ def incident_status(
         cause=cut(str(named.entity), NAME_BYTES_MAX) if named else "",
         confidence=_ratio(named.confidence) if named else None,
         symptom=cut(symptom_text(symptom), TEXT_MAX),
-        symptom_kind=symptom.reason if symptom.reason in SYMPTOMS else "",
-        bad_ratio=_ratio(symptom.bad_ratio),
         keys=[cut("/".join(key), 130) for key in list(dict.fromkeys(keys))[:KEYS_MAX]],
         began=rfc3339(incident.began_at_s),
         detected=rfc3339(incident.detected_at_s),
@@ -103,7 +100,7 @@ def incident_status(
         alerts=max(incident.alerts, before.alerts),
         alert_digests=alert_digests or before.alert_digests,
         firing_digests=before.firing_digests if firing_digests is None else firing_digests,
-        ranking_sha256=ranking_sha256 or before.ranking_sha256,
+        ranking_sha256=_ranking(result) or before.ranking_sha256,
         seed=seed,
         report=report.ref if report and report.ref else before.report,
         conditions=merged(
@@ -210,6 +207,11 @@ def _actions(known: Sequence[ActionStatus], decisions: Sequence[Decision]) -> li
             made = replace(made, request=old.request, patch=old.patch, dry_run=old.dry_run)
         found[made.kind, made.target] = made
     return list(found.values())[-ACTIONS_MAX:]
+
+
+def _ranking(result: RcaResult | None) -> str:
+    """Empty where the ranking was read back from an object, which has no scores."""
+    return "" if result is None or RESTORED in result.checked else ranking_sha256(result)
 
 
 def _since(began_s: float, then_s: float | None) -> str:

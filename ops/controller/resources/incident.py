@@ -56,6 +56,32 @@ class AlertSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SymptomSpec:
+    """What users suffered when the Incident was opened; a restarted operator goes on from it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    region: Annotated[str, Field(max_length=63, description="Where.")]
+    slo_class: Annotated[str, Field(max_length=63, description="Class of requests.")] = ""
+    kind: Annotated[
+        str,
+        Field(
+            pattern=r"^(latency|errors|missing|alert)$",
+            description="Requests are late, fail, are not answered, or an alert says so.",
+        ),
+    ] = "alert"
+    bad_ratio: Annotated[
+        Ratio | None, Field(description="Share of bad requests, absent where nobody measures it.")
+    ] = None
+    began_seconds: Annotated[
+        float, Field(ge=0.0, description="When it began, seconds since the epoch, exact.")
+    ]
+    detected_seconds: Annotated[
+        float, Field(ge=0.0, description="When it was noticed, seconds since the epoch, exact.")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentSpec:
     """Which fleet, why it was opened. Written once."""
 
@@ -67,6 +93,9 @@ class IncidentSpec:
         Field(pattern=r"^(Alert|Detection)$", description="Alert, or midwatch's own Detection."),
     ] = "Detection"
     alert: Annotated[AlertSource | None, Field(description="The first alert.")] = None
+    symptom: Annotated[
+        SymptomSpec | None, Field(description="What users suffered when it was opened.")
+    ] = None
     window_start: Annotated[
         Time | None, Field(description="Start of the metrics that were looked at.")
     ] = None
@@ -156,16 +185,6 @@ class IncidentStatus:
     ] = ""
     confidence: Annotated[Ratio | None, Field(description="Of the first cause.")] = None
     symptom: Annotated[Text, Field(description="What users suffer, and where.")] = ""
-    symptom_kind: Annotated[
-        str,
-        Field(
-            pattern=r"^(|latency|errors|missing|alert)$",
-            description="What kind of suffering: latency, errors, missing, or an alert says so.",
-        ),
-    ] = ""
-    bad_ratio: Annotated[
-        Ratio | None, Field(description="Share of bad requests when it was noticed.")
-    ] = None
     keys: Annotated[
         list[Annotated[str, Field(max_length=130)]],
         Field(max_length=256, description="region/class pairs that suffer from it."),
