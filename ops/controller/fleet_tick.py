@@ -78,7 +78,6 @@ class FleetTick:
     snapshot: Snapshot | None = None
     sight: ClusterSight = field(default_factory=ClusterSight)
     next_read_at_s: float = 0.0  # of our monotonic clock
-    _frame: MetricFrame = field(default_factory=lambda: NO_FRAME)
     _jobs: Mapping[str, float] = field(default_factory=dict)
     _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _ahead_s: float | None = None  # of the server's clock before our monotonic one
@@ -99,12 +98,9 @@ class FleetTick:
             reason=str(reading.state), detail=reading.detail, spelling=reading.spelling
         )
         self._jobs = reading.scrape_jobs
-        # What is not fresh is not fed: the rows before it stay, and grow old.
-        if reading.state is DataState.FRESH:
-            self._frame = reading.frame
-            if len(reading.frame.times_s):
-                age_s = reading.server_now_s - float(reading.frame.times_s[-1])
-                self.metrics.lag_s.observe(max(0.0, age_s))
+        if reading.state is DataState.FRESH and len(reading.frame.times_s):
+            age_s = reading.server_now_s - float(reading.frame.times_s[-1])
+            self.metrics.lag_s.observe(max(0.0, age_s))
 
     def place_of(self, pod: str) -> Mapping[str, str] | None:
         """Labels of a pod of this fleet; None for a pod that the cluster does not show."""
@@ -131,7 +127,8 @@ class FleetTick:
         sight = self._see()
         self.snapshot = Snapshot(
             now_s=now_s,
-            frame=self._frame,
+            # What is not fresh is not fed: the rows before it stay, and grow old.
+            frame=self.watch.trusted(),
             pods=sight.pods,
             nodes=sight.nodes,
             services=sight.services,
@@ -146,6 +143,8 @@ class FleetTick:
             self.state, decisions = step(
                 self.state, self.snapshot, diagnoser=self.diagnoser, config=loop_config(self.spec)
             )
+        # A frame is a megabyte; the watch makes the next one from a third of that.
+        self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)
         return decisions
 
 

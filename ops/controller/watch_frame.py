@@ -42,6 +42,7 @@ OVERLAP_ROWS_WIDE = 12  # the same after a reading that brought nothing new of w
 SETTLE_RATIO = 0.2  # of a step: how long after its end a row is shown
 HOLD_ROWS_MAX = 3
 LATE_READINGS = 3  # with late samples and none on time between, before rows are shown later
+KEEP_USERS_S = 86_400.0  # a counter of users' requests that is silent for so long is forgotten
 CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
 
 
@@ -110,8 +111,10 @@ class WatchFrame:
         self._jobs = ScrapeJobs(window_s)
         self._users = np.empty(0, dtype=bool)  # columns of what users get
         self._seen = Seen(namespace=namespace, step_s=step_s)
+        self._seen_row = np.empty(0, dtype=np.int64)  # newest row of each column with a sample
         self._clock = ServerClock(wall, monotonic)
         self._first_row = -1  # with a sample
+        self._trusted_row = -1  # newest one of the newest FRESH reading
         self._hold_rows = self._late_readings = 0
         self._spelling = ""
         self._progress = False  # the last reading brought something new of what users get
@@ -134,8 +137,10 @@ class WatchFrame:
             self._seen.now_s = self._clock.now_s()
             self._clock.due = True  # what failed may have been restarted elsewhere
         state, detail = judge(self._seen)
+        if state is DataState.FRESH:
+            self._trusted_row = self._ring.newest
         return Reading(
-            frame=self._frame(),
+            frame=self._frame(self._ring.newest),
             scrape_jobs=self._jobs.last_good_s(now_s=self._seen.now_s),
             state=state,
             detail=detail,
@@ -207,6 +212,7 @@ class WatchFrame:
         old = columns < known  # a new series has a past that is no fault of its scrapes
         self._hold_late(rows[old], columns[old], shown)
         self._ring.write(rows, columns, values)
+        np.maximum.at(self._seen_row, columns, rows)
         self._pack()
         return len(times_s)
 
@@ -240,6 +246,7 @@ class WatchFrame:
         if more > 0:
             self._ring.add_columns(more)
             self._offsets.add_columns(more)
+            self._seen_row = np.append(self._seen_row, np.full(more, -1, dtype=np.int64))
             self._learn_roles()
 
     def _hold_late(self, rows: IntArray, columns: IntArray, shown: int) -> None:
@@ -259,8 +266,12 @@ class WatchFrame:
             self._seen.held_s = self._hold_rows * self._step_ms / 1000.0
 
     def _pack(self) -> None:
-        kept = self._ring.pack()
+        # A counter that comes back after an hour must be known then: one that was never seen
+        # counts from zero, and all of its past would look like requests of now.
+        young = self._ring.newest - self._seen_row < round(1000.0 * KEEP_USERS_S) // self._step_ms
+        kept = self._ring.pack(keep=self._users & young)
         if kept is not None:
+            self._seen_row = self._seen_row[kept]
             self._series.keep(kept)
             self._offsets.keep(kept)
             self._learn_roles()
@@ -271,8 +282,11 @@ class WatchFrame:
         self._jobs.learn(roles)
         self._spelling = live_spelling(self._series.stored, self._catalogue)
 
-    def _frame(self) -> MetricFrame:
-        newest = self._ring.newest
+    def trusted(self) -> MetricFrame:
+        """Rows up to the newest FRESH reading; no rows before the first. A copy: do not keep it."""
+        return self._frame(self._trusted_row)
+
+    def _frame(self, newest: int) -> MetricFrame:
         oldest = max(self._ring.oldest, self._first_row, 0)
         if newest < 0 or self._first_row < 0:
             oldest, newest = 0, -1

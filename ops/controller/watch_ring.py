@@ -99,8 +99,11 @@ class WatchRing:
         filled: npt.NDArray[np.bool_] = kept & ~np.isnan(self._cells[rows % self.rows, columns])
         return filled
 
-    def pack(self) -> IntArray | None:
+    def pack(self, *, keep: npt.NDArray[np.bool_]) -> IntArray | None:
         """Once per turn of the ring: measure from newer values, drop columns without any.
+
+        Args:
+            keep: columns that stay though they are empty, shape [num_columns].
 
         Returns:
             The columns that stay, in order, or None where nothing was dropped.
@@ -109,7 +112,7 @@ class WatchRing:
             return None
         self._since_packed = 0
         values = self.table(oldest=self.oldest, newest=self.newest)
-        kept = np.flatnonzero(np.isfinite(values).any(axis=0))
+        kept = np.flatnonzero(np.isfinite(values).any(axis=0) | keep)
         dropped = len(kept) < self.num_columns
         numbers = np.arange(self.oldest, self.newest + 1)
         self._cells = np.full((self.rows, len(kept)), np.nan, dtype=np.float32)

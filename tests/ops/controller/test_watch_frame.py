@@ -15,6 +15,9 @@ from ops.controller.watch_frame import WatchFrame
 from ops.controller.watch_roles import WATCHED_ROLES
 from ops.controller.watch_state import DataState
 from ops.errors import PrometheusError
+from ops.slo import Count, SloMeter
+from ops.slo import advance as slo_advance
+from ops.state import SloTarget
 from tests.ops.controller.stored_series import NOW_S, StoredSeries
 
 CATALOGUE = Catalogue.load()
@@ -332,3 +335,42 @@ def test_jobs_tell_when_they_last_brought_samples_and_are_forgotten_with_their_t
     for to_s in range(5, 105, 5):
         jobs = advance(frame, stored, to_s=to_s).scrape_jobs
     assert jobs == {"eu/llm": NOW_S - 29.0}
+
+
+# What the loop makes of it
+
+CHAT = SloTarget(name="chat", ttft_s=2.0, tpot_s=0.2)
+
+
+def finished(meter):
+    return float(meter.cumulative[-1, :, Count.FINISHED].sum())
+
+
+def test_a_counter_that_was_silent_for_an_hour_does_not_count_its_past_again(stored):
+    add_users(stored, every(end=600.0, value=lambda k: 1e6 + k))
+    samples = add_users(stored, every(value=lambda k: 5e6 + k), status="500")
+    samples += every(start=300.0, end=600.0, value=lambda k: 5e6 + 20 + k)
+    frame, meter = watch(stored), SloMeter()
+    for to_s in range(0, 600, 5):
+        reading = advance(frame, stored, to_s=to_s + 1.5)
+        meter = slo_advance(meter, reading.frame, (CHAT,), history_s=3600.0)
+    assert finished(meter) < 1000.0
+
+
+def test_only_what_was_fresh_is_handed_on_and_a_doubtful_reading_forgets_nothing(stored):
+    samples = add_users(stored, every(end=20.0, value=lambda k: 1e6 + k))
+    frame, meter = watch(stored), SloMeter()
+    assert frame.trusted().values.shape == (0, 0)
+    advance(frame, stored, to_s=20.0)
+    meter = slo_advance(meter, frame.trusted(), (CHAT,), history_s=3600.0)
+    stored.warnings = ("store eu did not answer",)
+    samples += every(start=25.0, end=25.0, value=lambda k: 1e6 + 17)
+    reading = advance(frame, stored, to_s=26.1)
+    assert reading.frame.times_s[-1] == NOW_S + 25.0
+    assert frame.trusted().times_s[-1] == NOW_S + 15.0
+    stored.warnings = ()
+    # A new watch, as after a changed selector, has read nothing yet.
+    other = watch(stored)
+    for one in (other.trusted(), advance(other, stored).frame):
+        meter = slo_advance(meter, one, (CHAT,), history_s=3600.0)
+    assert finished(meter) < 50.0
