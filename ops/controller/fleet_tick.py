@@ -19,7 +19,8 @@ from ops.controller.fleet_status import DataSight
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.watch_clock import WatchedSamples
-from ops.controller.watch_frame import Reading, WatchFrame
+from ops.controller.watch_frame import WatchFrame
+from ops.controller.watch_reading import Reading
 from ops.controller.watch_state import DataState
 from ops.pipeline import step
 from ops.pipeline_state import LoopState

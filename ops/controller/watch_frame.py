@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +23,7 @@ from ops.catalogue.spellings import live_spelling
 from ops.clock import Deadline, monotonic_s, wall_s
 from ops.controller.watch_clock import ServerClock, WatchedSamples
 from ops.controller.watch_jobs import ScrapeJobs
+from ops.controller.watch_reading import Reading
 from ops.controller.watch_ring import WatchRing
 from ops.controller.watch_roles import USER_ROLES, fleet_matchers, questions
 from ops.controller.watch_rows import RowOffsets
@@ -44,30 +44,6 @@ HOLD_ROWS_MAX = 3
 LATE_READINGS = 3  # with late samples and none on time between, before rows are shown later
 KEEP_USERS_S = 86_400.0  # a counter of users' requests that is silent for so long is forgotten
 CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One view of the fleet's metrics. Do not keep it: its frame is a copy, megabytes of it.
-
-    Attributes:
-        frame: rows on the scrape grid, float64; empty where nothing was read yet.
-        scrape_jobs: as `ops.state.Snapshot` wants them.
-        state, detail: whether to trust it; the value seen and the next step, "" where all is well.
-        spelling: how the engine's metrics are stored, e.g. "vllm:"; "" = not known.
-        server_now_s: the server's clock, which samples are stamped by.
-        next_at_s: moment on that clock at which the next row can be read.
-        num_samples: new and old ones that the answers held.
-    """
-
-    frame: MetricFrame
-    scrape_jobs: Mapping[str, float]
-    state: DataState
-    detail: str
-    spelling: str
-    server_now_s: float
-    next_at_s: float
-    num_samples: int = 0
 
 
 class WatchFrame:
