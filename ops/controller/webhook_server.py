@@ -151,6 +151,8 @@ async def _keep_fresh(context: ssl.SSLContext, cert_file: Path, key_file: Path |
         if now == seen:
             continue
         try:
+            # First where it does no harm: a pair that does not fit would break the one in use.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
             context.load_cert_chain(cert_file, key_file)
             seen = now
         except (OSError, ssl.SSLError) as error:

@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.certificates import openssl
 from tests.cluster.control_plane import write_private
 from tests.cluster.installing import path_of
-from tests.cluster.processes import free_ports
+from tests.cluster.processes import eventually, free_ports
 from tests.ops.controller import stored_objects as made
 
 pytestmark = pytest.mark.cluster
@@ -155,6 +155,31 @@ def test_who_may_only_read_incidents_gets_the_cause_and_is_told_what_is_refused(
     everywhere = reader("why", NAME, "-A")
     assert everywhere.returncode == 2
     assert "name a namespace of yours with -n" in everywhere.stderr
+
+
+def bound_to(plane, namespace, role):
+    """A ServiceAccount with one of the cluster's own roles in a namespace; its kubeconfig."""
+    base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    plane.admin.create(
+        f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": role}}
+    )
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    subject = {"kind": "ServiceAccount", "name": role, "namespace": namespace}
+    plane.admin.create(
+        f"{base}/rolebindings", {"metadata": {"name": role}, "roleRef": ref, "subjects": [subject]}
+    )
+    return plane.kubeconfig(role, plane.token(namespace, role))
+
+
+def test_the_clusters_own_roles_are_enough_for_people(installed, namespace, tmp_path):
+    store(installed, namespace, *named(namespace))
+    viewer = User(installed, tmp_path, bound_to(installed, namespace, "view"))
+    eventually(lambda: viewer("status", "-n", namespace).returncode == 1, timeout_s=20.0)
+    assert viewer("report", NAME, "-n", namespace).returncode == 0
+    assert viewer("freeze", "chat", "-n", namespace, "--reason", "x").returncode == 2
+    editor = User(installed, tmp_path, bound_to(installed, namespace, "edit"))
+    frozen = editor("freeze", "chat", "-n", namespace, "--reason", "x")
+    assert frozen.returncode == 0, frozen.stderr
 
 
 def with_user(plane, folder, credentials, name):
