@@ -24,7 +24,14 @@ STEP_EVERY_S = 0.5  # between two steps at least
 FAILED_PAUSE_S, FAILED_PAUSE_S_MAX = 1.0, 30.0
 
 T = TypeVar("T")
-InPool = Callable[[Callable[[], T]], Awaitable[T]]
+
+
+class InPool(Protocol):
+    """Runs work in a thread and hands its result back."""
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Raises what the work raises."""
+        ...
 
 
 class FleetWork(Protocol):
@@ -34,6 +41,10 @@ class FleetWork(Protocol):
 
     def renew(self, fleet: FleetObject) -> None:
         """Take over a changed spec at the next turn. Called from another thread."""
+        ...
+
+    def begin(self) -> frozenset[str]:
+        """Read back what earlier processes left; digests of the alerts that were counted."""
         ...
 
     def read(self) -> None:
@@ -53,7 +64,7 @@ class FleetLoop:
         work: FleetWork,
         *,
         name: str,
-        in_pool: Callable[[Callable[[], None]], Awaitable[None]],
+        in_pool: InPool,
         metrics: OperatorMetrics,
     ) -> None:
         self.work, self.name = work, name
@@ -62,6 +73,7 @@ class FleetLoop:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._changed_at_s: float | None = None  # of the first change that no step has seen
+        self._begun = False
         self._failures = 0
         self.last_error = ""
 
@@ -86,7 +98,7 @@ class FleetLoop:
     async def run(self) -> None:
         """Work until cancelled. A fault of one turn is logged, and the next one tried."""
         while True:
-            due_s = self.work.next_read_at_s - monotonic_s()
+            due_s = 0.0 if not self._begun else self.work.next_read_at_s - monotonic_s()
             if due_s > 0.0:
                 await self._wait(due_s)
             began_s = monotonic_s()
@@ -109,6 +121,9 @@ class FleetLoop:
         await asyncio.sleep(min(DEBOUNCE_S, max(0.0, due_s)))
 
     async def _turn(self) -> None:
+        if not self._begun:
+            self.inbox.restore(await self._in_pool(self.work.begin))
+            self._begun = True
         self._woken.clear()
         changed_at_s, self._changed_at_s = self._changed_at_s, None
         with self.inbox.take() as batch:

@@ -15,8 +15,10 @@ from ops.controller.diagnosing import RemoteDiagnoser
 from ops.controller.fleet_object import FleetObject
 from ops.controller.fleet_tick import ClusterSight
 from ops.controller.fleet_work import Parts
+from ops.controller.incident_book import IncidentBook
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.probes import Check
+from ops.controller.reporting import Reporter
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.settings import MetricsEndpoint, Settings
 from ops.controller.worker_line import WorkerLine
@@ -63,6 +65,7 @@ class SharedParts:
             reader=self._readers.get,
             look=self._look,
             diagnoser=self._diagnoser,
+            reporter=self._reporter,
             worker_trouble=lambda: self.worker.trouble,
         )
 
@@ -115,18 +118,31 @@ class SharedParts:
         wake: Callable[[], None],
         name_of: Callable[[Symptom], str],
     ) -> RemoteDiagnoser:
-        endpoint = self._settings.metrics_endpoints[spec.metrics.endpoint]
         return RemoteDiagnoser(
-            place=Place(
-                namespace=fleet.namespace,
-                fleet=fleet.name,
-                endpoint=spec.metrics.endpoint,
-                match_labels=spec.metrics.match_labels,
-                add_labels=endpoint.add_labels,
-                cluster=self._settings.cluster,
-            ),
+            place=self._place(fleet, spec),
             ask=self.worker.diagnose,
             wake=wake,
             metrics=self.shared.metrics,
             name_of=name_of,
+        )
+
+    def _reporter(
+        self, fleet: FleetObject, wake: Callable[[], None], book: IncidentBook
+    ) -> Reporter:
+        return Reporter(
+            place=lambda spec: self._place(fleet, spec),
+            ask=self.worker.report,
+            wake=wake,
+            entry_of=book.entries.get,
+        )
+
+    def _place(self, fleet: FleetObject, spec: FleetSpec) -> Place:
+        endpoint = self._settings.metrics_endpoints.get(spec.metrics.endpoint)
+        return Place(
+            namespace=fleet.namespace,
+            fleet=fleet.name,
+            endpoint=spec.metrics.endpoint,
+            match_labels=spec.metrics.match_labels,
+            add_labels=endpoint.add_labels if endpoint else {},
+            cluster=self._settings.cluster,
         )

@@ -16,6 +16,7 @@ from ops.clock import Deadline, monotonic_s, wall_s
 from ops.config import GuardConfig, LoopConfig
 from ops.controller.diagnosing import RemoteDiagnoser
 from ops.controller.fleet_status import DataSight
+from ops.controller.history import remembered
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.watch_clock import WatchedSamples
@@ -36,6 +37,7 @@ from ops.state import (
 from rca.state import ChangeEvent, ClusterEvent, MetricFrame
 
 logger = logging.getLogger(__name__)
+HISTORY_READ_S = 20.0
 READ_S = 4.0  # of one reading; the next is due soon after
 NO_FRAME = MetricFrame(
     times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
@@ -74,6 +76,7 @@ class FleetTick:
     diagnoser: RemoteDiagnoser
     metrics: OperatorMetrics
     watch: WatchFrame = field(init=False)
+    history: WatchFrame | None = None  # read once, then dropped
     state: LoopState = field(default_factory=LoopState)
     data: DataSight = field(default_factory=DataSight)
     snapshot: Snapshot | None = None
@@ -86,9 +89,25 @@ class FleetTick:
     def read(self) -> None:
         """Read what is new of the metrics; an outage becomes the state of the data."""
         self._see()
+        if self.history is not None:
+            self._remember(self.history)
         with self.metrics.stage("read"):
             reading = self.watch.advance(self.reader(), deadline=Deadline.after(READ_S))
         self._take(reading)
+
+    def _remember(self, history: WatchFrame) -> None:
+        """Learn from an hour of stored samples, once they can be read."""
+        with self.metrics.stage("history"):
+            reading = history.advance(self.reader(), deadline=Deadline.after(HISTORY_READ_S))
+        if reading.state is DataState.FRESH:
+            self.state = remembered(
+                self.state,
+                reading.frame,
+                slos=slo_targets(self.spec),
+                config=loop_config(self.spec).detect,
+            )
+        if len(reading.frame.times_s):  # else nothing is there yet, or nothing can be read
+            self.history = None
 
     def _take(self, reading: Reading) -> None:
         now_s = monotonic_s()
@@ -123,7 +142,7 @@ class FleetTick:
         return wall_s() if self._ahead_s is None else monotonic_s() + self._ahead_s
 
     def step(self, alerts: Sequence[Alert]) -> tuple[Decision, ...]:
-        """Advance the loop to now; the state moves only when `commit` is called."""
+        """Advance the loop to now."""
         now_s = self.now_s()
         sight = self._see()
         self.snapshot = Snapshot(

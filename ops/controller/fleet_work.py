@@ -13,6 +13,7 @@ from ops.catalogue import Catalogue
 from ops.clock import monotonic_s, wall_s
 from ops.controller.diagnosing import RemoteDiagnoser
 from ops.controller.fleet_object import FleetObject
+from ops.controller.fleet_record import FleetRecord
 from ops.controller.fleet_status import (
     DataSight,
     FleetSight,
@@ -21,25 +22,29 @@ from ops.controller.fleet_status import (
     worth_writing,
 )
 from ops.controller.fleet_tick import ClusterSight, FleetTick
+from ops.controller.incident_book import IncidentBook
 from ops.controller.incident_names import incident_name
 from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.reporting import Reporter
 from ops.controller.resources.fields import parse, to_object
 from ops.controller.resources.fleet import (
     DecisionStatus,
     FleetSpec,
     FleetStatus,
-    Mode,
     parse_fleet,
 )
 from ops.controller.settings import Settings
 from ops.controller.watch_clock import WatchedSamples
 from ops.controller.watch_frame import WatchFrame
 from ops.errors import KubeError, ResourceError
-from ops.state import Alert, Decision
+from ops.pipeline_state import LoopState
+from ops.state import Alert
 from rca.state import Symptom
 
 logger = logging.getLogger(__name__)
 WINDOW_S = 900.0  # of metrics that the loop itself keeps
+INVALID = "InvalidSpec"
+HISTORY_S = 3660.0  # read once, for the baseline and the burn rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Parts:
         reader: of the endpoint of that name, for the calling thread.
         look: the cluster as a namespace and labels cut it, at a moment.
         diagnoser: makes the diagnoser of one fleet.
+        reporter: makes the reporter of one fleet.
         worker_trouble: why the worker does not answer, empty where it does.
     """
 
@@ -59,6 +65,7 @@ class Parts:
     metrics: OperatorMetrics
     reader: Callable[[str], WatchedSamples]
     look: Callable[[str, Mapping[str, str], float], ClusterSight]
+    reporter: Callable[[FleetObject, Callable[[], None], IncidentBook], Reporter]
     worker_trouble: Callable[[], str]
     diagnoser: Callable[
         [FleetObject, FleetSpec, Callable[[], None], Callable[[Symptom], str]], RemoteDiagnoser
@@ -77,6 +84,8 @@ class FleetWork:
     status: FleetStatus = field(default_factory=FleetStatus)
     last_decision: DecisionStatus | None = None
     wake: Callable[[], None] = lambda: None
+    record: FleetRecord = field(init=False)
+    _restored: LoopState = field(default_factory=LoopState)
     _spec: FleetSpec = field(default_factory=FleetSpec)
     _written_at_s: float = -inf
     _wanted: FleetObject | None = None
@@ -85,16 +94,36 @@ class FleetWork:
     def __post_init__(self) -> None:
         self._wanted = self.fleet
         self.status = _stored_status(self.fleet)
+        self.record = FleetRecord(api=self.parts.api, fleet=self.fleet, metrics=self.parts.metrics)
+        self.record.reporter = self.parts.reporter(
+            self.fleet, lambda: self.wake(), self.record.book
+        )
 
     def renew(self, fleet: FleetObject) -> None:
         """Take over a changed spec at the next turn."""
         with self._lock:
             self._wanted = fleet
 
+    def begin(self) -> frozenset[str]:
+        """Read back what earlier processes left; names of the alerts that were counted.
+
+        Raises:
+            KubeError: it could not be read; nothing else may be called before it could.
+        """
+        restored = self.record.read_back()
+        self._restored = LoopState(cases=restored.cases, num_incidents=len(restored.records))
+        if restored.cases:
+            logger.info(
+                "fleet=%s/%s goes on with open=%d incidents",
+                self.fleet.namespace, self.fleet.name, len(restored.cases),
+            )  # fmt: skip
+        self._take_over()
+        return restored.digests
+
     def read(self) -> None:
         """Read the metrics."""
         self._take_over()
-        if self.tick is None:
+        if self.tick is None or self.fault[0]:  # alerts are taken all the same
             self.next_read_at_s = monotonic_s() + self.parts.settings.scrape_seconds
             return
         self.tick.read()
@@ -104,24 +133,29 @@ class FleetWork:
         """Step, and write what was decided.
 
         Raises:
-            KubeError: it could not be written; the same is tried again at the next turn.
+            KubeError: not all of it could be written; the rest is tried again at the next turn.
         """
         self._take_over()
-        if self.tick is not None:
-            decisions = self.tick.step(alerts)
+        tick = self.tick
+        if alerts and (tick is None or self.fault[0] == INVALID):
+            raise ResourceError(f"alerts are not taken: {self.fault[1]}; mend the Fleet")
+        if tick is not None:
+            decisions = tick.step(alerts)
+            assert tick.snapshot is not None
+            self.record.take(
+                tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
+            )
             for decision in decisions:
-                self._note(decision)
-        self._write_status()
-
-    def _note(self, decision: Decision) -> None:
-        logger.info(
-            "fleet=%s/%s decision=%s incident=%s reason=%r",
-            self.fleet.namespace, self.fleet.name, decision.kind, decision.incident_id,
-            decision.reason,
-        )  # fmt: skip
-        self.last_decision = decision_status(
-            decision.kind, decision.reason, incident=decision.incident_id, at_s=decision.at_s
-        )
+                self.last_decision = decision_status(
+                    decision.kind,
+                    decision.reason,
+                    incident=self.record.book.name_of(decision.incident_id),
+                    at_s=decision.at_s,
+                )
+        try:
+            self.record.flush(now_s=wall_s() if tick is None else tick.now_s())
+        finally:
+            self._write_status()
 
     def _take_over(self) -> None:
         """Use the newest spec; the loop's state stays where only limits changed."""
@@ -133,13 +167,12 @@ class FleetWork:
         try:
             spec = parse_fleet(wanted.raw)
         except ResourceError as error:
-            self.fault, self.tick = ("InvalidSpec", str(error)), None
+            self.fault = (INVALID, str(error))
             return
         self.fault = _endpoint_fault(spec, self.parts.settings)
         before, self._spec = self._spec, spec
-        if self.fault[0]:
-            self.tick = None
-        elif self.tick is None:
+        self.record.renew(wanted)
+        if self.tick is None:
             self.tick = self._make_tick(spec)
         else:
             same = (before.selector, before.metrics) == (spec.selector, spec.metrics)
@@ -161,6 +194,8 @@ class FleetWork:
             metrics=parts.metrics,
         )
         tick.watch = self._make_watch(tick, spec)
+        tick.history = self._make_watch(tick, spec, window_s=HISTORY_S)
+        tick.state = self._restored
         return tick
 
     def _make_diagnoser(self, spec: FleetSpec) -> RemoteDiagnoser:
@@ -171,12 +206,14 @@ class FleetWork:
             lambda symptom: incident_name(self.fleet.name, symptom),
         )
 
-    def _make_watch(self, tick: FleetTick, spec: FleetSpec) -> WatchFrame:
+    def _make_watch(
+        self, tick: FleetTick, spec: FleetSpec, *, window_s: float = WINDOW_S
+    ) -> WatchFrame:
         return WatchFrame(
             self.parts.catalogue,
             namespace=self.fleet.namespace,
             match_labels=spec.metrics.match_labels,
-            window_s=WINDOW_S,
+            window_s=window_s,
             step_s=self.parts.settings.scrape_seconds,
             placed=tick.place_of,
         )
@@ -202,7 +239,7 @@ class FleetWork:
             generation=self.fleet.generation,
             spec=self._spec,
             fault=fault,
-            fault_reason=reason or "InvalidSpec",
+            fault_reason=reason or INVALID,
             data=tick.data if tick else DataSight(),
             pods=tick.sight.pods if tick else (),
             stale=tick.sight.stale if tick else "",
@@ -236,8 +273,3 @@ def _stored_status(fleet: FleetObject) -> FleetStatus:
         return parse(FleetStatus, fleet.raw.get("status"), path=fleet.path)
     except ResourceError:
         return FleetStatus()
-
-
-def mode_of(spec: FleetSpec) -> Mode:
-    """The mode that is in force: Act is not available in this release."""
-    return Mode.RECOMMEND if spec.mode is Mode.ACT else spec.mode

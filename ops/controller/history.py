@@ -6,13 +6,12 @@ oldest of them began: learnt from all of the past, the trouble itself would be c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ops.config import DetectConfig
-from ops.pipeline_state import Case, LoopState
+from ops.pipeline_state import LoopState
 from ops.slo import advance
 from ops.state import SloTarget
 from ops.symptoms import learn
@@ -22,14 +21,14 @@ MARGIN_S = 30.0  # an onset is known to a few scrapes
 
 
 def remembered(
+    state: LoopState,
     frame: MetricFrame,
     *,
-    cases: Sequence[Case],
     slos: tuple[SloTarget, ...],
     config: DetectConfig,
 ) -> LoopState:
-    """State of a loop that had watched `frame` and had opened `cases`."""
-    state = LoopState(cases=tuple(cases), num_incidents=len(cases))
+    """State of a loop with the cases of `state` that had watched `frame`."""
+    cases = state.cases
     began_s = min((c.incident.began_at_s for c in cases if c.open), default=np.inf) - MARGIN_S
     quiet_rows = int(np.searchsorted(frame.times_s, began_s))
     meter, watch = state.meter, state.watch

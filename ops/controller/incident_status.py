@@ -201,9 +201,12 @@ def _actions(known: Sequence[ActionStatus], decisions: Sequence[Decision]) -> li
             allowed=allowed,
             guard="" if allowed else cut(decision.reason, TEXT_MAX),
             decided=rfc3339(decision.at_s),
+            request=cut(str(decision.details.get("request", "")), 1024),
+            patch=cut(str(decision.details.get("patch", "")), 4096),
+            dry_run=cut(str(decision.details.get("dry_run", "")), 1024),
         )
         old = found.pop((made.kind, made.target), None)
-        if old is not None:  # what the API server said of it stays
+        if old is not None and not made.dry_run:  # what the API server said of it stays
             made = replace(made, request=old.request, patch=old.patch, dry_run=old.dry_run)
         found[made.kind, made.target] = made
     return list(found.values())[-ACTIONS_MAX:]

@@ -30,8 +30,8 @@ class OperatorMetrics:
             "ops_rights_missing", "Rights that the API server refuses.", registry=registry
         )
         self.incidents = Counter(
-            "ops_incidents", "Incidents opened, by severity and class of cause.",
-            ["severity", "fault_class"], registry=registry,
+            "ops_incidents", "Incidents with an answer, by class of the cause.",
+            ["fault_class"], registry=registry,
         )  # fmt: skip
         self.open_incidents = Gauge(
             "ops_incident_open", "Incidents that are not resolved.", registry=registry

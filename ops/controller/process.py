@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -45,6 +45,9 @@ CLOSE_S = 0.5  # for writes under way, before the Lease is given up
 CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
 LIST_RETRY_S = 1.0
 WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
+
+
+T = TypeVar("T")
 
 
 class Operator:
@@ -194,8 +197,8 @@ class Operator:
         work.wake = loop.wake
         return loop
 
-    async def _in_pool(self, work: Callable[[], None]) -> None:
-        await self._loop.run_in_executor(self.pool, work)
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self.pool, work)
 
     async def _serve_webhook(self) -> WebhookServer | None:
         webhook = self.settings.webhook

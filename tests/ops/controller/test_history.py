@@ -48,7 +48,8 @@ def once():
 
 
 def restarted(fleet, cases):
-    return remembered(fleet.snapshot().frame, cases=cases, slos=(SLO,), config=CONFIG.detect)
+    state = LoopState(cases=tuple(cases), num_incidents=len(cases))
+    return remembered(state, fleet.snapshot().frame, slos=(SLO,), config=CONFIG.detect)
 
 
 def test_the_trouble_is_not_learnt_as_usual(broken):
@@ -91,7 +92,7 @@ def test_without_any_history_the_cases_are_kept(broken):
         times_s=fleet.snapshot().frame.times_s[:0],
         values=fleet.snapshot().frame.values[:0],
     )
-    state = remembered(empty, cases=before.cases, slos=(SLO,), config=CONFIG.detect)
+    state = remembered(LoopState(cases=before.cases), empty, slos=(SLO,), config=CONFIG.detect)
     assert state.cases == before.cases
     assert not len(state.meter.times_s)
 
