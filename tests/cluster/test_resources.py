@@ -47,6 +47,7 @@ REFUSED = [
     ("Incident", {}, "spec.fleet: Required value"),
     ("Incident", {"fleet": "a", "source": "Me"}, "spec.source: Invalid value"),
     ("Incident", {"fleet": "a", "windowStart": "noon"}, "spec.windowStart: Invalid value"),
+    ("Incident", {"fleet": "a", "windowStart": ["noon"]}, "spec.windowStart in body must be"),
     ("Replay", {}, "spec: Invalid value: name either an incident or a scenario"),
     ("Replay", {"incident": "a", "scenario": "b"}, "exactly one of them"),
     ("Replay", {"incident": "a", "faults": [{"kind": "x"}]}, "faults are for scenarios"),

@@ -31,7 +31,15 @@ LabelValue = Annotated[
     str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
 ]
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=40)]
+# A pattern, not `format: date-time`: with that a server of 1.36 takes a list in a string's place.
+Time = Annotated[
+    str,
+    Field(
+        max_length=40,
+        pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])"
+        r":[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2})$",
+    ),
+]
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
 
 CAMEL = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
