@@ -102,8 +102,16 @@ class AlertInbox:
         return len(self._on_the_way)
 
     def restore(self, digests: Iterable[str]) -> None:
-        """Take over what an earlier process has written: `status.alertDigests` of its Incidents."""
+        """Take over what an earlier process has written: `status.alertDigests` of its Incidents.
+
+        Alerts that came before this was known, and wait, are taken out again.
+
+        Args:
+            digests: oldest first; of too many the newest are kept.
+        """
         self._remember(f"{digest}{True}" for digest in digests)
+        for name in [name for name in self._next.named if name in self._seen]:
+            del self._next.named[name], self._on_the_way[name]
 
     async def put(self, alerts: Sequence[Alert]) -> Receipt:
         """Wait until the alerts are written.
