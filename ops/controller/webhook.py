@@ -78,6 +78,7 @@ class _Door:
     ) -> None:
         self._accept, self._tokens, self._gate = accept, tokens, gate
         self._metrics, self._leader, self._forwarder = metrics, leader, forwarder
+        self._token_fault = ""
 
     async def close(self, _: web.Application) -> None:
         await self._forwarder.close()
@@ -135,7 +136,9 @@ class _Door:
             good = self._tokens.accepts(request.headers.get("Authorization"))
         except SettingsError as error:
             # Our own fault, and it may pass: a 401 would make Alertmanager drop the alerts.
-            logger.error("no token to compare with: %s", error)
+            if str(error) != self._token_fault:
+                logger.error("no token to compare with: %s", error)
+            self._token_fault = str(error)
             raise RefusedError(
                 503, "NoToken", "", "the receiver has no token to compare with; see its log",
                 retry_after_s=self._gate.limits.retry_after_s,

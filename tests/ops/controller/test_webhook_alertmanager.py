@@ -141,3 +141,14 @@ def test_503_and_a_dead_receiver_are_tried_again_and_nothing_counts_twice(manage
     )
     assert receiver.alerts() == [3], "the restart made known alerts new"
     assert counted(manager, failed) == quiet
+
+
+def test_the_receiver_of_the_documents_is_one_that_alertmanager_takes(tmp_path):
+    text = (ROOT / "docs" / "operator.md").read_text(encoding="utf-8")
+    found = text.partition("# alertmanager.yml\n")[2].partition("```")[0]
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(found, encoding="utf-8")
+    done = subprocess.run(
+        ["amtool", "check-config", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
