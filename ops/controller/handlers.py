@@ -94,13 +94,26 @@ async def kinds_served(api: KubeApi, *, plurals: tuple[str, ...]) -> None:
 
 
 async def watch_kinds(
-    api: KubeApi, on_event: OnEvent, *, plurals: tuple[str, ...], stop: asyncio.Event
+    api: KubeApi,
+    on_event: OnEvent,
+    *,
+    plurals: tuple[str, ...],
+    stop: asyncio.Event,
+    catch_signals: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call `on_event` for each object that is there and for each change, until `stop`."""
-    await kopf.operator(
+    """Call `on_event` for each object that is there and for each change, until `stop`.
+
+    Args:
+        catch_signals: puts the caller's signal handlers back in place of kopf's, which would end
+            the watch and not the process.
+    """
+    existing = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=make_registry(api.login, on_event, plurals=plurals),
         settings=kopf_settings(),
         standalone=True,
         clusterwide=True,
         stop_flag=stop,
     )
+    catch_signals()
+    await kopf.run_tasks(tasks, ignored=existing)

@@ -157,15 +157,13 @@ class Operator:
             await asyncio.sleep(0.1)
 
     async def _watch(self) -> None:
-        task = asyncio.create_task(
-            watch_kinds(self.api, self._on_event, plurals=PLURALS, stop=self._stop)
+        await watch_kinds(
+            self.api,
+            self._on_event,
+            plurals=PLURALS,
+            stop=self._stop,
+            catch_signals=self._catch_signals,
         )
-        try:
-            await asyncio.wait({task}, timeout=1.0)
-            self._catch_signals()  # kopf has put its own handlers in between
-            await task
-        finally:
-            task.cancel()
 
     async def _list_fleets(self) -> None:
         """Every Fleet at once, so that alerts find theirs before the first watch event."""

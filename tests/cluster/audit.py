@@ -9,6 +9,7 @@ from typing import Any
 
 from ops.adapters.kube.rights import Right
 
+CREDENTIAL = "authentication.kubernetes.io/credential-id"
 READS = frozenset({"get", "list", "watch"})
 # Everything of users that tests are about; nothing of the control plane's own parts, which would
 # be most of the log. Reviews of one's own access change nothing and are kept as what they are.
@@ -35,6 +36,7 @@ class Access:
     status: int
     at: str
     dry_run: bool
+    credential: str  # which token of the account: "JTI=" and the token's id
 
     @property
     def allowed(self) -> bool:
@@ -118,4 +120,5 @@ def access_of(event: dict[str, Any], user: str) -> Access:
         status=event.get("responseStatus", {}).get("code", 0),
         at=event.get("stageTimestamp", ""),
         dry_run="dryRun=All" in uri,
+        credential="".join(event["user"].get("extra", {}).get(CREDENTIAL, [])),
     )

@@ -6,10 +6,12 @@ these processes, with the rights of the ServiceAccount and nothing more.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -56,7 +58,9 @@ class Operator:
         self.probes_url = f"http://127.0.0.1:{probes}"
         self.webhook_token = secrets.token_hex(16)
         write_private(self.folder / "webhook-token", self.webhook_token)
-        write_private(self.folder / "token", plane.token(SYSTEM, ACCOUNT))
+        token = plane.token(SYSTEM, ACCOUNT)
+        self.credential = f"JTI={claims(token)['jti']}"  # as the audit log names this token
+        write_private(self.folder / "token", token)
         settings: dict[str, Any] = {
             "webhook": {
                 "listen": f"127.0.0.1:{hook}", "tokenFile": str(self.folder / "webhook-token"),
@@ -134,6 +138,40 @@ class Operator:
             return 0
 
 
+class Kept:
+    """Starts an operator again after it ended, as a kubelet does: after 1 s, 2 s, 4 s, ..., 60 s.
+
+    Leaving the block stops it.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.statuses: list[int] = []  # exit statuses so far
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self) -> Kept:
+        self.operator.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(70.0)
+        self.operator.stop()
+
+    def _keep(self) -> None:
+        while not self._over.wait(0.1):
+            process = self.operator.program.process
+            assert process is not None, "started before"
+            status = process.poll()
+            if status is not None:
+                self.statuses.append(status)
+                self._over.wait(min(2.0 ** (len(self.statuses) - 1), 60.0))
+                if not self._over.is_set():
+                    self.operator.program.start()
+
+
 class Worker:
     """`midwatch operator worker`: no rights in the cluster at all.
 
@@ -191,6 +229,12 @@ def environment(home: Path, *, clock_off_s: float = 0.0, **more: str) -> dict[st
         )
         env["PYTHONPATH"] = f"{hook}{os.pathsep}{ROOT}"
     return env
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a JSON web token says; its signature is not looked at."""
+    part = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
 
 
 def fetch(url: str) -> tuple[int, Any]:
