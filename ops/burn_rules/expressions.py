@@ -60,14 +60,7 @@ class Queries:
         return [(name, f"{name.removesuffix('_count')}_bucket") for name in counts]
 
     def _live(self, role: str, part: str) -> list[str]:
-        names: list[str] = []
-        for info in self._catalogue.roles:
-            if info.role != role:
-                continue
-            spelled = stored_names(info, parts=(part,) if part else ())
-            if info.type == "counter":  # the plain spelling of a counter is history
-                spelled = tuple(n for n in spelled if n.endswith(("_total", "_count")))
-            names += [name for name in spelled if name not in names]
+        names = spelled_names(self._catalogue, role, part, plain=False)
         live = [name for name in names if name in self._names]
         return live or [name for name in names if _PLAIN.fullmatch(name)]
 
@@ -82,6 +75,23 @@ class Queries:
     def _any(self, parts: Iterable[str]) -> str:
         """The first of these that is there, per region."""
         return "\nor ".join(dict.fromkeys(parts))
+
+
+def spelled_names(catalogue: Catalogue, role: str, part: str, *, plain: bool = True) -> list[str]:
+    """Names under which a role, or a part of its histogram, is stored today.
+
+    Args:
+        plain: only those that PromQL takes without quotes.
+    """
+    names: list[str] = []
+    for info in catalogue.roles:
+        if info.role != role:
+            continue
+        spelled = stored_names(info, parts=(part,) if part else ())
+        if info.type == "counter":  # the plain spelling of a counter is history
+            spelled = tuple(n for n in spelled if n.endswith(("_total", "_count")))
+        names += [name for name in spelled if name not in names]
+    return [name for name in names if _PLAIN.fullmatch(name)] if plain else names
 
 
 def _le(limit_s: float) -> str:

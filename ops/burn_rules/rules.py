@@ -93,6 +93,8 @@ def _rules(
         queries = Queries(catalogue, matchers, range_text=text, names=names)
         recorded += _counts(slo, queries, text, chosen)
     recorded += _ratios(slo, windows, ranges_s, chosen)
+    budget = _number(1.0 - slo.target_ratio)
+    recorded.append({"record": "midwatch:slo_budget:ratio", "expr": f"vector({budget})"})
     rules: list[Rule] = [{**rule, "labels": labels} for rule in recorded]
     base = duration_text(ranges_s[0])
     rules += [_alert(slo, tier, fleet, chosen, labels, base) for tier in tiers]

@@ -185,18 +185,6 @@ def _fleet_entry(slo: SloClass) -> dict[str, Any]:
 
 
 def _yaml(documents: list[Any]) -> str:
-    import yaml
+    from ops.controller.rule_text import rule_text
 
-    class Dumper(yaml.SafeDumper):
-        """Without anchors; texts of several lines stay so."""
-
-        def ignore_aliases(self, _data: Any) -> bool:
-            return True
-
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-        style = "|" if "\n" in value else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
-    dumped: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, width=100)
-    return dumped
+    return rule_text(documents)

@@ -114,6 +114,7 @@ class FleetTick:
         self._ahead_s = reading.server_now_s - now_s
         self.next_read_at_s = now_s + max(0.2, reading.next_at_s - reading.server_now_s)
         self.metrics.samples.inc(reading.num_samples)
+        self.metrics.readings.labels(state=reading.state.value).inc()
         self.data = DataSight(
             reason=str(reading.state), detail=reading.detail, spelling=reading.spelling
         )

@@ -70,6 +70,10 @@ class OperatorMetrics:
         )  # fmt: skip
         self.series = Gauge("ops_series_tracked", "Series of all fleets.", registry=registry)
         self.samples = Counter("ops_samples_read", "Samples that were read.", registry=registry)
+        self.readings = Counter(
+            "ops_readings", "Readings of Prometheus by state: Fresh, Stale, Missing, ...",
+            ["state"], registry=registry,
+        )  # fmt: skip
         self.watch_to_decision_s = Histogram(
             "ops_watch_to_decision_seconds", "From a pod's change to the end of its fleet's step.",
             buckets=DECISION_S, registry=registry,

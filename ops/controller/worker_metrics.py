@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
 
 from ops import __version__
 from ops.controller.worker_jobs import Jobs
@@ -16,6 +17,7 @@ class WorkerMetrics:
     def __init__(self, jobs: Jobs) -> None:
         """Register; gauges read `jobs` when they are scraped."""
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._asked = Counter(
             "ops_worker_questions",
             "Questions by what was asked and what came of it.",

@@ -10,10 +10,15 @@ import subprocess
 from pathlib import Path
 
 from ops import __version__
+from ops.catalogue import Catalogue
+from ops.controller.dashboard import dashboard_json
+from ops.controller.health_rules import health_object
 from ops.controller.kinds import KINDS
+from ops.controller.rule_text import rule_text
 from ops.controller.schema import definition_yaml
 from tests.cluster.binaries import find
 
+HEADER = "# Made from ops/controller/health_rules.py by `make manifests`; a test compares.\n"
 KEPT = Path(__file__).resolve().parent / "kept"  # of each version, for tests of upgrades
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 # Name for `midwatch operator manifests --overlay` -> folder that kustomize builds.
@@ -33,6 +38,16 @@ def write_definitions() -> None:
             path.write_text(definition_yaml(kind), encoding="utf-8")
 
 
+def made_files() -> dict[Path, bytes]:
+    """Files of components that are made of code."""
+    rules = HEADER + rule_text([health_object()])
+    components = MANIFESTS / "components"
+    return {
+        components / "prometheus-operator" / "prometheusrule.yaml": rules.encode(),
+        components / "grafana" / "midwatch.json": dashboard_json(Catalogue.load()),
+    }
+
+
 def rendered(kubectl: Path, folder: str) -> bytes:
     """What kustomize makes of a folder below manifests/."""
     done = subprocess.run(
@@ -50,4 +65,6 @@ def write_installs(kubectl: Path) -> None:
 
 if __name__ == "__main__":
     write_definitions()
+    for made, content in made_files().items():
+        made.write_bytes(content)
     write_installs(find().kubectl)
