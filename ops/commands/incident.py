@@ -1,4 +1,4 @@
-"""`midwatch incident`: show an incident of a finished run, or pack it into one file."""
+"""`midwatch incident`: show a recorded incident, pack it into one file, diagnose it again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Show or export an incident of a finished run.", no_args_is_help=True)
+app = typer.Typer(help="Show, export or diagnose again a recorded incident.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a run, or of one bundle.")]
 
@@ -46,3 +46,20 @@ def export(
     from ops.commands.incident_run import export_incident
 
     export_incident(folder, incident_id=incident_id, out=out, truth=truth)
+
+
+@app.command()
+def diagnose(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle of a live incident.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Diagnose a recorded incident of a real cluster once more: no cluster, no network.
+
+    The same bundle gives the same ranking, to the last bit of every score; exit code 1 says that
+    it did not.
+
+    Example: `midwatch incident diagnose bundles/shop/chat-20261130-021004-3f9c1`
+    """
+    from ops.commands.incident_diagnose_run import run_diagnose
+
+    run_diagnose(bundle, as_json=as_json)

@@ -151,6 +151,7 @@ def _write(
     source = {
         "kind": KIND,
         "origin": origin,
+        "incident_id": decisions[-1].incident_id if decisions else "",  # the journal's own name
         "ranking_sha256": ranking_sha256,
         "question": {
             "symptom": question.symptom,

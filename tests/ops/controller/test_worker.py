@@ -10,16 +10,19 @@ from dataclasses import replace
 
 import aiohttp
 import numpy as np
+import orjson
 import pytest
+from typer.testing import CliRunner
 
 from ops.bundle import MANIFEST
-from ops.controller.incident_bundle import BundleStore, read_recording
+from ops.cli import app
+from ops.controller.incident_bundle import BundleStore, Origin, read_recording
+from ops.controller.question import Question
 from ops.controller.token_file import matches
 from ops.controller.worker import make_worker
-from ops.controller.worker_diagnose import forecaster_of
 from ops.controller.worker_jobs import FullError, Jobs, Urgency
 from ops.controller.worker_settings import MetricsEndpoint, WorkerSettings
-from ops.controller.worker_window import joined
+from ops.controller.worker_window import canonical, joined
 from ops.controller.worker_wire import (
     DIAGNOSE,
     DiagnoseRequest,
@@ -33,6 +36,7 @@ from ops.controller.worker_wire import (
 from ops.errors import SettingsError, WorkerBusyError, WorkerError
 from ops.ranking import ranking_sha256
 from ops.state import Decision, DecisionKind, Incident, IncidentPhase, SloTarget
+from ops.topology import discover
 from rca.granger_kind import GrangerChoice
 from rca.state import Symptom
 from tests.ops.controller.live_worker import T0, pods_of, serving, small_fleet, store
@@ -125,9 +129,29 @@ def test_what_was_diagnosed_is_reported_recorded_and_replayed_to_the_same_rankin
     assert "llm-2" in report.headline
     assert replay.ranking_sha256 == answer.ranking_sha256
     assert replay.passed, replay.checks
-    offline = read_recording(tmp_path / "shop" / "chat-1")
-    result = offline.question.answer(forecaster_of(offline.question.granger))
-    assert ranking_sha256(result) == answer.ranking_sha256 == offline.ranking_sha256
+    offline = CliRunner().invoke(app, ["incident", "diagnose", report.bundle, "--json"])
+    told = orjson.loads(offline.stdout)
+    assert (offline.exit_code, told["same"]) == (0, True)
+    assert told["ranking_sha256"] == answer.ranking_sha256
+
+
+def test_another_answer_than_the_recorded_one_is_told_with_exit_code_one(tmp_path, frame):
+    asked = Question(
+        frame=canonical(frame), symptom=SYMPTOM, topology=discover(frame, pods_of(frame)),
+        changes=(), events=(), now_s=END, seed=1, granger="linear",
+    )  # fmt: skip
+    bundles = BundleStore(tmp_path, bundles_max=2)
+    folder = bundles.write(
+        Origin(namespace="shop", fleet="chat", incident="a"), asked, ranking_sha256="0" * 64,
+        decisions=(),
+    )  # fmt: skip
+    read = read_recording(folder)
+    assert read.question.symptom == asked.symptom
+    np.testing.assert_array_equal(read.question.frame.values, asked.frame.values)
+    done = CliRunner().invoke(app, ["incident", "diagnose", str(folder)])
+    assert done.exit_code == 1
+    assert "NOT as recorded (000000000000)" in done.stdout
+    assert "pod:eu/llm-2, gpu-clock" in done.stdout
 
 
 def test_only_the_fleets_own_namespace_is_read_whatever_the_request_says(fake_prometheus, frame):
@@ -319,10 +343,6 @@ def test_without_a_volume_the_report_says_so(fake_prometheus, frame):
 
 
 def test_the_oldest_bundles_go_and_half_a_bundle_is_never_seen(tmp_path, frame):
-    from ops.controller.incident_bundle import Origin
-    from ops.controller.question import Question
-    from ops.topology import discover
-
     (tmp_path / "shop" / ".writing-x").mkdir(parents=True)
     bundles = BundleStore(tmp_path, bundles_max=2)
     assert not list(tmp_path.glob("*/.writing-*"))
