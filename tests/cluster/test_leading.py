@@ -1,0 +1,146 @@
+"""Two replicas on a real server: one leads, the other takes over, nobody writes for both."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cluster.installing import SYSTEM, apply
+from tests.cluster.own_processes import LEASE, LEASE_PATH, Operator, add_fleet, wait_for_fleet
+from tests.cluster.processes import eventually
+from tests.cluster.workloads import deployment, deployments_path
+
+pytestmark = pytest.mark.cluster
+READS = {"get", "list", "watch"}
+
+
+@pytest.fixture
+def pair(control_plane, namespace, tmp_path):
+    """A leader with a fleet whose pods change all the time, and a standby."""
+    apply(control_plane)
+    with running(Operator(control_plane, tmp_path, name="first")) as first:
+        eventually(lambda: first.leads, timeout_s=20.0, what="the first replica leads")
+        with running(Operator(control_plane, tmp_path, name="second")) as second:
+            control_plane.admin.create(
+                deployments_path(namespace), deployment("web", replicas=1, gpus=0)
+            )
+            add_fleet(control_plane, namespace)
+            wait_for_fleet(
+                control_plane, namespace, lambda fleet: fleet.get("status", {}).get("pods") == 1
+            )
+            yield first, second
+
+
+@contextmanager
+def running(operator):
+    operator.start()
+    try:
+        yield operator
+    finally:
+        if operator.program.alive:
+            operator.program.kill()
+
+
+def scale(plane, namespace, replicas):
+    path = f"{deployments_path(namespace)}/web/scale"
+    plane.admin.patch(path, {"spec": {"replicas": replicas}})
+
+
+def seen(plane, namespace, pods, *, timeout_s):
+    return wait_for_fleet(
+        plane,
+        namespace,
+        lambda fleet: fleet.get("status", {}).get("pods") == pods,
+        timeout_s=timeout_s,
+    )
+
+
+def holder(plane):
+    return plane.admin.get(LEASE_PATH)["spec"].get("holderIdentity", "")
+
+
+def writes_of(plane, operator, *, since):
+    """Verb and resource of all that this one process changed, by its token's own id."""
+    token = (operator.folder / "token").read_text().split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    with (plane.folder / "audit.log").open("rb") as log:
+        log.seek(since)
+        events = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
+    key = "authentication.kubernetes.io/credential-id"
+    return [
+        (event["verb"], event["objectRef"]["resource"])
+        for event in events
+        if event["user"].get("extra", {}).get(key) == [f"JTI={claims['jti']}"]
+        and event["verb"] not in READS
+        and event["responseStatus"].get("code", 0) < 400
+    ]
+
+
+@pytest.mark.figure("takeover after SIGTERM")
+def test_an_orderly_end_hands_over_within_two_seconds(control_plane, namespace, pair):
+    first, second = pair
+    old = holder(control_plane)
+    began_s = time.monotonic()
+    first.program.process.terminate()
+    eventually(lambda: holder(control_plane) not in ("", old), timeout_s=10.0, what="a new holder")
+    took_s = time.monotonic() - began_s
+    print(f"takeover after SIGTERM: {took_s:.2f} s")
+    assert took_s <= 2.0
+    assert first.program.process.wait(10.0) == 0
+    scale(control_plane, namespace, 2)
+    seen(control_plane, namespace, 2, timeout_s=15.0)
+    assert second.leads
+    assert control_plane.admin.get(LEASE_PATH)["spec"]["leaseTransitions"] >= 1
+
+
+@pytest.mark.figure("takeover after kill -9")
+def test_a_killed_leader_is_replaced_within_ten_seconds(control_plane, namespace, pair):
+    first, _ = pair
+    old = holder(control_plane)
+    began_s = time.monotonic()
+    first.program.kill()
+    eventually(lambda: holder(control_plane) not in ("", old), timeout_s=20.0, what="a new holder")
+    took_s = time.monotonic() - began_s
+    print(f"takeover after kill -9: {took_s:.2f} s")
+    assert took_s <= 10.0
+    scale(control_plane, namespace, 3)
+    seen(control_plane, namespace, 3, timeout_s=15.0)
+
+
+@pytest.mark.figure("a leader that was stopped writes nothing when it goes on")
+def test_a_stopped_leader_writes_nothing_after_it_goes_on(control_plane, namespace, pair):
+    first, second = pair
+    for replicas in (2, 3, 2):  # it is in the middle of writing when it is stopped
+        scale(control_plane, namespace, replicas)
+        time.sleep(0.2)
+    first.program.pause()
+    time.sleep(2.0 * LEASE["durationSeconds"])
+    assert second.leads
+    scale(control_plane, namespace, 4)
+    seen(control_plane, namespace, 4, timeout_s=15.0)
+    mark = control_plane.audit.mark()
+    first.program.resume()
+    assert first.program.process.wait(5.0) == 75
+    time.sleep(0.5)
+    assert writes_of(control_plane, first, since=mark) == []
+    scale(control_plane, namespace, 1)
+    seen(control_plane, namespace, 1, timeout_s=15.0)
+    mark = control_plane.audit.mark()
+    scale(control_plane, namespace, 2)
+    seen(control_plane, namespace, 2, timeout_s=15.0)
+    assert ("patch", "fleets") in writes_of(control_plane, second, since=mark)
+
+
+def test_the_standby_says_who_leads_and_waits(control_plane, namespace, pair):
+    _, second = pair
+    status, body = second.probe("/readyz")
+    assert status == 200
+    by_type = {one["type"]: one for one in body["conditions"]}
+    assert by_type["Elected"]["reason"] == "Waits"
+    assert holder(control_plane) in by_type["Elected"]["message"]
+    assert writes_of(control_plane, second, since=0) == []
+    assert SYSTEM in LEASE_PATH
