@@ -18,7 +18,10 @@ from tests.cluster import binaries
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installing import apply
-from tests.cluster.workloads import node
+from tests.cluster.own_processes import Operator, add_fleet
+from tests.cluster.stack import Prometheus, scrape_config
+from tests.cluster.watched import Watched
+from tests.cluster.workloads import deployment, deployments_path, node
 
 HERE = Path(__file__).parent
 NOT_SHOWN = pytest.StashKey[list]()
@@ -100,3 +103,41 @@ def installed(control_plane):
     """The control plane with the default manifests applied."""
     apply(control_plane)
     return control_plane
+
+
+@pytest.fixture
+def watched(installed, namespace):
+    """A Deployment of three pods and its Fleet."""
+    installed.admin.create(deployments_path(namespace), deployment("chat", replicas=3))
+    add_fleet(installed, namespace)
+    return Watched(installed, namespace)
+
+
+@pytest.fixture(scope="session")
+def empty_prometheus(tmp_path_factory):
+    """A server that scrapes itself only: no metrics of any fleet."""
+    one = Prometheus(tmp_path_factory.mktemp("prometheus"), scrape_config({}))
+    one.write(scrape_config({"prometheus": [one.url.removeprefix("http://")]}))
+    yield one.start()
+    one.stop()
+
+
+@pytest.fixture
+def make_operator(installed, tmp_path, empty_prometheus):
+    """Makes an operator that is not started yet."""
+
+    def one(**options):
+        return Operator(installed, tmp_path, **{"metrics_url": empty_prometheus.url, **options})
+
+    return one
+
+
+@pytest.fixture
+def say(capsys):
+    """Print a measured figure, whatever pytest captures."""
+
+    def line(text):
+        with capsys.disabled():
+            print(f"\n{text}", end=" ")
+
+    return line

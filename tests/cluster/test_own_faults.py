@@ -6,27 +6,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fault_proxy import FaultProxy
 from tests.cluster.installing import OPERATOR, path_of
-from tests.cluster.own_processes import (
-    LEASE,
-    LEASE_PATH,
-    Kept,
-    Operator,
-    add_fleet,
-    condition,
-    wait_for_fleet,
-)
+from tests.cluster.own_processes import LEASE, LEASE_PATH, Kept
 from tests.cluster.processes import eventually
-from tests.cluster.stack import Prometheus, scrape_config
-from tests.cluster.workloads import deployment, deployments_path
+from tests.cluster.watched import RECOVERY_S
 
-RECOVERY_S = 60.0
 LEASE_LOST = 75  # exit status: no longer sure that it leads
 RESTARTS_MAX = 3  # of one fault; more would be a crash loop
 REQUESTS_PER_S_MAX = 20.0  # of one operator to a server that says 429
@@ -41,69 +29,20 @@ pytestmark = [
 ]
 
 
-@dataclass
-class Watched:
-    """A fleet of three pods that an operator is to see."""
-
-    plane: ControlPlane
-    namespace: str
-    replicas: int = 3
-
-    def is_seen(self, fleet):
-        pods = fleet.get("status", {}).get("pods")
-        return condition(fleet, "Ready") == "True" and pods == self.replicas
-
-    def wait(self, timeout_s=RECOVERY_S):
-        """Until the status shows all pods; seconds that took."""
-        return wait_for_fleet(self.plane, self.namespace, self.is_seen, timeout_s=timeout_s)
-
-    def scale(self):
-        """One pod more, which the status does not show yet."""
-        self.replicas += 1
-        path = f"{deployments_path(self.namespace)}/chat"
-        self.plane.admin.patch(path, {"spec": {"replicas": self.replicas}})
-
-    def recovers(self):
-        """Scale, and wait until the status follows."""
-        self.scale()
-        return self.wait()
+@pytest.fixture(autouse=True)
+def nobody_is_accused(watched):
+    """Whatever breaks is midwatch's own ground: no fleet has an incident."""
+    yield
+    assert watched.plane.admin.items(path_of("incidents", watched.namespace)) == []
 
 
 @pytest.fixture
-def watched(installed, namespace):
-    installed.admin.create(deployments_path(namespace), deployment("chat", replicas=3))
-    add_fleet(installed, namespace)
-    yield Watched(installed, namespace)
-    # Whatever broke was midwatch's own ground: no fleet had an incident.
-    assert installed.admin.items(path_of("incidents", namespace)) == []
-
-
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory):
-    """A server that scrapes itself only: no metrics of any fleet."""
-    one = Prometheus(tmp_path_factory.mktemp("prometheus"), scrape_config({}))
-    one.write(scrape_config({"prometheus": [one.url.removeprefix("http://")]}))
-    yield one.start()
-    one.stop()
-
-
-@pytest.fixture
-def make(installed, tmp_path, prometheus):
-    """Makes an operator that is not started yet."""
-
-    def one(**options):
-        return Operator(installed, tmp_path, metrics_url=prometheus.url, **options)
-
-    return one
-
-
-@pytest.fixture
-def start(make):
+def start(make_operator):
     """Starts an operator; all of them are stopped after the test."""
     started = []
 
     def one(**options):
-        started.append(make(**options))
+        started.append(make_operator(**options))
         return started[-1].start()
 
     yield one
@@ -121,17 +60,6 @@ def pair(start):
     eventually(lambda: standby.probe("/readyz")[0] == 200, timeout_s=30.0, what="a standby")
     assert not standby.leads
     return leader, standby
-
-
-@pytest.fixture
-def say(capsys):
-    """Print a measured figure, whatever pytest captures."""
-
-    def line(text):
-        with capsys.disabled():
-            print(f"\n{text}", end=" ")
-
-    return line
 
 
 def writes(plane, operator, since):
@@ -185,8 +113,8 @@ def test_a_leader_paused_for_twice_the_lease_writes_nothing_when_it_goes_on(watc
     say(f"after SIGCONT the old leader wrote 0 objects and ended; the lease is {holder}'s")
 
 
-def test_the_api_server_is_restarted(watched, installed, make, say):
-    with Kept(make()) as kept:
+def test_the_api_server_is_restarted(watched, installed, make_operator, say):
+    with Kept(make_operator()) as kept:
         watched.wait()
         installed.restart_api_server(down_s=6.0)
         took_s = watched.recovers()
@@ -194,9 +122,9 @@ def test_the_api_server_is_restarted(watched, installed, make, say):
     assert set(kept.statuses) <= {LEASE_LOST} and len(kept.statuses) <= RESTARTS_MAX
 
 
-def test_etcd_hangs_for_thirty_seconds(watched, installed, make, say):
+def test_etcd_hangs_for_thirty_seconds(watched, installed, make_operator, say):
     etcd = installed.programs["etcd"]
-    with Kept(make()) as kept:
+    with Kept(make_operator()) as kept:
         watched.wait()
         etcd.pause()
         try:
@@ -217,10 +145,10 @@ def answers(plane):
 
 
 @pytest.mark.parametrize("fault", ["429", "half-open", "reset"])
-def test_the_way_to_the_api_server_breaks(watched, installed, make, say, fault):
+def test_the_way_to_the_api_server_breaks(watched, installed, make_operator, say, fault):
     proxy = FaultProxy(installed.server, certificates=installed.folder)
     try:
-        with Kept(make(server=proxy.url)) as kept:
+        with Kept(make_operator(server=proxy.url)) as kept:
             watched.wait()
             before = proxy.num_answered + proxy.num_connections
             if fault == "429":
