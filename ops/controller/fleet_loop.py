@@ -43,7 +43,7 @@ class FleetWork(Protocol):
         """Take over a changed spec at the next turn. Called from another thread."""
         ...
 
-    def begin(self) -> frozenset[str]:
+    def begin(self) -> tuple[str, ...]:
         """Read back what earlier processes left; digests of the alerts that were counted."""
         ...
 

@@ -104,7 +104,7 @@ class FleetWork:
         with self._lock:
             self._wanted = fleet
 
-    def begin(self) -> frozenset[str]:
+    def begin(self) -> tuple[str, ...]:
         """Read back what earlier processes left; names of the alerts that were counted.
 
         Raises:

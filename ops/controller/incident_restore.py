@@ -67,12 +67,14 @@ class Restored:
         return tuple(record.case for record in self.records if record.case is not None)
 
     @property
-    def digests(self) -> frozenset[str]:
-        """Of every alert that one of the incidents has counted."""
-        return frozenset(
-            digest
-            for record in self.records
-            for digest in split_digests(record.status.alert_digests)
+    def digests(self) -> tuple[str, ...]:
+        """Of every alert that one of the incidents has counted, oldest incident first."""
+        return tuple(
+            dict.fromkeys(
+                digest
+                for record in self.records
+                for digest in split_digests(record.status.alert_digests)
+            )
         )
 
 
