@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("torch", "sklearn", "scipy", "pandas", "networkx", "matplotlib", "jinja2")
+HEAVY = ("torch", "sklearn", "scipy", "pandas", "networkx", "matplotlib")
 PROGRAM = f"""
 import sys
 import ops.controller.process
