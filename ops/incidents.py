@@ -145,7 +145,7 @@ def diagnose_case(turn: Turn, case: Case) -> Case:
     result = turn.diagnose(symptom)
     late = turn.now_s - incident.detected_at_s >= config.deadline_s
     if result is None:  # asked again at the next step: waiting uses up no retry
-        return _overdue(turn, case) if late else case
+        return _overdue(turn, case)
     first = _sure(turn, case, result, late=late)
     case = replace(
         case,
@@ -173,13 +173,14 @@ def diagnose_case(turn: Turn, case: Case) -> Case:
 
 
 def _overdue(turn: Turn, case: Case) -> Case:
-    """Say once that no diagnosis has come by the deadline."""
-    if case.overdue or case.abstentions > 0 or case.revise:
+    """Say once that an answer that was wanted did not come in time."""
+    waited_s = turn.now_s - max(case.incident.detected_at_s, case.next_diagnosis_at_s)
+    late = waited_s >= turn.config.diagnose.deadline_s
+    if not late or case.overdue or case.abstentions > 0 or case.revise:
         return case
-    waited_s = turn.now_s - case.incident.detected_at_s
     turn.say(
         DecisionKind.ABSTAIN,
-        f"no diagnosis is there {waited_s:.0f} s after detection; it is asked for again",
+        f"no diagnosis is there after {waited_s:.0f} s; it is asked for again",
         incident=case.incident,
     )
     return turn.put(replace(case, overdue=True))

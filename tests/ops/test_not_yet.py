@@ -104,3 +104,12 @@ def test_old_samples_call_nobody_well(drive, fleet, sure):
         )
         assert DecisionKind.RESOLVE not in {d.kind for d in decisions}
     assert drive.state.cases[0].open
+
+
+def test_an_answer_under_way_at_the_deadline_is_no_silence(drive, make_result):
+    """Each question takes a step; the abstention is that of the answer, with its own reason."""
+    drive(40, FakeDiagnoser(NEVER))
+    slow = FakeDiagnoser([None, make_result(abstained=True)] * 20)
+    drive(16, slow, slow={"east": 0.6})
+    said = [d.reason for d in drive.told if d.kind is DecisionKind.ABSTAIN]
+    assert said == ["the cause cannot be told: told by the test"]
