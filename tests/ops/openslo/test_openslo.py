@@ -6,7 +6,10 @@ import copy
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ops.burn_rules import FleetName, rule_file
 from ops.catalogue import Catalogue
 from ops.errors import SloError
 from ops.openslo import Budgeting, BurnCondition, SloClass, read_openslo
@@ -237,3 +240,50 @@ def test_durations_come_back_in_prometheus_form():
     assert [duration_text(duration_s(t)) for t in ("5m", "1h", "28d", "4w", "1M", "1Q", "90m")] == [
         "5m", "1h", "28d", "28d", "30d", "90d", "90m",
     ]  # fmt: skip
+
+
+plain = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-5, 400), st.floats(), st.text(max_size=6),
+        st.sampled_from(["28d", "5m", "e", f'{TTFT}_bucket{{slo_class="a",le="2"}}', "burnrate"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_a_file_is_read_or_told(data):
+    condition = {
+        "apiVersion": "openslo/v1", "kind": "AlertCondition", "metadata": {"name": "c"},
+        "spec": {"condition": {"kind": "burnrate", "threshold": 2, "lookbackWindow": "1h"}},
+    }  # fmt: skip
+    documents = [
+        slo(alertPolicies=[{"spec": {"conditions": [{"conditionRef": "c"}]}}]),
+        slo("t", indicator={"thresholdMetric": source(f"{TTFT}_bucket")},
+            objective={"op": "lte", "value": 2, "target": 0.9}),
+        condition,
+    ]  # fmt: skip
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from(documents))
+        while isinstance(place, dict | list) and place:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            key = data.draw(st.sampled_from(keys))
+            if data.draw(st.booleans()) or not isinstance(place[key], dict | list):
+                place[key] = data.draw(plain)
+                break
+            place = place[key]
+    try:
+        found = read(*documents)
+    except SloError as error:
+        assert "slos.yaml" in str(error) or "file" in str(error)
+    else:
+        for one in found.classes:
+            assert 0.0 < one.target_ratio < 1.0
+            try:
+                rule_file([one], CATALOGUE, FleetName(namespace="a", name="b"))
+            except SloError as error:
+                assert "too short" in str(error)
