@@ -199,11 +199,14 @@ def _ended(
     rows = len(frame.times_s) - 1 - np.argmax(seen[::-1], axis=0)
     last_s = np.where(seen.any(axis=0), frame.times_s[rows], -np.inf)
     mine = np.array([role is not None for role in roles], dtype=bool)
-    alive = {frame.series[k].name for k in np.flatnonzero(mine & (last_s > since_s))}
+    # A scrape may stand anywhere within the step that its row ends.
+    alive = {
+        frame.series[k].name for k in np.flatnonzero(mine & (last_s >= since_s + frame.step_s))
+    }
     first_s = since_s - _SPREAD_ROWS * frame.step_s
     return [
         (frame.series[k], role)
-        for k in np.flatnonzero(mine & (last_s <= since_s) & (last_s >= first_s))
+        for k in np.flatnonzero(mine & (last_s < since_s + frame.step_s) & (last_s >= first_s))
         if frame.series[k].name not in alive and (role := roles[k]) is not None
     ]
 

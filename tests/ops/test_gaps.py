@@ -35,8 +35,11 @@ def role_of(entity, name, *, resource, kind=MetricKind.SATURATION):
     return MetricRole(role=name, entity=entity, kind=kind, resource=resource, bad=Direction.UP)
 
 
-def with_job(snapshot, *, last_good_s):
-    """The snapshot with a job that measures CPU and memory of pods and is silent since."""
+def with_job(snapshot, *, last_good_s, early_s=0.0):
+    """The snapshot with a job that measures CPU and memory of pods and is silent since.
+
+    A real scrape is stamped `early_s` before the end of the step in whose row its samples stand.
+    """
     columns = [(UP, role_of(JOB, "scrape_up", resource=ResourceClass.TELEMETRY))]
     for entity in WHO:
         for name, resource in (("box_cpu", ResourceClass.CPU), ("box_mem", ResourceClass.MEMORY)):
@@ -50,7 +53,7 @@ def with_job(snapshot, *, last_good_s):
         series=snapshot.frame.series + tuple(series for series, _ in columns),
         roles=snapshot.frame.roles + tuple(role for _, role in columns),
     )
-    jobs = {**snapshot.scrape_jobs, "east/box": last_good_s}
+    jobs = {**snapshot.scrape_jobs, "east/box": last_good_s - early_s}
     return replace(snapshot, frame=frame, scrape_jobs=jobs)
 
 
@@ -61,14 +64,14 @@ class Watch:
         self.fleet, self.state, self.decisions = fleet, LoopState(), []
         self.diagnoser = FakeDiagnoser([result])
 
-    def run(self, num_steps, *, back_s=np.inf, **what):
+    def run(self, num_steps, *, back_s=np.inf, early_s=0.0, **what):
         for _ in range(num_steps):
             snapshot = self.fleet.advance(**what)
             now_s = snapshot.now_s
             good_s = now_s if now_s <= SCRAPED_S or now_s >= back_s else SCRAPED_S
             self.state, more = step(
                 self.state,
-                with_job(snapshot, last_good_s=good_s),
+                with_job(snapshot, last_good_s=good_s, early_s=early_s),
                 diagnoser=self.diagnoser,
                 config=LoopConfig(),
             )
@@ -98,6 +101,11 @@ def test_the_abstention_names_what_is_hidden_and_what_is_still_seen(watch):
     assert gap.users_from == (Entity(EntityKind.SERVICE, "east", "door"),)
     assert gap.bad_ratio == 0.0
     assert gap.incident_ids == ()
+
+
+def test_a_scrape_within_a_step_ends_its_series_with_the_row_of_that_step(watch):
+    (decision,) = watch.run(60, early_s=3.7).decisions
+    assert decision.details["gap"].num_series == 7
 
 
 def test_the_reading_that_would_settle_it_has_no_label_of_a_target(watch):
