@@ -7,7 +7,7 @@ can be simulated as fast as possible and written as history.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from threading import RLock
 
@@ -27,7 +27,7 @@ from ops.replay.probes_cluster import MOMENTS
 from ops.replay.scenario import FaultSpec, Scenario
 from ops.replay.telemetry import Telemetry
 from ops.replay.traffic import Traffic
-from rca.state import MetricFrame
+from rca.state import MetricFrame, Series
 from serving.sim.kernel import Kernel, stream
 
 SCRAPES_KEPT = 20_000
@@ -115,11 +115,20 @@ class LiveFleet:
         fleet.stop_watching()
         self.epoch_s = (wall_s() if now_s is None else now_s) - plan.warm_s
 
-    def history(self) -> Iterator[str]:
-        """The past before the first scrape as OpenMetrics text with unix time stamps, in pieces."""
+    def history(self, *, keep: Callable[[Series], bool] = lambda _: True) -> Iterator[str]:
+        """The past before the first scrape as OpenMetrics text with unix time stamps, in pieces.
+
+        Args:
+            keep: which series; all of them unless told otherwise.
+        """
         telemetry, plan = self.fleet.telemetry, self.plan
         assert telemetry is not None, "begin() makes the past"
         frame = telemetry.frame(plan.warm_s + telemetry.spec.delay_s, plan.warm_s)
+        kept = [k for k, series in enumerate(frame.series) if keep(series)]
+        frame = replace(
+            frame, values=frame.values[:, kept], series=tuple(frame.series[k] for k in kept),
+            roles=tuple(frame.roles[k] for k in kept),
+        )  # fmt: skip
         return metric_chunks(_at(frame, self.epoch_s))
 
     def advance(self, now_s: float) -> float:
