@@ -6,8 +6,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SEED ?= 7
 PEERS_PYTHON ?= python3.12
 
-.PHONY: help install install-dev demo manifests test test-slow test-integration test-cluster cluster-binaries check bench bench-rca \
-  readme-tables sim clean
+.PHONY: help install install-dev demo manifests test test-slow test-integration test-cluster cluster-binaries check bench bench-rca bench-cluster \
+  soak-cluster   readme-tables sim clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
@@ -70,6 +70,12 @@ bench: $(VENV)/.dev  ## speed, memory and accuracy figures into tests/bench/resu
 bench-rca: $(VENV)/.dev  ## peers of root cause analysis beside ours; needs the data and PEERS_PYTHON=python3.12
 	nice -n 10 $(BIN)/python tests/bench/peers/run.py --python $(PEERS_PYTHON)
 	nice -n 10 $(BIN)/python tests/bench/peers/speed.py --python $(PEERS_PYTHON)
+
+bench-cluster: $(VENV)/.dev  ## fault to Incident with cause on the real stack, 20 runs, half an hour; needs make cluster-binaries
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/bench_cluster.py
+
+soak-cluster: $(VENV)/.dev  ## 30 minutes of healthy traffic on the real stack, no Incident
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/soak_cluster.py
 
 readme-tables: $(VENV)/.dev  ## README's tables from tests/bench/results
 	$(BIN)/python tests/bench/tables.py --write

@@ -13,11 +13,18 @@ from typing import Any
 
 from ops.catalogue import Catalogue
 from ops.replay.live import LiveServer
-from ops.replay.scenario import Scenario
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installing import apply
 from tests.cluster.own_processes import Operator, Worker, condition, wait_for_fleet
-from tests.cluster.played_fleet import PlayedFleet, backfill, deploy, play, symptom_rules
+from tests.cluster.played_fleet import (
+    RATE_RPS,
+    PlayedFleet,
+    backfill,
+    deploy,
+    play,
+    played_scenario,
+    symptom_rules,
+)
 from tests.cluster.stack import Alertmanager, Prometheus
 
 SCRAPE_S = 5.0
@@ -29,8 +36,6 @@ class Wanted:
     """A fleet that a stack is to have; `tag` names its regions apart from those of others."""
 
     tag: str
-    scenario: Scenario
-    rate_rps: float
     seed: int = 7
     mode: str = "Observe"
 
@@ -50,17 +55,18 @@ class WholeStack:
         """Start all of it; returns when every Fleet is Ready on fresh data."""
         catalogue, run_id = Catalogue.load(), secrets.token_hex(3)
         namespaces = {one.tag: f"fleet-{one.tag}-{run_id}" for one in self.wanted}
+        scenarios = {one.tag: played_scenario(one.tag) for one in self.wanted}
         for one in self.wanted:
             space = {"metadata": {"name": namespaces[one.tag]}}
             self.plane.admin.create("/api/v1/namespaces", space)
             deploy(
-                self.plane, namespaces[one.tag], one.scenario, name="chat", tag=one.tag
+                self.plane, namespaces[one.tag], scenarios[one.tag], name="chat", tag=one.tag
             )  # fmt: skip
         apply(self.plane, self.manifests)
         for one in self.wanted:
             self.fleets[one.tag] = play(
-                self.plane, namespaces[one.tag], one.scenario, name="chat", seed=one.seed,
-                rate_rps=one.rate_rps, catalogue=catalogue,
+                self.plane, namespaces[one.tag], scenarios[one.tag], name="chat", seed=one.seed,
+                rate_rps=RATE_RPS, catalogue=catalogue,
             )  # fmt: skip
         self.exporters = LiveServer({f.namespace: f.live for f in self.fleets.values()})
         self.exporters.start()
@@ -106,7 +112,7 @@ class WholeStack:
             fleet.remove()
 
     def _rules(self) -> Mapping[str, Any]:
-        return symptom_rules([one.scenario for one in self.wanted])
+        return symptom_rules([fleet.scenario for fleet in self.fleets.values()])
 
     def _config(self, alertmanager: str) -> dict[str, Any]:
         config: dict[str, Any] = {
