@@ -7,7 +7,7 @@ SEED ?= 7
 PEERS_PYTHON ?= python3.12
 
 .PHONY: help install install-dev demo manifests test test-slow test-integration test-cluster cluster-binaries check bench bench-rca bench-cluster \
-  soak-cluster   readme-tables sim clean
+  soak-cluster readme-tables sim clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /	/' | expand -t 20
