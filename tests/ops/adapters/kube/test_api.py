@@ -209,6 +209,12 @@ def test_a_dead_watch_is_noticed_and_its_lines_were_not_lost(
     assert caught.value.reason == reason
 
 
+def test_a_watch_may_be_silent_for_longer_than_a_call(server, connect) -> None:
+    server.answer(streams(b'{"a":1}\n', b'{"b":2}\n', pause_s=0.08))
+    watch = connect(timeout_s=0.05).watch(PODS, read_timeout_s=2.0)
+    assert list(watch) == [b'{"a":1}', b'{"b":2}']
+
+
 def test_a_waiting_watch_ends_at_once_when_another_thread_closes_it(server, connect) -> None:
     server.answer(streams(b'{"a":1}\n', end="open"))
     watch, lines = connect().watch(PODS, read_timeout_s=30.0), []

@@ -85,6 +85,30 @@ def test_a_node_concerns_the_namespaces_that_have_pods_on_it() -> None:
     assert heard == [("nodes", "a")]
 
 
+def test_a_pod_that_is_scheduled_counts_on_its_new_node() -> None:
+    cache = filled()
+    put(cache, PODS, pod_row, raw_pod(namespace="c", node="n1"))
+    heard = listen(cache)
+    put(cache, NODES, node_row, raw_node("n2", ready="False"))
+    assert heard == []
+    put(cache, NODES, node_row, raw_node("n1", ready="False"))
+    assert sorted(heard) == [("nodes", "a"), ("nodes", "b"), ("nodes", "c")]
+
+
+def test_a_sign_of_life_does_not_replace_the_first_list() -> None:
+    cache = ClusterCache()
+    cache.alive(PODS)
+    assert not cache.listed(PODS)
+
+
+def test_counts_of_an_event_keep_their_times_in_the_cache() -> None:
+    cache = filled()
+    put(cache, EVENTS, event_row, raw_event())
+    put(cache, EVENTS, event_row, raw_event(count=5, last="2026-11-30T12:00:30Z"))
+    (event,) = cache.rows("a").events
+    assert event.seen == ((T0_S, 1), (T0_S + 30.0, 4))
+
+
 def test_a_list_tells_only_of_what_differs() -> None:
     cache = filled()
     heard = listen(cache)

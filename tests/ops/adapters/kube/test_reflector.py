@@ -135,9 +135,20 @@ def test_pauses_grow_are_jittered_and_end_with_the_first_success() -> None:
     for number, pause in enumerate(pauses):
         full = min(20.0, 0.5 * 2**number)
         assert 0.5 * full <= pause <= full
+    assert len(set(pauses[6:])) == 6  # no two replicas return at the same moment
     assert reflector.step() == 0.0
     server.faults.append(refused(500))
     assert reflector.step() <= 0.5
+
+
+def test_a_watch_that_breaks_but_brings_something_each_time_is_not_held_back() -> None:
+    server = FakeCollection()
+    _, reflector, _ = make(server)
+    reflector.step()
+    for number in range(6):
+        server.put(raw_pod(f"web-7d9f-{number}"))
+        server.faults.append(lambda lines: [lines[0], refused(0, reason="Dropped")])
+        assert reflector.step() <= 0.5
 
 
 def test_a_server_that_names_a_pause_gets_it_within_reason() -> None:
@@ -279,7 +290,9 @@ def fault(kind, cut=1):
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.lists(st.one_of(PUT, OTHER), max_size=30), st.booleans(), st.booleans())
+@given(
+    st.lists(st.one_of(PUT, PUT, PUT, OTHER), min_size=5, max_size=30), st.booleans(), st.booleans()
+)
 def test_after_any_sequence_the_cache_is_what_the_server_had(steps, in_stream, bookmarks) -> None:
     server = FakeCollection(expired_in_stream=in_stream, bookmarks=bookmarks)
     cache, reflector, _ = make(server)

@@ -27,6 +27,12 @@ def test_a_pod_keeps_what_decisions_need() -> None:
     assert not row.done
 
 
+def test_the_owner_is_the_one_that_controls() -> None:
+    raw = raw_pod()
+    raw["metadata"]["ownerReferences"].insert(0, {"kind": "Node", "name": "n1"})
+    assert pod_row(raw, Pool()).owner_kind == "ReplicaSet"
+
+
 @pytest.mark.parametrize(
     ("changes", "phase", "ready"),
     [

@@ -57,6 +57,13 @@ def test_after_an_empty_list_there_is_nothing() -> None:
     assert (view.pods, view.services, view.stale) == ((), (), ())
 
 
+def test_an_empty_list_is_told_apart_from_none_at_all() -> None:
+    world = World()
+    assert world.view().pods is None
+    world.cache.replace(Resource.PODS, [])
+    assert world.view().pods == ()
+
+
 def test_each_list_makes_its_own_part_known() -> None:
     world = World()
     world.cache.replace(Resource.PODS, [pod_row(raw_pod(), POOL)])
@@ -145,6 +152,9 @@ def test_regions_come_from_nodes_then_labels_then_siblings_then_the_only_one() -
     assert regions([here, pending], north) == ["north", "north"]
     assert regions([alone], north) == ["north"]
     assert regions([alone], []) == ["default"]
+    two = [raw_node(), raw_node("n2", region="south")]
+    others = [raw_pod("api-1-a", node="n2"), here, pending]
+    assert regions(others, two) == ["south", "north", "north"]
     assert regions([here], [raw_node(region="")]) == ["default"]
     both = [raw_node(), raw_node("n2", region="south")]
     spread = [raw_pod("web-1-a"), raw_pod("web-1-b", node="n2"), alone]
@@ -184,7 +194,7 @@ def test_changes_carry_region_and_revisions_and_outlive_their_deployment() -> No
     assert (first.kind, first.region, first.service) == (ChangeKind.DEPLOY, "north", "web")
     assert (first.revision_from, first.revision_to, second.revision_to) == ("1", "2", "")
     assert world.view(app="other").changes == ()
-    assert world.view(now_s=NOW_S + 4000.0).changes == ()
+    assert world.view(now_s=NOW_S + 4000.0, app="web").changes == ()
 
 
 def test_events_name_the_pod_the_service_or_the_node() -> None:
@@ -201,10 +211,21 @@ def test_events_name_the_pod_the_service_or_the_node() -> None:
             raw_event("e6", about="web-old-abcde"),
             raw_event("e7", about="dead-77-x", reason="Killing"),
             raw_event("e8", kind="Service", about="web"),
+            raw_event("e9", about="web-7d9f-other"),
         ],
     )
+    other = raw_pod("web-7d9f-other", labels={"app": "not-web"})
+    world.cache.put(Resource.PODS, pod_row(other, POOL))
     world.cache.drop(Resource.PODS, "a", "dead-77-x")
-    events = {str(event.entity): event.service for event in world.view().events}
+    view = world.view()
+    assert "pod:north/web-7d9f-other" in {str(event.entity) for event in view.events}
+    chosen = {str(event.entity) for event in world.view(app="web").events}
+    assert "pod:north/web-7d9f-other" not in chosen
+    events = {
+        str(event.entity): event.service
+        for event in view.events
+        if event.entity.name != "web-7d9f-other"
+    }
     assert events == {
         "pod:north/web-7d9f-abcde": "web",
         "service:north/web": "web",
@@ -223,6 +244,13 @@ def test_each_occurrence_of_an_event_has_its_own_time() -> None:
         (T0_S + 50.0, 1),
     ]
     assert world.view().events[0].entity == Entity.parse("pod:default/web-7d9f-abcde")
+
+
+def test_a_node_that_fails_is_seen_though_no_pod_of_the_fleet_is_on_it() -> None:
+    world = World().list(pods=[raw_pod()], nodes=[raw_node(), raw_node("n2")])
+    assert [node.ready for node in world.view().nodes] == [True, True]
+    world.cache.put(Resource.NODES, node_row(raw_node("n2", ready="Unknown"), POOL))
+    assert [node.ready for node in world.view().nodes] == [True, False]
 
 
 def test_an_unchanged_namespace_is_not_built_again() -> None:
