@@ -250,6 +250,24 @@ def test_a_version_that_the_server_has_forgotten_is_listed_anew(watched) -> None
     assert watched.watch.tallies()["pods"].lists > 1
 
 
+def test_a_store_that_stands_still_makes_nothing_up(watched) -> None:
+    watched.deploy(replicas=2)
+    eventually(lambda: watched.ready() == 2)
+    etcd = watched.plane.programs["etcd"]
+    etcd.pause()
+    try:
+        until_s = time.monotonic() + 12.0
+        while time.monotonic() < until_s:
+            assert watched.ready() == 2
+            time.sleep(0.2)
+    finally:
+        etcd.resume()
+    eventually(lambda: watched.view().stale == (), timeout_s=20.0)
+    watched.change(replicas=3)
+    eventually(lambda: watched.ready() == 3, timeout_s=20.0)
+    eventually(watched.same)
+
+
 def test_missing_rights_are_named_and_a_grant_is_noticed(control_plane, namespace) -> None:
     found = Watched(control_plane, namespace)
     try:

@@ -81,7 +81,8 @@ class ClusterCache:
     def age_s(self, resource: str) -> float:
         """Seconds since the server last proved that it would have told of a change.
 
-        Infinite before the first list: nothing is known then, not even that there is nothing.
+        Infinite before the first list: nothing is known then, not even that there is nothing. A
+        server that is itself cut off from its store seems young: it tells all that it knows.
         """
         alive_s = self._alive_s.get(resource)
         return math.inf if alive_s is None else max(0.0, self._clock() - alive_s)

@@ -50,6 +50,7 @@ class DeploymentRow:
     created_at_s: float
     rolled_out_at_s: float | None  # last progress of a roll-out, by the server's clock
     written_at_s: float | None  # last change of its spec by anybody but its controller
+    autoscaled: bool  # that last change was an autoscaler's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ def deployment_row(raw: Raw, pool: Pool) -> DeploymentRow:
     """
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or NOTHING
     template = spec["template"]
+    written_at_s, autoscaled = _last_write(meta)
     labels = (template.get("metadata") or NOTHING).get("labels") or NOTHING
     return DeploymentRow(
         namespace=sys.intern(meta["namespace"]),
@@ -85,7 +87,8 @@ def deployment_row(raw: Raw, pool: Pool) -> DeploymentRow:
         engine=wants_gpu(template["spec"], labels),
         created_at_s=created_at_s(meta),
         rolled_out_at_s=time_of(condition(status, "Progressing").get("lastUpdateTime")),
-        written_at_s=_written_at_s(meta),
+        written_at_s=written_at_s,
+        autoscaled=autoscaled,
     )
 
 
@@ -117,18 +120,12 @@ class ChangeLog:
         """A row of a later list or of a watch, in place of `old`."""
         key, found = (row.namespace, row.name), []
         settled = self._settled.get(key)
-        if old is not None and row.replicas != old.replicas:
-            found.append(
-                Change(
-                    at_s=_changed_at_s(old, row, now_s),
-                    kind=ChangeKind.SCALE,
-                    service=row.name,
-                    labels=row.labels,
-                    revision_from=str(old.replicas),
-                    revision_to=str(row.replicas),
-                    summary=f"replicas {old.replicas} -> {row.replicas}",
-                )
-            )
+        # An autoscaler that adds replicas answers a load: what caused that came before. One that
+        # takes replicas away may itself be a cause.
+        if old is not None and (
+            row.replicas < old.replicas or (row.replicas > old.replicas and not row.autoscaled)
+        ):
+            found.append(_scaled(old, row, now_s))
         if settled is None or not settled.revision:
             if row.revision:
                 found.append(_revised(row, row.created_at_s, "", ChangeKind.DEPLOY, "created"))
@@ -161,6 +158,19 @@ def _changed_at_s(old: DeploymentRow, new: DeploymentRow, now_s: float) -> float
     if new.written_at_s is None or new.written_at_s == old.written_at_s:
         return now_s
     return min(now_s, new.written_at_s)
+
+
+def _scaled(old: DeploymentRow, new: DeploymentRow, now_s: float) -> Change:
+    return Change(
+        at_s=_changed_at_s(old, new, now_s),
+        kind=ChangeKind.SCALE,
+        service=new.name,
+        labels=new.labels,
+        revision_from=str(old.replicas),
+        revision_to=str(new.replicas),
+        summary=f"replicas {old.replicas} -> {new.replicas}"
+        + (" by the autoscaler" if new.autoscaled else ""),
+    )
 
 
 def _revised(
@@ -219,13 +229,20 @@ def _fingerprint(content: Any) -> int:
     return hash(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
 
 
-def _written_at_s(meta: Raw) -> float | None:
-    """Last write by anybody; the controller's own revisions and statuses do not count."""
+def _last_write(meta: Raw) -> tuple[float | None, bool]:
+    """When the object was last written, and whether by an autoscaler.
+
+    The Deployment controller's own writes (revision, status) do not count. The autoscaler lives in
+    the same process and is told from it by the subresource that it writes.
+    """
     times = [
-        field["time"]
+        (field["time"], field.get("manager") == CONTROLLERS)
         for field in meta.get("managedFields") or ()
         if field.get("time")
         and field.get("subresource") != "status"
-        and (field.get("manager") != CONTROLLERS or field.get("subresource"))
+        and (field.get("manager") != CONTROLLERS or field.get("subresource") == "scale")
     ]
-    return time_of(max(times)) if times else None
+    if not times:
+        return None, False
+    time, autoscaled = max(times)
+    return time_of(time), autoscaled

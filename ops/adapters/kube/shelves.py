@@ -13,8 +13,9 @@ from ops.adapters.kube.deployments import Change, ChangeLog, DeploymentRow
 from ops.adapters.kube.events import EventRow
 from ops.adapters.kube.records import NodeRow, PodRow
 from ops.adapters.kube.tables import KEEP_S, Events, GonePods, Key, Table
+from rca.state import ChangeKind
 
-CHANGES_MAX_NAMESPACE = 200
+CHANGES_MAX_NAMESPACE = 200  # of scalings, and of everything else
 _NAMESPACES_MAX = 2_000  # whose changes are kept
 
 
@@ -130,7 +131,8 @@ class DeploymentShelf:
 
     def __init__(self) -> None:
         self.table, self._log = Table[DeploymentRow](), ChangeLog()
-        self._changes: dict[str, deque[Change]] = {}
+        # Scalings apart: many of them must not push out the one deploy that matters.
+        self._changes: dict[tuple[str, bool], deque[Change]] = {}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -157,16 +159,20 @@ class DeploymentShelf:
         return self.table.keys_but(rows)
 
     def changes(self, namespace: str) -> Sequence[Change]:
-        """Changes of the last hour, oldest first as they became known."""
-        return list(self._changes.get(namespace, ()))
+        """Changes of the last hour, in no order."""
+        return [
+            c for scalings in (False, True) for c in self._changes.get((namespace, scalings), ())
+        ]
 
     def _note(self, namespace: str, found: list[Change], now_s: float) -> None:
-        fresh = [change for change in found if change.at_s >= now_s - KEEP_S]
-        if fresh:
-            kept = self._changes.pop(namespace, None) or deque(maxlen=CHANGES_MAX_NAMESPACE)
-            kept.extend(fresh)
-            self._changes[namespace] = kept  # the namespace that changed last is the last
-            if len(self._changes) > _NAMESPACES_MAX:
+        for change in found:
+            if change.at_s < now_s - KEEP_S:
+                continue
+            key = (namespace, change.kind is ChangeKind.SCALE)
+            kept = self._changes.pop(key, None) or deque(maxlen=CHANGES_MAX_NAMESPACE)
+            kept.append(change)
+            self._changes[key] = kept  # the namespace that changed last is the last
+            if len(self._changes) > 2 * _NAMESPACES_MAX:
                 del self._changes[next(iter(self._changes))]
 
 

@@ -10,6 +10,7 @@ from ops.adapters.kube.deployments import deployment_row
 from ops.adapters.kube.events import event_row
 from ops.adapters.kube.fields import Pool
 from ops.adapters.kube.records import node_row, pod_row
+from rca.state import ChangeKind
 from tests.ops.adapters.kube.raw_objects import (
     T0_S,
     raw_deployment,
@@ -107,6 +108,16 @@ def test_counts_of_an_event_keep_their_times_in_the_cache() -> None:
     put(cache, EVENTS, event_row, raw_event(count=5, last="2026-11-30T12:00:30Z"))
     (event,) = cache.rows("a").events
     assert event.seen == ((T0_S, 1), (T0_S + 30.0, 4))
+
+
+def test_many_scalings_do_not_push_out_a_deploy() -> None:
+    cache = filled()
+    put(cache, DEPLOYMENTS, deployment_row, raw_deployment(revision="2"))
+    for number in range(300):
+        put(cache, DEPLOYMENTS, deployment_row, raw_deployment(revision="2", replicas=number))
+    changes = cache.rows("a").changes
+    assert len(changes) == 201
+    assert [c.revision_to for c in changes if c.kind is ChangeKind.DEPLOY] == ["2"]
 
 
 def test_a_list_tells_only_of_what_differs() -> None:

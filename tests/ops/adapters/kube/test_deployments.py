@@ -107,10 +107,15 @@ def test_a_change_heard_of_late_keeps_the_time_when_it_was_written() -> None:
     assert change.at_s == NOW_S
 
 
-def test_an_autoscaler_writes_too() -> None:
+@pytest.mark.parametrize(
+    ("replicas", "told"), [(1, ["replicas 3 -> 1 by the autoscaler"]), (9, [])]
+)
+def test_an_autoscaler_is_told_of_where_it_may_be_a_cause(replicas, told) -> None:
     scaled = written("2026-11-30T12:07:00Z", "kube-controller-manager", subresource="scale")
-    (change,) = ChangeLog().seen(row(), row(revision="", replicas=9, fields=[scaled]), now_s=NOW_S)
-    assert (change.kind, change.at_s) == (ChangeKind.SCALE, T0_S + 420.0)
+    new = row(revision="", replicas=replicas, fields=[written("2026-11-30T12:00:00Z"), scaled])
+    changes = ChangeLog().seen(row(), new, now_s=NOW_S)
+    assert [change.summary for change in changes] == told
+    assert all(change.at_s == T0_S + 420.0 for change in changes)
 
 
 def test_the_last_roll_out_before_we_looked_is_still_known() -> None:
