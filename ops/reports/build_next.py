@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ops.reports import sentence, words
 from ops.reports.build_done import undo_note
 from ops.reports.build_steps import LASTING, WELL, in_force, standing
-from ops.reports.build_story import done_title
+from ops.reports.build_story import DRY_RUN, done_title
 from ops.reports.looks import look, look_back
 from ops.reports.parts import ClockBase, Command, Step
 from ops.reports.place import Place, place_of
@@ -179,14 +179,23 @@ def _step_while_hurt(scene: Scene) -> Step:
 
 
 def _refused(decisions: Sequence[Decision]) -> Step | None:
-    """The last action that the guard refused, left to a person with its command."""
+    """The last action that the guard refused, left to a person with its command.
+
+    Where nothing but the dry run stood against it: the best of the newest alternatives, which
+    are told in order.
+    """
     refused = [d for d in decisions if d.kind is DecisionKind.REFUSE and d.action is not None]
-    if not refused or refused[-1].action is None or not refused[-1].action.command:
+    if not refused:
         return None
-    action = refused[-1].action
+    allowed = [d for d in refused if d.reason == DRY_RUN]
+    told = next((d for d in allowed if d.at_s == allowed[-1].at_s), refused[-1])
+    action = told.action
+    if action is None or not action.command:
+        return None
+    only = "midwatch only recommends here, it has changed nothing"
     return Step(
         title=f"Decide by hand: midwatch would have {done_title(action)}.",
-        detail=f"It did not: {refused[-1].reason}.",
+        detail=f"{words.capital(only)}." if told in allowed else f"It did not: {told.reason}.",
         commands=(
             Command(label="Run", text=action.command),
             Command(label="Undo", text=undo_command(action) or action.undo),

@@ -19,6 +19,7 @@ from ops.state import (
 )
 from rca.state import ChangeEvent, EntityKind, RankedCause, RcaResult, Symptom
 
+DRY_RUN = "dry run"  # what the guard says where nothing else stands against an action
 _CHANGES_BEFORE_S = 1800.0
 _SHIFT_FELT_S = 180.0  # users whom a shift overloads suffer within that time
 # They end the cause itself; moving or shedding load helps whatever the cause is.
@@ -182,7 +183,8 @@ def marks_of(
     ]
     for decision in decisions:
         text = _mark_text(decision, incident, changes)
-        marks.append(Mark(at_s=decision.at_s, kind=_MARK_OF[decision.kind], text=text))
+        kind = MarkKind.RECOMMENDED if _only_recommended(decision) else _MARK_OF[decision.kind]
+        marks.append(Mark(at_s=decision.at_s, kind=kind, text=text))
     if page_s is not None:
         text = "14.4× page, in the same run without midwatch"
         marks.append(Mark(at_s=page_s, kind=MarkKind.PAGE, text=text))
@@ -207,11 +209,20 @@ def _mark_text(decision: Decision, incident: Incident, changes: Sequence[Change]
             for record in incident.actions:
                 if record.checked_at_s == decision.at_s:
                     return f"{verdict_words(record)}: {record.verdict_reason}".rstrip(": ")
+        case DecisionKind.REFUSE if decision.action is not None and _only_recommended(decision):
+            text = f"midwatch would have {done_title(decision.action)}"
+            return f"{text}: {decision.action.reason}" if decision.action.reason else text
         case DecisionKind.REFUSE if incident.mitigated_at_s is not None:
             gap = incident.mitigated_at_s - decision.at_s
             if gap >= 0:
                 return f"{text} (users were well {words.span(gap)} later)"
     return text
+
+
+def _only_recommended(decision: Decision) -> bool:
+    """Whether nothing but the dry run kept an action from being taken."""
+    told = decision.kind is DecisionKind.REFUSE and decision.action is not None
+    return told and decision.reason == DRY_RUN
 
 
 def verdict_words(record: ActionRecord) -> str:

@@ -104,9 +104,16 @@ def ruled_out(incident: IncidentReport) -> str:
     return f"{total} checked. {rest}"
 
 
-def lost(incident: IncidentReport) -> str:
-    """What the loop was worth, as a share where the world without it is known."""
+def lost(incident: IncidentReport, *, live: bool = False) -> str:
+    """What the loop was worth, as a share where the world without it is known.
+
+    Args:
+        live: a real cluster, where only one world ever happens.
+    """
     numbers = incident.lost
+    if live:
+        much = f"{words.number(numbers.with_loop)} so far. " if numbers else ""
+        return f"{much}What they would have been without midwatch cannot be known here."
     if numbers is None:
         return "The run without midwatch was not made."
     text = f"{words.number(numbers.with_loop)} lost minutes with midwatch"
@@ -210,22 +217,22 @@ def run_rows(run: RunReport) -> list[tuple[str, str]]:
         rows.append(("Requests", f"{ledger.arrived:,} arrived: {told or 'none'}"))
         rows.append(("Attempts", f"{ledger.attempts:,}, {ledger.retries:,} of them retries"))
     if run.lanes:
-        text = f"{_bare(run.minutes_with())} {_world(run.loop)}"
+        text = _bare(run.minutes_with()) + ("" if run.live else f" {_world(run.loop)}")
         without = run.minutes_without()
         if without is not None:
             text += f", {_bare(without)} without"
         rows.append(("Bad minutes", f"{text}, all regions and classes together"))
-    rows.append(("Length", words.span(run.duration_s)))
+    rows.append(("Window" if run.live else "Length", words.span(run.duration_s)))
     if run.load is not None:
         rows.append(("Load", f"{words.number(run.load)} of the healthy fleet's capacity"))
-    rows.append(("Seed", str(run.seed)))
+    rows.append(("Seed", f"{run.seed}, of the diagnosis" if run.live else str(run.seed)))
     return rows + list(run.versions)
 
 
 def run_rows_short(run: RunReport) -> list[tuple[str, str]]:
     """The same facts in as few lines as they need, without the versions."""
     rows = [row for row in run_rows(run) if row not in run.versions]
-    facts = {name: text for name, text in rows if name in ("Length", "Load", "Seed")}
+    facts = {name: text for name, text in rows if name in ("Window", "Length", "Load", "Seed")}
     told = ", ".join(f"{name.lower()} {text}" for name, text in facts.items())
     return [*(row for row in rows if row[0] not in facts), ("Run", words.capital(told))]
 

@@ -44,9 +44,9 @@ def render_markdown(run: RunReport) -> str:
 
 
 def _facts_line(run: RunReport) -> str:
-    kind = "simulated clock" if run.clock.simulated else "UTC"
+    kind = " (simulated clock)" if run.clock.simulated else ""
     day = words.date(0.0, run.clock)
-    return f"midwatch, fleet {escape(run.fleet)}, {day}, times in UTC ({kind})"
+    return f"midwatch, fleet {escape(run.fleet)}, {day}, times in UTC{kind}"
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -222,7 +222,8 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
     section("Ruled out", findings.ruled_out(incident), table(head, out))
     if incident.lost is not None:
         lost = [(escape(name), value, gain) for name, value, gain in findings.lost_rows(incident)]
-        section("Lost minutes", findings.lost(incident), table(("Run", "Lost", ""), lost))
+        compared = [] if run.live else table(("Run", "Lost", ""), lost)
+        section("Lost minutes", findings.lost(incident, live=run.live), compared)
     missing = [
         (escape(m.what), escape(m.since), escape(m.cost), escape(m.settles))
         for m in incident.missing

@@ -139,6 +139,11 @@ class RunReport:
     complete: bool = True  # False = stopped before its end
     sample: bool = False
 
+    @property
+    def live(self) -> bool:
+        """A real cluster was watched: there is no other world to compare with."""
+        return not self.clock.simulated
+
     def minutes_with(self) -> int:
         """Bad minutes of all lanes as it happened."""
         return sum(lane.minutes_with() for lane in self.lanes)

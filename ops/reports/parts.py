@@ -200,6 +200,7 @@ class MarkKind(StrEnum):
     DIAGNOSED = "diagnosed"
     ABSTAINED = "abstained"
     REFUSED = "refused"
+    RECOMMENDED = "recommended"
     ACTION = "action"
     OUTCOME = "outcome"
     MITIGATED = "mitigated"

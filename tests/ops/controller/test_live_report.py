@@ -1,0 +1,150 @@
+"""The page of a live incident: a real clock, one world, nothing carried out, and small enough."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ops.catalogue import Catalogue
+from ops.controller.live_report import Watched, live_report, minute_rows, with_classes
+from ops.controller.report_clock import ReportClock, dated
+from ops.controller.worker_report import fitted_page
+from ops.controller.worker_wire import Place, ReportRequest, Window
+from ops.errors import BundleError
+from ops.reports import render_html, render_markdown
+from ops.state import (
+    Action,
+    ActionKind,
+    Decision,
+    DecisionKind,
+    Incident,
+    IncidentPhase,
+    SloTarget,
+)
+from ops.topology import discover
+from rca.pipeline import diagnose
+from rca.state import Entity, EntityKind, Symptom
+from tests.ops.controller.live_worker import T0, pods_of, small_fleet
+
+END = T0 + 745.0
+SLOS = (SloTarget(name="chat", ttft_s=2.0, tpot_s=0.2),)
+POD = Entity(EntityKind.POD, "eu", "llm-2")
+SYMPTOM = Symptom(
+    region="eu", slo_class="chat", began_at_s=T0 + 600, detected_at_s=T0 + 630, bad_ratio=0.35,
+    reason="latency",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return small_fleet()
+
+
+@pytest.fixture(scope="module")
+def request_(frame):
+    pods = pods_of(frame)
+    result = diagnose(frame, symptom=SYMPTOM, topology=discover(frame, pods), changes=(), events=(),
+                      now_s=END, seed=1)  # fmt: skip
+    incident = Incident(
+        incident_id="inc-0001", phase=IncidentPhase.DIAGNOSED, symptom=SYMPTOM,
+        began_at_s=T0 + 600, detected_at_s=T0 + 630, diagnosed_at_s=T0 + 650, result=result,
+    )  # fmt: skip
+
+    def said(kind, reason, at_s, action=None):
+        return Decision(at_s=at_s, kind=kind, incident_id="inc-0001", reason=reason,
+                        action=action, incident=incident)  # fmt: skip
+
+    def wanted(kind, command):
+        return Action(action_id="", kind=kind, target=POD, reason="it alone is slow",
+                      undo="none needed: its owner makes another", command=command)  # fmt: skip
+
+    return ReportRequest(
+        place=Place(namespace="shop", fleet="chat", cluster="prod"),
+        window=Window(start_s=T0, end_s=END, step_s=5.0),
+        incident="chat-20261118-110640-abcde",
+        decisions=(
+            said(DecisionKind.OPEN, f"requests miss their limits since {T0 + 600:.0f} s", T0 + 630),
+            said(DecisionKind.DIAGNOSE, "named", T0 + 650),
+            said(DecisionKind.REFUSE, "dry run", T0 + 650,
+                 wanted(ActionKind.REPLACE_POD, "kubectl delete pod llm-2")),
+            said(DecisionKind.REFUSE, "dry run", T0 + 650,
+                 wanted(ActionKind.RESTART_POD, "kubectl exec llm-2 -- kill 1")),
+        ),
+        pods=pods,
+        slos=SLOS,
+        now_s=END,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(frame, request_):
+    return live_report(request_, Watched(frame=frame), Catalogue.load())
+
+
+def test_the_page_has_the_clock_of_the_cluster_and_no_other_world(report):
+    page, text = render_html(report), render_markdown(report)
+    for told in (page, text):
+        assert "18 Nov 2026" in told
+        assert "shop/chat on prod" in told
+        for word in ("simulated clock", "without midwatch was not made", "Same traffic"):
+            assert word not in told, word
+        assert not re.search(r"\d{10} s\b", told)
+        assert "What they would have been without midwatch cannot be known here." in told
+        assert re.search(r"11:1\d:\d\d", told)
+
+
+def test_the_best_recommendation_is_shown_as_not_carried_out(report):
+    (incident,) = report.incidents
+    assert incident.incident_id == "chat-20261118-110640-abcde"
+    assert incident.next_step.title.startswith("Decide by hand: midwatch would have replaced llm-2")
+    assert "it has changed nothing" in incident.next_step.detail
+    assert incident.next_step.commands[0].text == "kubectl delete pod llm-2"
+    assert [str(m.kind) for m in incident.marks].count("recommended") == 2
+    assert not incident.done
+
+
+def test_evidence_is_told_with_its_unit(report):
+    (incident,) = report.incidents
+    assert incident.cause.entity == POD
+    assert any("GHz" in figure for figure in re.findall(r"[\d.,→ ]+ GHz", render_markdown(report)))
+
+
+def test_minutes_without_a_sample_are_unknown_not_good(frame):
+    clock = ReportClock(T0)
+    moved = clock.frame(frame)
+    slos = with_classes(SLOS, moved)
+    whole = minute_rows(moved, slos, until_s=745.0)
+    assert [row[2] for row in whole] == list(range(13))
+    assert all(bad / total > 0.3 for _, _, minute, total, bad in whole if 10 < minute < 12)
+    assert all(bad / total < 0.02 for _, _, minute, total, bad in whole if minute < 9)
+    values = np.array(moved.values)
+    values[24:60] = np.nan
+    gap = minute_rows(replace(moved, values=values), slos, until_s=745.0)
+    assert not {2, 3} & {row[2] for row in gap}
+
+
+def test_a_class_without_limits_counts_failures_alone(frame):
+    slos = with_classes((), frame)
+    assert [slo.name for slo in slos] == ["chat"]
+    rows = minute_rows(ReportClock(T0).frame(frame), slos, until_s=745.0)
+    assert sum(bad for *_, bad in rows) == 0
+
+
+def test_a_page_that_is_too_large_loses_charts_and_says_so(report):
+    whole, raw, dropped = fitted_page(report)
+    assert dropped == ()
+    assert gzip.decompress(raw) == whole
+    page, small, told = fitted_page(report, bytes_max=len(raw) - 200)
+    assert len(small) <= len(raw) - 200
+    assert "charts" in told[0]
+    assert "Left out" in page.decode()
+    with pytest.raises(BundleError, match="without any chart"):
+        fitted_page(report, bytes_max=100)
+
+
+def test_unix_seconds_in_a_reason_become_a_moment():
+    assert dated("since 1795000000 s, 42 s ago") == "since 2026-11-18T11:06:40Z, 42 s ago"
