@@ -196,6 +196,7 @@ class IncidentBook:
             alert_severity=_severity(alerts),
             report=report,
             seed=(before.seed if before else 0) if seed is None else seed,
+            namespace=self.fleet.namespace,
             previous=before,
             now_s=now_s,
             generation=entry.generation,

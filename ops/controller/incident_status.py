@@ -17,6 +17,7 @@ from ops.controller.incident_conditions import (
     symptom_text,
 )
 from ops.controller.incident_size import fitted
+from ops.controller.live_commands import all_here
 from ops.controller.moments import optional, rfc3339, short_span
 from ops.controller.resources.fields import TEXT_MAX
 from ops.controller.resources.incident import (
@@ -57,6 +58,7 @@ def incident_status(
     alert_severity: str = "",
     report: Reported | None = None,
     seed: int = 0,
+    namespace: str = "",
     previous: IncidentStatus | None = None,
     now_s: float,
     generation: int = 1,
@@ -71,6 +73,7 @@ def incident_status(
         firing_digests: of those that still fire; None keeps those of `previous`.
         alert_severity: label `severity` of its alerts, which can only raise ours.
         report: None keeps what `previous` says.
+        namespace: of the fleet, for commands that a person types.
     """
     before = previous or IncidentStatus()
     result, named = incident.result, _named(incident)
@@ -96,7 +99,7 @@ def incident_status(
         causes=_causes(result),
         ruled_out=_ruled_out(result),
         missing=[cut(text, TEXT_MAX) for text in (result.missing if result else ())[:MISSING_MAX]],
-        actions=_actions(before.actions, decisions),
+        actions=_actions(before.actions, decisions, namespace),
         alerts=max(incident.alerts, before.alerts),
         alert_digests=alert_digests or before.alert_digests,
         firing_digests=before.firing_digests if firing_digests is None else firing_digests,
@@ -185,13 +188,16 @@ def _ruled_out(result: RcaResult | None) -> list[RuledOut]:
     ]
 
 
-def _actions(known: Sequence[ActionStatus], decisions: Sequence[Decision]) -> list[ActionStatus]:
+def _actions(
+    known: Sequence[ActionStatus], decisions: Sequence[Decision], namespace: str
+) -> list[ActionStatus]:
     """What is recommended, newest last; one entry per action and target."""
     found = {(item.kind, item.target): item for item in known}
     for decision in decisions:
         if decision.kind is not DecisionKind.REFUSE or decision.action is None:
             continue
         action, allowed = decision.action, decision.reason == DRY_RUN
+        action = all_here(action, namespace=namespace) if namespace else action
         made = ActionStatus(
             kind=str(action.kind),
             target=cut(str(action.target), NAME_BYTES_MAX),

@@ -14,6 +14,7 @@ import numpy as np
 
 from ops import __version__
 from ops.catalogue import Catalogue
+from ops.controller.live_commands import all_here
 from ops.controller.report_clock import ReportClock
 from ops.controller.worker_wire import Place, ReportRequest
 from ops.reports import ClockBase, Command, RunReport, words
@@ -76,7 +77,7 @@ def live_report(request: ReportRequest, watched: Watched, catalogue: Catalogue) 
     report = build_report(facts, catalogue)
     # The loop numbers incidents from one at each start; people know them by their object.
     named = tuple(replace(one, incident_id=request.incident) for one in report.incidents[-1:])
-    return replace(report, incidents=named)
+    return all_here(replace(report, incidents=named), namespace=request.place.namespace)
 
 
 def minute_rows(

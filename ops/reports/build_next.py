@@ -192,14 +192,17 @@ def _refused(decisions: Sequence[Decision]) -> Step | None:
     action = told.action
     if action is None or not action.command:
         return None
-    only = "midwatch only recommends here, it has changed nothing"
+    only = "Midwatch only recommends here, it has changed nothing."
+    detail, undo = only if told in allowed else f"It did not: {told.reason}.", undo_command(action)
+    commands = [Command(label="Run", text=action.command)]
+    if undo:
+        commands.append(Command(label="Undo", text=undo))
+    elif action.undo:
+        detail += f" Undo: {action.undo}."
     return Step(
         title=f"Decide by hand: midwatch would have {done_title(action)}.",
-        detail=f"{words.capital(only)}." if told in allowed else f"It did not: {told.reason}.",
-        commands=(
-            Command(label="Run", text=action.command),
-            Command(label="Undo", text=undo_command(action) or action.undo),
-        ),
+        detail=detail,
+        commands=tuple(commands),
     )
 
 

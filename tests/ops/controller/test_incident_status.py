@@ -66,7 +66,7 @@ def said(kind, reason="", action=None, at_s=T0 + 22):
 
 def restart(reason="it alone is slow"):
     return Action(action_id="", kind=ActionKind.RESTART_POD, target=POD, reason=reason,
-                  undo="none needed", command="kubectl delete pod llm-2")  # fmt: skip
+                  undo="none needed", command="kubectl --context eu delete pod llm-2")  # fmt: skip
 
 
 def status_of(incident, **more):
@@ -145,9 +145,11 @@ def test_dry_run_means_allowed_and_another_refusal_is_kept_with_its_reason():
             said(DecisionKind.REFUSE, "dry run", restart()),
             said(DecisionKind.REFUSE, "it would take the last ready instance", blocked),
         ),
+        namespace="shop",
     )
     first, second = status.actions
     assert (first.allowed, first.guard, first.undo) == (True, "", "none needed")
+    assert first.command == "kubectl --namespace shop delete pod llm-2"
     assert (second.allowed, second.guard) == (False, "it would take the last ready instance")
 
 

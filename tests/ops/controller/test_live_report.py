@@ -70,7 +70,7 @@ def request_(frame):
             said(DecisionKind.OPEN, f"requests miss their limits since {T0 + 600:.0f} s", T0 + 630),
             said(DecisionKind.DIAGNOSE, "named", T0 + 650),
             said(DecisionKind.REFUSE, "dry run", T0 + 650,
-                 wanted(ActionKind.REPLACE_POD, "kubectl delete pod llm-2")),
+                 wanted(ActionKind.REPLACE_POD, "kubectl --context eu delete pod llm-2")),
             said(DecisionKind.REFUSE, "dry run", T0 + 650,
                  wanted(ActionKind.RESTART_POD, "kubectl exec llm-2 -- kill 1")),
         ),
@@ -92,6 +92,7 @@ def test_the_page_has_the_clock_of_the_cluster_and_no_other_world(report):
         assert "shop/chat on prod" in told
         for word in ("simulated clock", "without midwatch was not made", "Same traffic"):
             assert word not in told, word
+        assert "--context" not in told
         assert not re.search(r"\d{10} s\b", told)
         assert "What they would have been without midwatch cannot be known here." in told
         assert re.search(r"11:1\d:\d\d", told)
@@ -102,7 +103,9 @@ def test_the_best_recommendation_is_shown_as_not_carried_out(report):
     assert incident.incident_id == "chat-20261118-110640-abcde"
     assert incident.next_step.title.startswith("Decide by hand: midwatch would have replaced llm-2")
     assert "it has changed nothing" in incident.next_step.detail
-    assert incident.next_step.commands[0].text == "kubectl delete pod llm-2"
+    (command,) = incident.next_step.commands
+    assert command.text == "kubectl --namespace shop delete pod llm-2"
+    assert "Undo: none needed" in incident.next_step.detail
     assert [str(m.kind) for m in incident.marks].count("recommended") == 2
     assert not incident.done
 

@@ -1,0 +1,44 @@
+"""Commands for the cluster at hand.
+
+The loop's commands name a kubectl context by its region, as an operator of several clusters has
+them. In one cluster the namespace is what a person has to give.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_CONTEXT = re.compile(r"\bkubectl --context \S+")
+
+
+def here(command: str, *, namespace: str) -> str:
+    """A command that is typed in the cluster of `namespace`."""
+    return _CONTEXT.sub(f"kubectl --namespace {namespace}", command)
+
+
+def all_here(value: T, *, namespace: str) -> T:
+    """The same for every text in a value of dataclasses and tuples, e.g. in a report."""
+    found: T = _walk(value, namespace)
+    return found
+
+
+def _walk(value: Any, namespace: str) -> Any:
+    if isinstance(value, str):
+        # An enumeration is a str too, and must stay what it is.
+        plain = type(value) is str and "kubectl --context" in value
+        return here(value, namespace=namespace) if plain else value
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(_walk(item, namespace) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {}
+        for one in fields(value):
+            before = getattr(value, one.name)
+            after = _walk(before, namespace)
+            if after is not before and after != before:
+                changed[one.name] = after
+        return replace(value, **changed) if changed else value
+    return value
