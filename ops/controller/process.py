@@ -32,13 +32,14 @@ from ops.controller.lease_store import KubeLeases, SystemClock, new_identity, ow
 from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.probes import Check, make_probes, serve_probes
+from ops.controller.replays import ReplayDesk
 from ops.controller.settings import Settings
 from ops.controller.webhook import make_webhook
 from ops.controller.webhook_server import WebhookServer, serve
 from ops.errors import KubeError
 
 logger = logging.getLogger(__name__)
-PLURALS = ("fleets",)
+PLURALS = ("fleets", "replays")  # watched; Incidents are our own record
 THREADS = 4  # reads wait for a Prometheus, steps for a core
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
@@ -102,6 +103,7 @@ class Operator:
         self.table = FleetTable(self._make_loop)
         self.parts = SharedParts(self.api, self.settings, self.metrics)
         self.parts.worker.start()
+        self.replays = ReplayDesk(self.api, self.parts.worker)
         self._lead_task: asyncio.Task[None] | None = None
         self._catch_signals()
         probes, port = await serve_probes(
@@ -182,6 +184,8 @@ class Operator:
         if plural == "fleets":
             self.table.drop(body) if kind == "DELETED" else self.table.put(body)
             self.metrics.fleets.set(len(self.table))
+        elif plural == "replays":
+            self.replays.drop(body) if kind == "DELETED" else self.replays.put(body)
 
     def _on_change(self, resource: str, namespace: str) -> None:
         """In the thread of a reflector; what the cluster reports of itself waits for a scrape."""
@@ -219,7 +223,7 @@ class Operator:
     async def _close(self, webhook: WebhookServer | None, probes: web.AppRunner) -> None:
         """Stop what writes, give the Lease up, then the rest."""
         began_s = monotonic_s()
-        await self.table.stop()
+        await asyncio.gather(self.table.stop(), self.replays.stop())
         idle = asyncio.to_thread(self.pool.shutdown, wait=True, cancel_futures=True)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(idle)), CLOSE_S)
