@@ -61,7 +61,7 @@ class Cluster:
     @property
     def where(self) -> str:
         """What is looked at, in words."""
-        return f"namespace {self.namespace}" if self.namespace else "any namespace"
+        return f"namespace {self.namespace}" if self.namespace else "this cluster"
 
     @property
     def options(self) -> str:

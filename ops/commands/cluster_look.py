@@ -46,6 +46,7 @@ def look_at_fleets(asked: Asked, *, resolved: bool) -> None:
                 fleets,
                 incidents,
                 where=cluster.where,
+                elsewhere=bool(cluster.namespace),
                 now_s=cluster.now_s,
                 width=width(),
                 resolved=resolved,

@@ -130,16 +130,25 @@ def _summary(
     """The report's headline where it speaks of the same cause, else one made of the same words."""
     if report and report.headline:
         return report.headline
-    who = f"{incident.symptom.region} {incident.symptom.slo_class}".strip()
     if named is None:
-        looked = incident.result is not None
-        return f"Cannot tell what makes {who} miss its SLO." if looked else f"{who} miss its SLO."
+        if before.report is not None and before.summary and not before.cause:
+            return before.summary
+        return _unnamed(incident)
     same = before.cause == cut(str(named.entity), NAME_BYTES_MAX)
     if same and before.report is not None and before.summary:
         return before.summary
     over = incident.resolved_at_s is not None
     verb = verb_of(named.entity.kind, named.resource_class, over=over)
     return f"{named.entity} {verb}."
+
+
+def _unnamed(incident: Incident) -> str:
+    """What is known before a cause is named, or where none can be."""
+    symptom, looked = incident.symptom, incident.result is not None
+    if symptom.reason == "alert" and isnan(symptom.bad_ratio):  # no SLO is measured there
+        return f"An alert fires in {symptom.region}{'; its cause cannot be told' * looked}."
+    who = f"{symptom.region} {symptom.slo_class}".strip()
+    return f"Cannot tell what makes {who} miss its SLO." if looked else f"{who} miss its SLO."
 
 
 def _severity(symptom: Symptom, alert: str, before: IncidentStatus | None) -> Severity:

@@ -25,6 +25,7 @@ def status_lines(
     incidents: Sequence[StoredIncident],
     *,
     where: str,
+    elsewhere: bool = False,
     now_s: float,
     width: int = 80,
     resolved: bool = False,
@@ -32,7 +33,7 @@ def status_lines(
     """The answer.
 
     Args:
-        where: what was looked at, e.g. "namespace shop".
+        where: what was looked at, e.g. "namespace shop"; elsewhere: there are other places.
         resolved: list resolved incidents too, else only how many there were within a day.
     """
     lines: list[Line] = []
@@ -47,7 +48,8 @@ def status_lines(
         for incident in _ordered([i for i in listed if (i.namespace, i.spec.fleet) == place]):
             lines += _incident(incident, now_s=now_s, width=width)
     if not lines:
-        text = f"No fleet in {where}. Create one, or look everywhere: kubectl midwatch status -A"
+        other = " Look everywhere: kubectl midwatch status -A" if elsewhere else ""
+        text = f"No fleet in {where}.{other}"
         return [Line(t) for t in wrapped(text, width)]
     return lines
 
@@ -75,7 +77,8 @@ def _fleet(
     ended = [i for i in incidents if not i.open]
     parts = [f"{fleet.namespace}/{fleet.name}  {fleet.spec.mode.value}"]
     if fleet.seen:
-        parts.append(f"{status.ready_pods} of {words.count(status.pods, 'pod')} ready")
+        ready = f"{status.ready_pods:,} of {words.count(status.pods, 'pod')} ready"
+        parts.append(ready if status.pods else "no pod")
         parts.append(words.count(len(opened), "open incident") if opened else "no open incident")
     lines = [Line(t, STRONG) for t in wrapped("  ".join(parts), width)]
     for text in _troubles(fleet):

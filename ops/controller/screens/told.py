@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.incident import ActionStatus, CauseStatus, Phase
 from ops.controller.screens.stored import StoredIncident, condition, moment
 from ops.reports import words
@@ -106,12 +107,16 @@ def no_cause(incident: StoredIncident) -> list[tuple[str, str]]:
     if is_waiting(incident):
         waits = told.message if told else "the first diagnosis is under way"
         return [("cause", f"Not known yet: {waits}. Ask again in half a minute.")]
+    stands_out = "No candidate stands out, so nobody" if status.causes else "Nobody"
     rows = [
-        ("cause", "No cause named. No candidate stands out, so nobody is accused and nothing is "
-         "recommended for a guess.")
-    ]  # fmt: skip
-    why = told.message if told else status.reason
-    rows += [("why", part) for part in [why or status.reason] if part]
+        (
+            "cause",
+            f"No cause named. {stands_out} is accused, and nothing is recommended for a guess.",
+        )
+    ]
+    known = told is not None and told.status is not ConditionStatus.UNKNOWN
+    why = told.message if told and known and told.message else status.reason
+    rows += [("why", why)] if why else []
     if status.causes:
         best = status.causes[0]
         rows.append(("likeliest", f"{cause_noun(best)}, {confidence_text(best.confidence)}"))
@@ -155,7 +160,8 @@ def guard(action: ActionStatus) -> str:
 
 def is_waiting(incident: StoredIncident) -> bool:
     """Whether the first diagnosis is still to come."""
-    return not incident.status.abstained and not incident.status.causes
+    status = incident.status
+    return not status.abstained and not status.causes and not status.reason
 
 
 def is_over(incident: StoredIncident) -> bool:

@@ -67,7 +67,8 @@ def _evidence(incident: StoredIncident, *, whole: bool) -> Rows:
         rows += [("evidence" if n == 0 else "", item.text) for n, item in enumerate(shown)]
         if status.reason and not shown:
             rows.append(("evidence", status.reason))
-    if status.missing:
+    said = " ".join(text for _, text in rows)
+    if any(text not in said for text in status.missing):
         shown_missing = status.missing[: None if whole else MISSING_SHOWN]
         rows.append(("missing", "; ".join(shown_missing) + _more(
             len(status.missing) - len(shown_missing))))  # fmt: skip

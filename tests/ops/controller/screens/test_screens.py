@@ -169,6 +169,6 @@ def test_somebody_should_look_at_open_incidents_and_at_blind_fleets():
 
 
 def test_an_empty_place_says_where_to_look():
-    text = text_of(status_lines([], [], where="namespace shop", now_s=NOW_S))
+    text = text_of(status_lines([], [], where="namespace shop", elsewhere=True, now_s=NOW_S))
     assert "No fleet in namespace shop." in text
     assert "status -A" in text
