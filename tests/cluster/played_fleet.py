@@ -179,36 +179,48 @@ def is_read(series: Series) -> bool:
 
 
 def symptom_rules(scenarios: Sequence[Scenario], *, eval_s: float = 5.0) -> dict[str, Any]:
-    """Alerts on what users get: too late, or not at all, over the last half minute.
+    """Alerts on what users get, too late or not at all, per class, region and namespace.
 
-    A rule per class, as an installation would write them beside its burn rates, which page for
-    slow harm and need minutes. They fire at once: half a minute is long enough for a burst to pass.
+    As an installation would have them beside its burn rates, which page for slow harm and need
+    minutes: a fifth of the requests of half a minute, or two fifths of a quarter.
     """
     limits = {slo.name: slo.ttft_s for scenario in scenarios for slo in scenario.slos}
-    by = "by (namespace, region, slo_class)"
     ttft = "gen_ai_server_time_to_first_token_seconds"
     rules = []
     for name, limit_s in sorted(limits.items()):
         own = f'slo_class="{name}"'
-        good = f'sum {by} (increase({ttft}_bucket{{{own},le="{limit_s!r}"}}[30s]))'
-        every = f"sum {by} (increase({ttft}_count{{{own}}}[30s]))"
+        every = f"{ttft}_count{{{own}}}"
         rules.append(
             {
                 "alert": "UsersWaitTooLong",
-                "expr": f"1 - {good} / {every} > 0.2 and {every} > 15",
-                "labels": {"severity": "page"},
+                "expr": many_of(every, good=f'{ttft}_bucket{{{own},le="{limit_s!r}"}}'),
+                "labels": {"severity": "page", "slo_class": name},
                 "annotations": {"summary": f"first tokens of {name} take more than {limit_s:g} s"},
             }
         )
-    failed = f'sum {by} (increase(http_requests_total{{status=~"5xx|4xx"}}[30s]))'
-    every = f"sum {by} (increase(http_requests_total[30s]))"
+    failed, every = 'http_requests_total{status=~"5xx|4xx"}', "http_requests_total"
     rules.append(
         {
             "alert": "UsersGetErrors",
-            "expr": f"{failed} / {every} > 0.2 and {every} > 15",
+            "expr": many_of(every, bad=failed),
             "labels": {"severity": "page"},
             "annotations": {"summary": "requests fail"},
         }
     )
     group = {"name": "symptoms", "interval": f"{round(eval_s)}s", "rules": rules}
     return {"groups": [group]}
+
+
+def many_of(every: str, *, bad: str = "", good: str = "") -> str:
+    """Expression: bad ones, or all but the good ones, are many of enough requests."""
+    parts = []
+    for span, ratio, least in (("30s", 0.2, 15), ("15s", 0.4, 10)):
+        total = grown(every, span)
+        counted = grown(bad, span) if bad else f"({total} - {grown(good, span)})"
+        parts.append(f"({counted} / {total} > {ratio} and {total} > {least})")
+    return " or ".join(parts)
+
+
+def grown(selector: str, span: str) -> str:
+    """Expression: how much counters grew in a span, per class, region and namespace."""
+    return f"sum by (namespace, region, slo_class) (increase({selector}[{span}]))"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -149,11 +150,12 @@ def test_the_report_names_the_cause_and_belongs_to_the_incident(story, tag):
     reference = one["status"]["report"]
     space = one["metadata"]["namespace"]
     found = story.stack.plane.admin.get(
-        f"/api/v1/namespaces/{space}/configmaps/{reference['name']}"
+        f"/api/v1/namespaces/{space}/configmaps/{reference['configMap']}"
     )
     assert found["metadata"]["ownerReferences"][0]["uid"] == one["metadata"]["uid"]
     packed = next(iter(found["binaryData"].values()))
     page = gzip.decompress(base64.b64decode(packed)).decode()
+    assert hashlib.sha256(page.encode()).hexdigest() == reference["sha256"]
     name = one["status"]["causes"][0]["entity"].rpartition("/")[2]
     assert name in page and "<html" in page
 
