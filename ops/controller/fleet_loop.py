@@ -65,11 +65,12 @@ class FleetLoop:
         *,
         name: str,
         in_pool: InPool,
+        to_read: InPool,
         metrics: OperatorMetrics,
     ) -> None:
         self.work, self.name = work, name
         self.inbox = AlertInbox(wake=self.wake)
-        self._in_pool, self._metrics = in_pool, metrics
+        self._in_pool, self._to_read, self._metrics = in_pool, to_read, metrics
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._changed_at_s: float | None = None  # of the first change that no step has seen
@@ -128,7 +129,7 @@ class FleetLoop:
         changed_at_s, self._changed_at_s = self._changed_at_s, None
         with self.inbox.take() as batch:
             if monotonic_s() >= self.work.next_read_at_s:
-                await self._in_pool(self.work.read)
+                await self._to_read(self.work.read)
             await self._in_pool(lambda: self.work.decide(batch.alerts))
         self._metrics.ticks.labels(result="ok").inc()
         if changed_at_s is not None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import ClusterCache, Resource
 from ops.adapters.kube.cluster_watch import ClusterWatch
 from ops.adapters.kube.view import STALE_S, cluster_view, stale_text
-from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
 from ops.controller.diagnosing import RemoteDiagnoser
+from ops.controller.endpoint_readers import Readers
 from ops.controller.fleet_object import FleetObject
 from ops.controller.fleet_tick import ClusterSight
 from ops.controller.fleet_work import Parts
@@ -20,31 +19,10 @@ from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.probes import Check
 from ops.controller.reporting import Reporter
 from ops.controller.resources.fleet import FleetSpec
-from ops.controller.settings import MetricsEndpoint, Settings
+from ops.controller.settings import Settings
 from ops.controller.worker_line import WorkerLine
 from ops.controller.worker_wire import Place
 from rca.state import Symptom
-
-
-class Readers:
-    """One reader per endpoint and thread: a reader remembers what it was asked last."""
-
-    def __init__(self, endpoints: Mapping[str, MetricsEndpoint]) -> None:
-        self._endpoints, self._local = endpoints, threading.local()
-
-    def get(self, name: str) -> PrometheusReader:
-        """The calling thread's reader of an endpoint of the settings."""
-        known: dict[str, PrometheusReader] = self._local.__dict__.setdefault("readers", {})
-        if name not in known:
-            endpoint = self._endpoints[name]
-            known[name] = PrometheusReader(
-                endpoint.url,
-                timeout_s=endpoint.timeout_seconds,
-                headers=endpoint.headers,
-                token_file=endpoint.token_file,
-                ca_file=endpoint.ca_file,
-            )
-        return known[name]
 
 
 class SharedParts:

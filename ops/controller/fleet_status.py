@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 
 from ops.controller.conditions import Observed, cut, merged
@@ -22,7 +22,8 @@ from ops.state import PodRecord
 
 WINDOWS = (("5m", 300.0), ("1h", 3600.0))  # burn rates are told for
 REGIONS_MAX, BURN_RATES_MAX = 64, 256
-QUIET_S = 30.0  # between two writes where only numbers moved
+QUIET_S = 30.0  # between two writes where only burn rates and words moved
+NUMBERS_S = 8.0  # between two writes where numbers of pods moved
 URGENT_S = 1.0  # between two writes at all
 YES, NO, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -98,21 +99,22 @@ def decision_status(kind: str, reason: str, *, incident: str, at_s: float) -> De
 
 
 def worth_writing(new: FleetStatus, old: FleetStatus, *, age_s: float) -> bool:
-    """Whether to write now: what matters at once, numbers that only move every half minute.
+    """Whether to write now: what matters at once, numbers that only move now and then.
 
     Args:
         age_s: since the last write.
     """
     if new == old or age_s < URGENT_S:
         return False
-    return age_s >= QUIET_S or _loud(new) != _loud(old)
+    moved = (new.pods, new.ready_pods, new.regions) != (old.pods, old.ready_pods, old.regions)
+    return age_s >= QUIET_S or (moved and age_s >= NUMBERS_S) or _loud(new) != _loud(old)
 
 
 def _loud(status: FleetStatus) -> tuple[object, ...]:
     """What a person waits for."""
     conditions = tuple((c.type, c.status, c.reason) for c in status.conditions)
-    still = replace(status, conditions=[], burn_rates=[], last_decision=None)
-    return conditions, still, status.last_decision and status.last_decision.incident
+    decided = status.last_decision and (status.last_decision.kind, status.last_decision.incident)
+    return conditions, status.observed_generation, status.open_incidents, decided
 
 
 def _ready(sight: FleetSight) -> Observed:

@@ -37,7 +37,7 @@ from ops.state import (
 from rca.state import ChangeEvent, ClusterEvent, MetricFrame
 
 logger = logging.getLogger(__name__)
-HISTORY_READ_S = 20.0
+HISTORY_READ_S, HISTORY_READS_MAX = 20.0, 60
 READ_S = 4.0  # of one reading; the next is due soon after
 NO_FRAME = MetricFrame(
     times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
@@ -82,6 +82,7 @@ class FleetTick:
     snapshot: Snapshot | None = None
     sight: ClusterSight = field(default_factory=ClusterSight)
     next_read_at_s: float = 0.0  # of our monotonic clock
+    _history_reads: int = 0
     _jobs: Mapping[str, float] = field(default_factory=dict)
     _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _ahead_s: float | None = None  # of the server's clock before our monotonic one
@@ -99,14 +100,16 @@ class FleetTick:
         """Learn from an hour of stored samples, once they can be read."""
         with self.metrics.stage("history"):
             reading = history.advance(self.reader(), deadline=Deadline.after(HISTORY_READ_S))
-        if reading.state is DataState.FRESH:
+        self._history_reads += 1
+        fresh = reading.state is DataState.FRESH
+        if fresh:
             self.state = remembered(
                 self.state,
                 reading.frame,
                 slos=slo_targets(self.spec),
                 config=loop_config(self.spec).detect,
             )
-        if len(reading.frame.times_s):  # else nothing is there yet, or nothing can be read
+        if fresh or self._history_reads >= HISTORY_READS_MAX:
             self.history = None
 
     def _take(self, reading: Reading) -> None:

@@ -40,7 +40,8 @@ from ops.errors import KubeError
 
 logger = logging.getLogger(__name__)
 PLURALS = ("fleets", "replays")  # watched; Incidents are our own record
-THREADS = 4  # reads wait for a Prometheus, steps for a core
+THREADS = 4  # for steps and writes
+READERS = 4  # for metrics: a Prometheus that is slow must not hold up what is decided
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
 CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
@@ -89,6 +90,7 @@ class Operator:
             on_lead=self._led,
         )
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fleet")
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="metrics")
         self.synced = False
 
     @property
@@ -195,12 +197,18 @@ class Operator:
     def _make_loop(self, fleet: FleetObject) -> FleetLoop:
         work = FleetWork(fleet, self.parts.shared)
         name = f"{fleet.namespace}/{fleet.name}"
-        loop = FleetLoop(work, name=name, in_pool=self._in_pool, metrics=self.metrics)
+        loop = FleetLoop(
+            work,
+            name=name,
+            in_pool=lambda task: self._run_in(self.pool, task),
+            to_read=lambda task: self._run_in(self.readers, task),
+            metrics=self.metrics,
+        )
         work.wake = loop.wake
         return loop
 
-    async def _in_pool(self, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self.pool, work)
+    async def _run_in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(pool, work)
 
     async def _serve_webhook(self) -> WebhookServer | None:
         webhook = self.settings.webhook
@@ -224,6 +232,7 @@ class Operator:
         """Stop what writes, give the Lease up, then the rest."""
         began_s = monotonic_s()
         await asyncio.gather(self.table.stop(), self.replays.stop())
+        self.readers.shutdown(wait=False, cancel_futures=True)
         idle = asyncio.to_thread(self.pool.shutdown, wait=True, cancel_futures=True)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(idle)), CLOSE_S)

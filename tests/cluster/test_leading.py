@@ -92,7 +92,7 @@ def test_an_orderly_end_hands_over_within_two_seconds(control_plane, namespace, 
     assert took_s <= 2.0
     assert first.program.process.wait(10.0) == 0
     scale(control_plane, namespace, 2)
-    seen(control_plane, namespace, 2, timeout_s=15.0)
+    seen(control_plane, namespace, 2, timeout_s=25.0)
     assert second.leads
     assert control_plane.admin.get(LEASE_PATH)["spec"]["leaseTransitions"] >= 1
 
@@ -108,7 +108,7 @@ def test_a_killed_leader_is_replaced_within_ten_seconds(control_plane, namespace
     print(f"takeover after kill -9: {took_s:.2f} s")
     assert took_s <= 10.0
     scale(control_plane, namespace, 3)
-    seen(control_plane, namespace, 3, timeout_s=15.0)
+    seen(control_plane, namespace, 3, timeout_s=25.0)
 
 
 @pytest.mark.figure("a leader that was stopped writes nothing when it goes on")
@@ -121,17 +121,17 @@ def test_a_stopped_leader_writes_nothing_after_it_goes_on(control_plane, namespa
     time.sleep(2.0 * LEASE["durationSeconds"])
     assert second.leads
     scale(control_plane, namespace, 4)
-    seen(control_plane, namespace, 4, timeout_s=15.0)
+    seen(control_plane, namespace, 4, timeout_s=25.0)
     mark = control_plane.audit.mark()
     first.program.resume()
     assert first.program.process.wait(5.0) == 75
     time.sleep(0.5)
     assert writes_of(control_plane, first, since=mark) == []
     scale(control_plane, namespace, 1)
-    seen(control_plane, namespace, 1, timeout_s=15.0)
+    seen(control_plane, namespace, 1, timeout_s=25.0)
     mark = control_plane.audit.mark()
     scale(control_plane, namespace, 2)
-    seen(control_plane, namespace, 2, timeout_s=15.0)
+    seen(control_plane, namespace, 2, timeout_s=25.0)
     assert ("patch", "fleets") in writes_of(control_plane, second, since=mark)
 
 

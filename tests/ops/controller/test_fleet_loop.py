@@ -60,7 +60,9 @@ def run(work, scenario):
         async def in_pool(task):
             return task()
 
-        loop = FleetLoop(work, name="shop/chat", in_pool=in_pool, metrics=OperatorMetrics())
+        loop = FleetLoop(
+            work, name="shop/chat", in_pool=in_pool, to_read=in_pool, metrics=OperatorMetrics()
+        )
         task = asyncio.create_task(loop.run())
         try:
             async with asyncio.timeout(5.0):
