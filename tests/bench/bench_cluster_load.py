@@ -1,7 +1,7 @@
-"""What one operator needs for 200 fleets of 50 pods. Run: make bench-cluster-load, or this file.
+"""What one operator needs for 200 fleets of 50 pods. Run: make bench-cluster, or this file.
 
-A real control plane with kwok's pods, 50 of which change each second, a real Prometheus that scrapes
-12 series a pod every 5 s, and the operator as a process with the token of its shipped account.
+A real control plane with kwok's pods, 50 of which change each second, a real Prometheus that
+scrapes 12 series a pod every 5 s, the operator as a process with its shipped account's token.
 Processor time and memory are those of its own /proc; a latency runs from the moment at which the
 operator hears of a pod's change to the end of its fleet's step, as its own histogram counts them.
 Writes tests/bench/results/cluster_load.json. Needs make cluster-binaries; about 6 minutes.

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane, answers
 from tests.cluster.installing import body, path_of
 from tests.cluster.load_exporter import SERIES_PER_POD, namespace_of, pod_name
@@ -48,6 +49,7 @@ def measure(plane: ControlPlane, folder: Path, load: Load) -> dict[str, Any]:
     from the moment at which it hears of a pod's change to the end of its fleet's step.
     """
     with ExitStack() as over:
+        over.callback(clear, plane, load)
         populated_s = populate(plane, load)
         metrics_url = start_metrics(folder, load, over)
         operator = Operator(plane, folder, metrics_url=metrics_url, scrape_s=SCRAPE_S)
@@ -147,6 +149,15 @@ def populate(plane: ControlPlane, load: Load) -> float:
         what=f"{total} ready pods",
     )  # fmt: skip
     return time.monotonic() - began_s
+
+
+def clear(plane: ControlPlane, load: Load) -> None:
+    """Delete it all; the pods are gone some time later."""
+    with suppress(ApiError, OSError):
+        for fleet in range(load.fleets):
+            plane.admin.delete(f"/api/v1/namespaces/{namespace_of(fleet)}")
+        for item in plane.admin.items("/api/v1/nodes", labelSelector="load=yes"):
+            plane.admin.delete(f"/api/v1/nodes/{item['metadata']['name']}")
 
 
 def pod(name: str) -> dict[str, Any]:

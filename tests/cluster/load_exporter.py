@@ -1,7 +1,7 @@
 """Metrics of many fleets in a process of its own: GET /metrics/N is the text of fleet N.
 
 Twelve series a pod, of the roles that the operator's loop reads; counters grow with the clock, so
-that every fleet looks served and healthy. Run: load_exporter.py PORT PODS
+that every fleet looks served and healthy. Run: load_exporter.py PORT PODS [PREFIX]
 """
 
 from __future__ import annotations
@@ -29,27 +29,21 @@ POD = "\n".join(
 SERIES_PER_POD = len(POD.splitlines())
 
 
-def text_of(fleet: int, pods: int) -> str:
+def text_of(fleet: int, pods: int, prefix: str) -> str:
     """Text of one fleet with the counter left open."""
-    return "".join(
-        POD.replace(
-            "@",
-            f'namespace="{namespace_of(fleet)}",pod="{pod_name(k)}",service="chat",region="north"',
-        )
-        + "\n"
-        for k in range(pods)
-    )
+    own = f'namespace="{namespace_of(fleet, prefix)}",service="chat",region="north"'
+    return "".join(POD.replace("@", f'{own},pod="{pod_name(k)}"') + "\n" for k in range(pods))
 
 
-def namespace_of(fleet: int) -> str:
-    return f"load-{fleet:03d}"
+def namespace_of(fleet: int, prefix: str = "load") -> str:
+    return f"{prefix}-{fleet:03d}"
 
 
 def pod_name(k: int) -> str:
     return f"chat-{k:03d}"
 
 
-def main(port: int, pods: int) -> None:
+def main(port: int, pods: int, prefix: str) -> None:
     texts: dict[int, str] = {}
     began_s = time.time()
 
@@ -60,7 +54,7 @@ def main(port: int, pods: int) -> None:
         def do_GET(self) -> None:
             fleet = int(self.path.rpartition("/")[2] or 0)
             if fleet not in texts:
-                texts[fleet] = text_of(fleet, pods)
+                texts[fleet] = text_of(fleet, pods, prefix)
             body = (texts[fleet] % {"t": 1000 + time.time() - began_s}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
@@ -75,4 +69,4 @@ def main(port: int, pods: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "load")
