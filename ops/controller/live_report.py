@@ -144,7 +144,8 @@ def _foot(request: ReportRequest, watched: Watched, counted: str) -> tuple[tuple
     rows = [
         ("Made by", f"midwatch {__version__}"),
         ("World", f"a real cluster{f', {place.cluster}' if place.cluster else ''}: "
-         f"namespace {place.namespace}, fleet {place.fleet}, {len(request.pods):,} pods"),
+         f"namespace {place.namespace}, fleet {place.fleet}"
+         f"{f', {len(request.pods):,} pods' if request.pods else ''}"),
         ("Metrics", f"endpoint {place.endpoint}, {len(frame.series):,} series, "
          f"{len(frame.times_s):,} rows of {frame.step_s:g} s"),
         ("Actions", "recommended at most: midwatch changed nothing in this cluster"),

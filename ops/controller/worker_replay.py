@@ -1,17 +1,32 @@
-"""Replays: a bundle asked again (open loop), or a scenario simulated anew (closed loop)."""
+"""Replays: a bundle asked again (open loop), or a scenario simulated anew (closed loop).
+
+Each runs in a process of its own, one at a time: a diagnosis never waits for a replay, and a
+replay that hangs or takes too much is ended without the worker.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 from ops.clock import monotonic_s
-from ops.controller.incident_bundle import BundleStore, read_recording
-from ops.controller.worker_diagnose import forecaster_of
-from ops.controller.worker_wire import CheckResult, ReplayAnswer, ReplayCheck, ReplayRequest
+from ops.controller.incident_bundle import BundleStore
+from ops.controller.replay_bundle import replay_bundle
+from ops.controller.replay_scenario import run_scenario
+from ops.controller.worker_codec import decode, encode
+from ops.controller.worker_jobs import FullError
+from ops.controller.worker_wire import ReplayAnswer, ReplayRequest
 from ops.errors import OpsError
-from ops.ranking import ranking_sha256
 from rca.errors import RcaError
-from rca.state import RcaResult
+from serving.errors import ServingError
+
+SPAWN = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
+WAITING_MAX, RETRY_S = 4, 30.0
+NICE = 10  # diagnoses go first
 
 
 class Replayer:
@@ -19,66 +34,68 @@ class Replayer:
 
     def __init__(self, bundles: BundleStore | None, *, granger: str, limit_s: float) -> None:
         """Use the bundles of the worker; `limit_s` ends a replay."""
-        self._bundles, self._granger, self._limit_s = bundles, granger, limit_s
+        self._root = None if bundles is None else bundles.root
+        self._granger, self._limit_s = granger, limit_s
+        self._waiting = 0
         self._one = asyncio.Lock()
 
     async def replay(self, request: ReplayRequest) -> ReplayAnswer:
-        """Run it; what cannot be run is an answer that says why."""
+        """Run it; what cannot be run is an answer that says why.
+
+        Raises:
+            FullError: others wait already.
+        """
+        if self._waiting > WAITING_MAX:
+            raise FullError(self._waiting - 1, RETRY_S)
         began_s = monotonic_s()
-        async with self._one:
-            if request.scenario:
-                return _failed("replays of scenarios are not available yet")
-            answer = await asyncio.to_thread(self._bundle, request)
-        took_s = round(monotonic_s() - began_s, 3)
-        return answer if answer.failed else _timed(answer, took_s)
-
-    def _bundle(self, request: ReplayRequest) -> ReplayAnswer:
-        if self._bundles is None:
-            return _failed("the worker has no bundleDir, so no incident was recorded")
-        folder = self._bundles.path(request.namespace, request.incident)
+        self._waiting += 1
         try:
-            recording = read_recording(folder)
-            result = recording.question.answer(forecaster_of(recording.question.granger))
-        except (OpsError, RcaError) as error:
-            return _failed(str(error))
-        sha256 = ranking_sha256(result)
-        wanted = request.ranking_sha256 or recording.ranking_sha256
-        checks = tuple(_check(check, result, sha256, wanted) for check in request.checks)
-        return ReplayAnswer(verdict=_verdict(result), checks=checks, ranking_sha256=sha256)
+            async with self._one:
+                answer = await asyncio.to_thread(self._apart, request)
+        finally:
+            self._waiting -= 1
+        took_s = round(monotonic_s() - began_s, 3)
+        return replace(answer, stages_s={**answer.stages_s, "all": took_s})
+
+    def _apart(self, request: ReplayRequest) -> ReplayAnswer:
+        """In a fresh process; its answer, or why there is none."""
+        ours, theirs = SPAWN.Pipe(duplex=False)
+        work = SPAWN.Process(
+            target=_child, args=(theirs, encode(request), self._root, self._granger), daemon=True
+        )
+        work.start()
+        theirs.close()
+        try:
+            if not ours.poll(self._limit_s):
+                return _failed(f"it took more than {self._limit_s:g} s; take a smaller scenario")
+            return decode(ReplayAnswer, ours.recv_bytes())
+        except (EOFError, OSError):
+            work.join(1.0)
+            return _failed(f"its process ended with code {work.exitcode} and no answer; "
+                           "is there enough memory?")  # fmt: skip
+        finally:
+            if work.is_alive():
+                work.kill()
+            work.join(5.0)
+            ours.close()
 
 
-def _check(check: ReplayCheck, result: RcaResult, sha256: str, wanted: str) -> CheckResult:
-    named = not result.abstained and bool(result.causes)
-    match check:
-        case ReplayCheck.SAME_RANKING:
-            same = sha256 == wanted
-            text = f"ranking {sha256[:12]}" + ("" if same else f", expected {wanted[:12]}")
-            return CheckResult(check=check, passed=same, message=text)
-        case ReplayCheck.CAUSE_NAMED:
-            return CheckResult(check=check, passed=named, message=_verdict(result))
-        case ReplayCheck.NO_INCIDENT:
-            text = "a bundle is a recorded incident: this check is for scenarios"
-            return CheckResult(check=check, passed=False, message=text)
-
-
-def _verdict(result: RcaResult) -> str:
-    if result.abstained or not result.causes:
-        return f"The cause cannot be told: {result.reason}."
-    first = result.causes[0]
-    return f"{first.entity}, {first.resource_class}, confidence {first.confidence:.2f}."
+def _child(pipe: Connection, raw: bytes, root: Path | None, granger: str) -> None:
+    """The other process: one request in, one answer out."""
+    os.nice(NICE)
+    request = decode(ReplayRequest, raw)
+    try:
+        if request.scenario:
+            answer = run_scenario(request, granger=granger)
+        elif root is None:
+            answer = _failed("the worker has no bundleDir, so no incident was recorded")
+        else:
+            answer = replay_bundle(request, root)
+    except (OpsError, RcaError, ServingError) as error:
+        answer = _failed(str(error))
+    pipe.send_bytes(encode(answer))
+    pipe.close()
 
 
 def _failed(reason: str) -> ReplayAnswer:
     return ReplayAnswer(verdict=f"Not replayed: {reason}.", failed=reason)
-
-
-def _timed(answer: ReplayAnswer, took_s: float) -> ReplayAnswer:
-    return ReplayAnswer(
-        verdict=answer.verdict,
-        checks=answer.checks,
-        ranking_sha256=answer.ranking_sha256,
-        html_gzip=answer.html_gzip,
-        sha256=answer.sha256,
-        markdown=answer.markdown,
-        stages_s={**answer.stages_s, "all": took_s},
-    )

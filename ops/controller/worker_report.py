@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import logging
 from base64 import b64encode
@@ -16,24 +15,21 @@ from ops.catalogue import Catalogue
 from ops.clock import monotonic_s
 from ops.controller.incident_bundle import BundleStore, Origin
 from ops.controller.live_report import Watched, live_report
+from ops.controller.page_size import fitted_page, short_markdown
 from ops.controller.worker_diagnose import Diagnosed, Diagnoser, home_region
 from ops.controller.worker_window import WindowReader, canonical
 from ops.controller.worker_wire import (
-    REPORT_GZIP_BYTES_MAX,
     RecordedAs,
     ReportAnswer,
     ReportRequest,
 )
 from ops.errors import BundleError, MetricsTextError, PrometheusError
-from ops.reports import RunReport, render_html, render_markdown
 from ops.reports.sentence import headline
 from rca.state import MetricFrame
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-MARKDOWN_BYTES_MAX = 64 * 1024  # of a ConfigMap that also holds the page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +72,7 @@ class Reporter:
         incident = report.incidents[-1] if report.incidents else None
         return ReportAnswer(
             html_gzip=b64encode(raw).decode("ascii"),
-            markdown=_short(render_markdown(report)),
+            markdown=short_markdown(report),
             sha256=hashlib.sha256(page).hexdigest(),
             headline=headline(incident) if incident else "",
             dropped=dropped,
@@ -146,37 +142,6 @@ class Reporter:
         )
 
 
-def fitted_page(
-    report: RunReport, *, bytes_max: int = REPORT_GZIP_BYTES_MAX
-) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """The page, its gzip, and what had to be left out so that the gzip fits.
-
-    Charts go first, half of them at a time, the least telling ones before the others; the page
-    says so in its foot.
-    """
-    dropped: tuple[str, ...] = ()
-    keep = max((len(one.series) for one in report.incidents), default=0)
-    shown = report
-    while True:
-        page = render_html(shown).encode()
-        raw = gzip.compress(page, compresslevel=9, mtime=0)
-        if len(raw) <= bytes_max:
-            return page, raw, dropped
-        if keep == 0:
-            raise BundleError(
-                f"the page has {len(raw):,} bytes of gzip without any chart, limit {bytes_max:,}; "
-                "the bundle holds everything"
-            )
-        keep //= 2
-        dropped = (f"all but {keep} charts of each incident, so that the page fits {bytes_max:,} "
-                   "bytes",)  # fmt: skip
-        shown = replace(
-            report,
-            incidents=tuple(replace(one, series=one.series[:keep]) for one in report.incidents),
-            versions=(*report.versions, ("Left out", dropped[0])),
-        )
-
-
 def with_time(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
     """Do `work` and note how long it took."""
     began_s = monotonic_s()
@@ -184,14 +149,6 @@ def with_time(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
         return work()
     finally:
         stages[name] = monotonic_s() - began_s
-
-
-def _short(markdown: str) -> str:
-    raw = markdown.encode()
-    if len(raw) <= MARKDOWN_BYTES_MAX:
-        return markdown
-    kept = raw[:MARKDOWN_BYTES_MAX].decode(errors="ignore").rpartition("\n")[0]
-    return f"{kept}\n\nThe rest does not fit here; the page holds it.\n"
 
 
 def _region(request: ReportRequest) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 from ops.catalogue import Catalogue
 from ops.controller.live_report import Watched, live_report, minute_rows, with_classes
+from ops.controller.page_size import fitted_page
 from ops.controller.report_clock import ReportClock, dated
-from ops.controller.worker_report import fitted_page
 from ops.controller.worker_wire import Place, ReportRequest, Window
 from ops.errors import BundleError
 from ops.reports import render_html, render_markdown

@@ -18,6 +18,7 @@ from ops.bundle import MANIFEST
 from ops.cli import app
 from ops.controller.incident_bundle import BundleStore, Origin, read_recording
 from ops.controller.question import Question
+from ops.controller.replay_bundle import replay_bundle
 from ops.controller.token_file import matches
 from ops.controller.worker import make_worker
 from ops.controller.worker_jobs import FullError, Jobs, Urgency
@@ -29,6 +30,7 @@ from ops.controller.worker_wire import (
     Place,
     RecordedAs,
     ReplayCheck,
+    ReplayFault,
     ReplayRequest,
     ReportRequest,
     Window,
@@ -109,15 +111,9 @@ def test_what_was_diagnosed_is_reported_recorded_and_replayed_to_the_same_rankin
         async with serving(settings_of(fake_prometheus, bundle_dir=tmp_path)) as client:
             answer = await client.diagnose(question(frame))
             report = await client.report(report_of(frame, answer))
-            replay = await client.replay(
-                ReplayRequest(
-                    namespace="shop", name="again", incident="chat-1",
-                    checks=(ReplayCheck.SAME_RANKING, ReplayCheck.CAUSE_NAMED),
-                )
-            )  # fmt: skip
-            return answer, report, replay
+            return answer, report
 
-    answer, report, replay = asyncio.run(scene())
+    answer, report = asyncio.run(scene())
     assert str(answer.result.causes[0].entity) == "pod:eu/llm-2"
     assert not answer.result.abstained
     assert answer.ranking_sha256 == ranking_sha256(answer.result)
@@ -127,12 +123,53 @@ def test_what_was_diagnosed_is_reported_recorded_and_replayed_to_the_same_rankin
     assert "shop/chat on prod" in page
     assert "simulated clock" not in page
     assert "llm-2" in report.headline
+    replay = replay_bundle(
+        ReplayRequest(
+            namespace="shop", name="again", incident="chat-1",
+            checks=(ReplayCheck.SAME_RANKING, ReplayCheck.CAUSE_NAMED),
+        ),
+        tmp_path,
+    )  # fmt: skip
     assert replay.ranking_sha256 == answer.ranking_sha256
     assert replay.passed, replay.checks
+    assert replay.verdict == report.headline
+    assert "llm-2" in gzip.decompress(b64decode(replay.html_gzip)).decode()
     offline = CliRunner().invoke(app, ["incident", "diagnose", report.bundle, "--json"])
     told = orjson.loads(offline.stdout)
     assert (offline.exit_code, told["same"]) == (0, True)
     assert told["ranking_sha256"] == answer.ranking_sha256
+
+
+@pytest.mark.slow
+def test_replays_run_in_a_process_of_their_own_and_say_what_went_wrong(fake_prometheus, tmp_path):
+    def asked(**more):
+        return ReplayRequest(namespace="shop", name="r", **more)
+
+    async def scene():
+        settings = settings_of(fake_prometheus, bundle_dir=tmp_path)
+        async with serving(settings) as client:
+            drill = await client.replay(
+                asked(
+                    scenario="small", seed=11, faults=(ReplayFault(kind="gpu-throttle", at_s=600),),
+                    checks=(ReplayCheck.CAUSE_NAMED, ReplayCheck.NO_INCIDENT),
+                )
+            )  # fmt: skip
+            gone = await client.replay(asked(incident="chat-1"))
+            wrong = await client.replay(
+                asked(scenario="small", faults=(ReplayFault(kind="gremlin"),))
+            )
+        async with serving(replace(settings, replay_s=0.5)) as client:
+            late = await client.replay(asked(scenario="small"))
+        return drill, gone, wrong, late
+
+    drill, gone, wrong, late = asyncio.run(scene())
+    # Three of its four instances carry the load of the fourth: nobody suffers, so nobody is named.
+    assert [check.passed for check in drill.checks] == [False, True], drill
+    assert drill.verdict.endswith("gpu-throttle: not named.")
+    assert "gpu-throttle at 10 min" in gzip.decompress(b64decode(drill.html_gzip)).decode()
+    assert "manifest.json is missing" in gone.failed
+    assert "known are" in wrong.failed
+    assert "more than 0.5 s" in late.failed
 
 
 def test_another_answer_than_the_recorded_one_is_told_with_exit_code_one(tmp_path, frame):
