@@ -35,7 +35,7 @@ from ops.controller.resources.incident import (
 )
 from ops.encode import to_plain
 from ops.ranking import ranking_sha256
-from ops.reports.sentence import verb_of
+from ops.reports.sentence import entity_subject, verb_of
 from ops.slo import Key
 from ops.state import Decision, DecisionKind, Incident
 from rca.state import RankedCause, RcaResult, Symptom
@@ -139,7 +139,7 @@ def _summary(
         return before.summary
     over = incident.resolved_at_s is not None
     verb = verb_of(named.entity.kind, named.resource_class, over=over)
-    return f"{named.entity} {verb}."
+    return f"{entity_subject(named.entity)} {verb}."
 
 
 def _unnamed(incident: Incident) -> str:

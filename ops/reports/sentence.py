@@ -114,6 +114,11 @@ def entity_noun(entity: Entity) -> str:
     return _fill(_NOUNS.get(entity.kind, "{name} in {region}"), entity)
 
 
+def entity_subject(entity: Entity) -> str:
+    """The entity at the start of a sentence: "Node a in eu-west"."""
+    return _fill(_SUBJECTS[entity.kind], entity)
+
+
 def finding_clause(finding: Finding) -> str:
     """ "its GPU clock fell 1.41 → 0.705 GHz"."""
     subject = f"its {finding.label}" if finding.own else finding.label

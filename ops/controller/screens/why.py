@@ -119,7 +119,8 @@ def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -
         return [*rows, ("next", "Wait for the diagnosis; nothing is recommended before it.")]
     mitigated = condition(incident.status.conditions, "Mitigated")
     said = mitigated.message if mitigated and mitigated.message else "no action fits"
-    return [*rows, ("next", f"Nothing is recommended ({said}). A person must look.")]
+    look = "" if "a person must" in said else " A person must look."
+    return [*rows, ("next", f"Nothing is recommended: {said.removesuffix('.')}.{look}")]
 
 
 def _action(action: ActionStatus) -> Rows:

@@ -98,7 +98,7 @@ def test_a_named_cause_brings_evidence_what_it_was_not_and_its_time():
     assert status.causes[0].evidence[0].metric == 'DCGM_FI_DEV_SM_CLOCK{pod="llm-2"}'
     assert status.ruled_out[0].entity == "workload:eu"
     assert conditions(status)["Diagnosed"] == ("True", "CauseNamed")
-    assert status.summary == "pod:eu/llm-2 slowed down."
+    assert status.summary == "llm-2 in eu slowed down."
     assert (status.ranking_sha256, status.alerts) == (ranking_sha256(RESULT), 3)
 
 
