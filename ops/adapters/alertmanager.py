@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import reprlib
 from datetime import datetime
@@ -13,7 +14,8 @@ from ops.errors import AlertError
 from ops.state import Alert
 
 BODY_BYTES_MAX = 8 * 1024 * 1024  # of a file; a server passes its own limit
-FAULTS_SHOWN = 20
+NAME_CHARS_MAX = 512  # of a groupKey or a fingerprint
+FAULTS_MAX = 20  # of one body; reading ends there
 STATUSES = ("firing", "resolved")
 # Go writes nanoseconds; Python's parser takes six digits at most.
 _SHORT = reprlib.Repr()
@@ -21,7 +23,30 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlist, _SHORT.maxdict = 2, 60, 3, 3
 _EXTRA_DIGITS = re.compile(r"(\.\d{6})\d+")
 
 
-Faults = list[tuple[str, str]]  # path, what is wrong there
+class _Faults:
+    """What is wrong with a body. Half a million faults fit into one: the first ones are enough."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[str, str]] = []
+
+    def add(self, path: str, text: str) -> None:
+        """Note a fault.
+
+        Raises:
+            AlertError: it is the last one that is read.
+        """
+        self.items.append((path, text))
+        if len(self.items) >= FAULTS_MAX:
+            raise self.error()
+
+    def error(self) -> AlertError:
+        shown = "; ".join(f"{path}: {text}" for path, text in self.items)
+        least = "at least " if len(self.items) >= FAULTS_MAX else ""
+        return AlertError(
+            f"the alert body has {least}{len(self.items)} faults: {shown}; "
+            "send Alertmanager's webhook format, version 4",
+            faults=tuple(self.items),
+        )
 
 
 def parse_alerts(raw: bytes, *, body_bytes_max: int = BODY_BYTES_MAX) -> tuple[Alert, ...]:
@@ -31,30 +56,25 @@ def parse_alerts(raw: bytes, *, body_bytes_max: int = BODY_BYTES_MAX) -> tuple[A
     the alert.
 
     Raises:
-        AlertError: the body cannot be used; the message lists every fault with its path.
+        AlertError: the body cannot be used; the message lists the first faults with their paths.
     """
     body = _load(raw, body_bytes_max)
-    faults: Faults = []
+    faults = _Faults()
     version = body.get("version", "4")
     if version != "4":
-        faults.append(("version", f"{_seen(version)}, expected '4'"))
-    group_key = _text(body.get("groupKey", ""), "groupKey", faults)
+        faults.add("version", f"{_seen(version)}, expected '4'")
+    group_key = _kept(_text(body.get("groupKey", ""), "groupKey", faults))
     items = body.get("alerts")
     if not isinstance(items, list):
-        faults.append(("alerts", f"{_seen(items)}, expected a list"))
+        faults.add("alerts", f"{_seen(items)}, expected a list")
         items = []
     alerts: dict[tuple[str, str, float], Alert] = {}
     for i, item in enumerate(items):
         alert = _alert(item, f"alerts[{i}]", group_key, faults)
         if alert is not None:
             alerts.setdefault(alert.key, alert)
-    if faults:
-        shown = "; ".join(f"{path}: {text}" for path, text in faults[:FAULTS_SHOWN])
-        raise AlertError(
-            f"the alert body has {len(faults)} faults: {shown}; "
-            "send Alertmanager's webhook format, version 4",
-            faults=tuple(faults),
-        )
+    if faults.items:
+        raise faults.error()
     return tuple(alerts.values())
 
 
@@ -79,13 +99,13 @@ def _load(raw: bytes, body_bytes_max: int) -> dict[str, Any]:
     return body
 
 
-def _alert(item: Any, path: str, group_key: str, faults: Faults) -> Alert | None:
+def _alert(item: Any, path: str, group_key: str, faults: _Faults) -> Alert | None:
     if not isinstance(item, dict):
-        faults.append((path, f"{_seen(item)}, expected an object"))
+        faults.add(path, f"{_seen(item)}, expected an object")
         return None
     status = item.get("status")
     if status not in STATUSES:
-        faults.append((f"{path}.status", f"{_seen(status)}, expected firing or resolved"))
+        faults.add(f"{path}.status", f"{_seen(status)}, expected firing or resolved")
     labels = _texts(item.get("labels"), f"{path}.labels", faults)
     annotations = _texts(item.get("annotations", {}), f"{path}.annotations", faults)
     starts_at_s = _time(item.get("startsAt"), f"{path}.startsAt", faults)
@@ -96,6 +116,7 @@ def _alert(item: Any, path: str, group_key: str, faults: Faults) -> Alert | None
     fingerprint = _text(item.get("fingerprint", ""), f"{path}.fingerprint", faults)
     if not fingerprint:
         fingerprint = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    fingerprint = _kept(fingerprint)
     return Alert(
         group_key=group_key,
         fingerprint=fingerprint,
@@ -107,7 +128,7 @@ def _alert(item: Any, path: str, group_key: str, faults: Faults) -> Alert | None
     )
 
 
-def _time(value: Any, path: str, faults: Faults) -> float:
+def _time(value: Any, path: str, faults: _Faults) -> float:
     """Seconds since the epoch of an RFC 3339 time."""
     if isinstance(value, str):
         try:
@@ -116,22 +137,27 @@ def _time(value: Any, path: str, faults: Faults) -> float:
             moment = None
         if moment is not None and moment.tzinfo is not None:
             return moment.timestamp()
-    faults.append((path, f"{_seen(value)}, expected a time such as 2026-01-02T03:04:05Z"))
+    faults.add(path, f"{_seen(value)}, expected a time such as 2026-01-02T03:04:05Z")
     return 0.0
 
 
-def _text(value: Any, path: str, faults: Faults) -> str:
+def _text(value: Any, path: str, faults: _Faults) -> str:
     if isinstance(value, str):
         return value
-    faults.append((path, f"{_seen(value)}, expected text"))
+    faults.add(path, f"{_seen(value)}, expected text")
     return ""
 
 
-def _texts(value: Any, path: str, faults: Faults) -> dict[str, str]:
+def _texts(value: Any, path: str, faults: _Faults) -> dict[str, str]:
     if not isinstance(value, dict):
-        faults.append((path, f"{_seen(value)}, expected an object"))
+        faults.add(path, f"{_seen(value)}, expected an object")
         return {}
     return {name: _text(text, f"{path}.{name}", faults) for name, text in value.items()}
+
+
+def _kept(name: str) -> str:
+    """A name of an alert, which is remembered for long: what is very long gets a short one."""
+    return name if len(name) <= NAME_CHARS_MAX else hashlib.sha256(name.encode()).hexdigest()
 
 
 def _seen(value: Any) -> str:

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from ops.adapters.alertmanager import FAULTS_SHOWN, parse_alerts
+from ops.adapters.alertmanager import parse_alerts
 from ops.clock import monotonic_s
 from ops.controller.accepted_tokens import AcceptedTokens
 from ops.controller.alert_inbox import Receipt
@@ -189,9 +189,7 @@ def _parsed(body: bytes, body_bytes_max: int) -> tuple[Alert, ...]:
         return parse_alerts(body, body_bytes_max=body_bytes_max)
     except AlertError as error:
         path = error.faults[0][0] if error.faults else "body"
-        raise RefusedError(
-            400, "InvalidBody", path, str(error), faults=error.faults[:FAULTS_SHOWN]
-        ) from error
+        raise RefusedError(400, "InvalidBody", path, str(error), faults=error.faults) from error
 
 
 def _refusal(error: RefusedError) -> web.Response:

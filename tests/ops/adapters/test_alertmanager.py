@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from ops.adapters.alertmanager import BODY_BYTES_MAX, parse_alerts
+from ops.adapters.alertmanager import BODY_BYTES_MAX, FAULTS_MAX, parse_alerts
 from ops.errors import AlertError
 
 GOOD = {
@@ -106,3 +106,20 @@ def test_every_fault_is_listed_at_once():
         parse_alerts(body(without("labels"), without("startsAt"), GOOD | {"status": 1}))
     assert "3 faults" in str(caught.value)
     assert all(f"alerts[{i}]" in str(caught.value) for i in range(3))
+
+
+def test_reading_ends_after_the_first_faults():
+    with pytest.raises(AlertError, match="at least 20 faults") as caught:
+        parse_alerts(body(*[3] * 100_000))
+    assert len(caught.value.faults) == FAULTS_MAX
+    assert len(str(caught.value)) < 2_000
+    with pytest.raises(AlertError, match="at least 20 faults"):
+        parse_alerts(body(GOOD | {"labels": {str(n): n for n in range(50_000)}}))
+
+
+def test_very_long_names_are_remembered_by_short_ones():
+    long = GOOD | {"fingerprint": "f" * 10_000}
+    one, two = parse_alerts(body(long, without("fingerprint"), groupKey="g" * 10_000))
+    assert len(one.fingerprint) == len(one.group_key) == 64
+    assert two.fingerprint == "alertname=SloBurn,region=east"
+    assert parse_alerts(body(long, groupKey="g" * 10_000))[0].key == one.key
