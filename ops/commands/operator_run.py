@@ -49,9 +49,7 @@ def run(
 
         from ops.controller.process import Operator
 
-        operator = Operator(settings, kubeconfig=kubeconfig)
-        code = asyncio.run(operator.run())
+        asyncio.run(Operator(settings, kubeconfig=kubeconfig).serve())
     except OpsError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error
-    raise typer.Exit(code)

@@ -54,7 +54,6 @@ class SharedParts:
     def stop(self) -> None:
         """End what was started."""
         self._watch.stop()
-        self.worker.stop()
 
     def checks(self) -> tuple[Check, ...]:
         """Conditions of these parts."""

@@ -24,16 +24,16 @@ class Leadership:
         *,
         clock: Clock,
         on_lead: Callable[[], None],
-        leave: Callable[[int], None] | None = None,
+        end: Callable[[int], None] | None = None,
     ) -> None:
         """Prepare.
 
         Args:
             on_lead: called once, in the thread, when the Lease is first held.
-            leave: ends the process at once, without any cleanup that could write.
+            end: ends the process at once, without any cleanup that could write.
         """
         self._elector, self._clock = elector, clock
-        self._on_lead, self._leave = on_lead, leave or _leave
+        self._on_lead, self._end = on_lead, end or leave
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._leading = False
@@ -97,7 +97,7 @@ class Leadership:
             self._stop.wait(retry_s)
         if not self._stop.is_set():
             logger.error("lease lost identity=%r: leaving at once", self._elector.identity)
-            self._leave(EXIT_LOST)
+            self._end(EXIT_LOST)
 
     def _told(self, error: KubeError) -> None:
         if str(error) != self.last_error:
@@ -105,6 +105,7 @@ class Leadership:
         self.last_error = str(error)
 
 
-def _leave(code: int) -> None:
+def leave(code: int) -> None:
+    """End this process at once."""
     sys.stderr.flush()
     os._exit(code)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +26,7 @@ from ops.controller.fleet_parts import SharedParts
 from ops.controller.fleet_work import FleetWork
 from ops.controller.fleets import FleetTable
 from ops.controller.handlers import kinds_served, watch_kinds
-from ops.controller.leadership import Leadership
+from ops.controller.leadership import Leadership, leave
 from ops.controller.lease import Elector
 from ops.controller.lease_store import KubeLeases, SystemClock, new_identity, own_namespace
 from ops.controller.listing import list_objects
@@ -43,6 +43,7 @@ PLURALS = ("fleets", "replays")  # watched; Incidents are our own record
 THREADS = 4  # for steps and writes
 READERS = 4  # for metrics: a Prometheus that is slow must not hold up what is decided
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
+REST_S = 2.0  # for everything else at the end
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
 CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
 LIST_RETRY_S = 1.0
@@ -97,6 +98,10 @@ class Operator:
     def forbidden(self) -> frozenset[Right]:
         """Rights that the API server refused to any part of this process."""
         return self.api.forbidden | self._lease_api.forbidden
+
+    async def serve(self) -> None:
+        """Run, then leave without waiting for threads that wait for a server."""
+        leave(await self.run())
 
     async def run(self) -> int:
         """Serve until SIGTERM, SIGINT, or a fault that only a restart mends."""
@@ -231,6 +236,7 @@ class Operator:
     async def _close(self, webhook: WebhookServer | None, probes: web.AppRunner) -> None:
         """Stop what writes, give the Lease up, then the rest."""
         began_s = monotonic_s()
+        self.table.known = False  # alerts that come now are for the next leader
         await asyncio.gather(self.table.stop(), self.replays.stop())
         self.readers.shutdown(wait=False, cancel_futures=True)
         idle = asyncio.to_thread(self.pool.shutdown, wait=True, cancel_futures=True)
@@ -238,13 +244,14 @@ class Operator:
             await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(idle)), CLOSE_S)
         await asyncio.to_thread(self.leadership.stop)
         logger.info("lease given up after=%.2fs", monotonic_s() - began_s)
-        self.parts.stop()
+        rest: list[Awaitable[object]] = [asyncio.to_thread(self.parts.stop), probes.cleanup()]
         if webhook is not None:
-            await webhook.close()
+            rest.append(webhook.close())
         if self._lead_task is not None:
             self._lead_task.cancel()
-            await asyncio.wait({self._lead_task}, timeout=2.0)
-        await probes.cleanup()
+            rest.append(self._lead_task)
+        await asyncio.wait([asyncio.ensure_future(one) for one in rest], timeout=REST_S)
+        self.parts.worker.stop()
 
     def _checks(self) -> tuple[Check, ...]:
         own = operator_checks(
