@@ -70,9 +70,12 @@ class WatchRing:
     def write(self, rows: IntArray, columns: IntArray, values: FloatArray) -> None:
         """Put values into cells, all three of shape [M]; rows that are not kept are left out."""
         kept = (rows > self.newest - self.rows) & (rows <= self.newest) & np.isfinite(values)
-        rows, columns, values = rows[kept] % self.rows, columns[kept], values[kept]
-        fresh = np.flatnonzero(np.isnan(self._base[columns]))
-        self._base[columns[fresh]] = values[fresh]  # of several the last
+        if not kept.all():
+            rows, columns, values = rows[kept], columns[kept], values[kept]
+        rows = rows % self.rows
+        if np.isnan(self._base[: self.num_columns]).any():
+            fresh = np.flatnonzero(np.isnan(self._base[columns]))
+            self._base[columns[fresh]] = values[fresh]  # of several the last
         distance = values - self._base[columns]
         cells = distance.astype(np.float32)
         off = np.abs(cells.astype(np.float64) - distance)

@@ -22,11 +22,11 @@ class RowOffsets:
 
     def __init__(self, step_ms: int) -> None:
         self.step_ms = step_ms
-        self._offset = np.empty(0, dtype=np.int32)
+        self._offset = np.empty(0, dtype=np.int64)
 
     def add_columns(self, number: int) -> None:
         """Make room for that many further series."""
-        more = np.full(number, _UNKNOWN, dtype=np.int32)
+        more = np.full(number, _UNKNOWN, dtype=np.int64)
         self._offset = np.concatenate((self._offset, more))
 
     def keep(self, kept: IntArray) -> None:
@@ -37,20 +37,29 @@ class RowOffsets:
         """Row numbers (time / step) of samples, shape [M]; a series' samples rise in time."""
         if not len(times_ms):
             return np.empty(0, dtype=np.int64)
-        self._learn(times_ms, columns)
-        offset = self._offset[columns]
+        unknown = self._offset == _UNKNOWN
+        if unknown.any():
+            self._take(times_ms, columns, unknown)
+        row, away = self._placed(times_ms, columns)
+        off = away > JITTER_RATIO * self.step_ms
+        if off.any():
+            num_off = np.bincount(columns[off], minlength=len(self._offset))
+            num_all = np.bincount(columns, minlength=len(self._offset))
+            moved = (num_off >= 2) & (num_off == num_all)
+            if moved.any():
+                self._take(times_ms, columns, moved)
+                row, _ = self._placed(times_ms, columns)
         late = int(self.step_ms * LATE_RATIO)  # so much after its row a sample is still on time
-        found: IntArray = (times_ms - offset + self.step_ms // 2) // self.step_ms
-        return found + (offset > late)
+        row += (self._offset > late)[columns]
+        return row
 
-    def _learn(self, times_ms: IntArray, columns: IntArray) -> None:
-        step, half = self.step_ms, self.step_ms // 2
-        offset = self._offset[columns]
-        away = np.abs((times_ms - offset + half) % step - half)
-        off = (away > JITTER_RATIO * step) & (offset != _UNKNOWN)
-        size = len(self._offset)
-        num_off = np.bincount(columns[off], minlength=size)
-        num_all = np.bincount(columns, minlength=size)
-        moved = (num_off >= 2) & (num_off == num_all)
-        anew = np.flatnonzero((offset == _UNKNOWN) | moved[columns])
-        self._offset[columns[anew]] = times_ms[anew] % step  # of several the newest
+    def _placed(self, times_ms: IntArray, columns: IntArray) -> tuple[IntArray, IntArray]:
+        """Nearest multiple of the step on each column's offset, and how far a sample is from it."""
+        since = times_ms - self._offset[columns] + self.step_ms // 2
+        row = since // self.step_ms
+        return row, np.abs(since - row * self.step_ms - self.step_ms // 2)
+
+    def _take(self, times_ms: IntArray, columns: IntArray, chosen: npt.NDArray[np.bool_]) -> None:
+        """Take the newest sample's offset for the chosen columns."""
+        anew = np.flatnonzero(chosen[columns])
+        self._offset[columns[anew]] = times_ms[anew] % self.step_ms
