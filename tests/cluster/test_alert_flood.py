@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster.installing import path_of
 from tests.cluster.own_processes import Kept
+from tests.cluster.processes import eventually
 
 ALERTS_PER_S, FLOOD_S, PER_POST = 1000, 10.0, 50
 POSTS = int(ALERTS_PER_S * FLOOD_S / PER_POST)
@@ -102,3 +103,25 @@ def test_no_alert_of_a_flood_is_lost_though_the_leader_is_killed(
     assert len(kept.statuses) == 1
     assert 1 <= len(incidents) <= INCIDENTS_MAX
     assert counted == POSTS * PER_POST
+
+
+def test_no_alert_is_taken_while_the_server_cannot_be_written_to(
+    watched, installed, make_operator, say
+):
+    incidents = path_of("incidents", watched.namespace)
+    with Kept(make_operator()) as kept:
+        watched.wait()
+        first, second = (notification(watched.namespace, number) for number in (0, 1))
+        assert kept.operator.post_alerts(first) == 200
+        (before,) = installed.admin.items(incidents)
+        installed.programs["kube-apiserver"].stop()
+        told = [kept.operator.post_alerts(second, timeout_s=15.0) for _ in range(3)]
+        installed.restart_api_server()
+        took_s = eventually(
+            lambda: kept.operator.post_alerts(second) == 200, timeout_s=RECOVERY_S, poll_s=0.5
+        )
+        (after,) = installed.admin.items(incidents)
+    say(f"API server away: posts answered {told}; taken {took_s:.1f} s after it is back")
+    assert set(told) <= {0, 503}
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["alerts"] == 2 * PER_POST
