@@ -98,12 +98,8 @@ class LiveFleet:
 
     # --- clock
 
-    def begin(self, *, now_s: float | None = None) -> None:
-        """Let the past happen; from now on simulated time is wall time.
-
-        Args:
-            now_s: unix time that the end of the past is to have; None = now, once it is over.
-        """
+    def begin(self) -> None:
+        """Let the past happen; from now on simulated time is wall time."""
         fleet, plan = self.fleet, self.plan
         scenario = fleet.scenario
         fleet.telemetry = Telemetry(
@@ -113,7 +109,15 @@ class LiveFleet:
         fleet.start()
         fleet.run_until(plan.warm_s)
         fleet.stop_watching()
-        self.epoch_s = (wall_s() if now_s is None else now_s) - plan.warm_s
+        self.anchor(wall_s())
+
+    def anchor(self, end_s: float) -> None:
+        """Give the end of the past another unix time; time stands still until then.
+
+        Before the first scrape only. A moment ahead leaves time to store the history.
+        """
+        assert not self._texts, "moments were told already"
+        self.epoch_s = end_s - self.plan.warm_s
 
     def history(self, *, keep: Callable[[Series], bool] = lambda _: True) -> Iterator[str]:
         """The past before the first scrape as OpenMetrics text with unix time stamps, in pieces.

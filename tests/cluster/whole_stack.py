@@ -6,6 +6,7 @@ Everything is the real program but the fleets' pods: those are kwok's, their met
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,8 @@ from tests.cluster.played_fleet import (
 from tests.cluster.stack import Alertmanager, Prometheus
 
 SCRAPE_S = 5.0
-READY_S = 60.0
+READY_S = 90.0
+STORE_RATIO = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,16 @@ class WholeStack:
                 self.plane, namespaces[one.tag], scenarios[one.tag], name="chat", tag=one.tag
             )  # fmt: skip
         apply(self.plane, self.manifests)
+        began_s = time.monotonic()
         for one in self.wanted:
             self.fleets[one.tag] = play(
                 self.plane, namespaces[one.tag], scenarios[one.tag], name="chat", seed=one.seed,
                 rate_rps=RATE_RPS, catalogue=catalogue,
             )  # fmt: skip
+        # To store a past takes as long as to simulate it; without a lead a gap would follow it.
+        end_s = time.time() + STORE_RATIO * (time.monotonic() - began_s)
+        for fleet in self.fleets.values():
+            fleet.live.anchor(end_s)
         self.exporters = LiveServer({f.namespace: f.live for f in self.fleets.values()})
         self.exporters.start()
         self._start_metrics()

@@ -23,7 +23,7 @@ from ops.replay.openmetrics import parse_metrics
 from ops.replay.scenario import FaultSpec
 from ops.replay.scenarios import load_embedded
 
-WARM_S = 60.0
+WARM_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +276,10 @@ def test_faults_are_commanded_on_the_admin_port_alone(server):
 def test_a_command_that_cannot_be_used_says_why(server, path, body, said):
     status, text = ask(f"{server.admin_url}/{path}", body)
     assert status == 400 and said in text
+
+
+def test_time_stands_still_until_the_moment_that_the_past_is_given(live):
+    end_s = live.epoch_s + WARM_S + 100.0
+    live.anchor(end_s)
+    assert live.advance(end_s - 50.0) == WARM_S
+    assert live.advance(end_s + 2.0) == pytest.approx(WARM_S + 2.0)
