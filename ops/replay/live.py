@@ -159,7 +159,7 @@ class _Server(ThreadingHTTPServer):
         self.live, self.admin = live, admin
         self.url = f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A scraper that gave up is no news."""
         logger.debug("request of %s not answered", client_address, exc_info=True)
 
