@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
+from typing import Self
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -20,7 +21,8 @@ _PIECE_BYTES = 1 << 16
 class LineStream(Iterator[bytes]):
     """Iterator over lines without their end; empty lines are left out.
 
-    One thread iterates; any thread may `close()`, which ends the iteration at once.
+    One thread iterates, inside a `with` that frees the connection; any thread may `close()`, which
+    ends the iteration at once.
     """
 
     def __init__(
@@ -37,6 +39,13 @@ class LineStream(Iterator[bytes]):
         self._rest_bytes = 0
         self._closed = threading.Event()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._response.close()  # one that came to its end keeps its connection for the next call
+
     def __next__(self) -> bytes:
         """The next line.
 
@@ -46,7 +55,6 @@ class LineStream(Iterator[bytes]):
         """
         while not self._lines:
             if self._closed.is_set():
-                self._response.close()
                 raise StopIteration
             piece = self._read()
             if not piece:
@@ -67,7 +75,6 @@ class LineStream(Iterator[bytes]):
         try:
             return self._response.read1(_PIECE_BYTES)
         except (HTTPError, ValueError, OSError) as error:
-            self._response.close()
             if self._closed.is_set():
                 return b""
             silent = isinstance(error, HttpTimeout)
@@ -83,7 +90,6 @@ class LineStream(Iterator[bytes]):
         self._rest.append(head)
         self._rest_bytes += len(head)
         if self._rest_bytes > LINE_BYTES_MAX:
-            self._response.close()
             raise KubeError(
                 f"{self._asked}: a line of more than {LINE_BYTES_MAX >> 20} MiB; "
                 "is the address an API server's?",

@@ -173,14 +173,13 @@ class Reflector:
         self.tally.watches += 1
         began_s, lines = monotonic_s(), 0
         try:
-            if self._stopping.is_set():
-                return
-            for line in stream:
-                lines += 1
-                self._take(_loaded(self._path, line))
+            with stream:
+                # `stop` may have come before there was a stream to close.
+                for line in () if self._stopping.is_set() else stream:
+                    lines += 1
+                    self._take(_loaded(self._path, line))
         finally:
             self._stream = None
-            stream.close()
         if self._stopping.is_set():
             return
         if not lines and monotonic_s() - began_s < _CONFIRMED_S:

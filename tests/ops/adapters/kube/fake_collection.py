@@ -20,6 +20,12 @@ class Stream:
     def __init__(self, lines) -> None:
         self._lines, self.closed = iter(lines), False
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
     def __iter__(self):
         return self
 

@@ -26,12 +26,14 @@ class ScriptedServer:
     answers: deque = field(default_factory=deque)
     requests: list[Request] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
+    connections: int = 0
 
     def __post_init__(self) -> None:
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
+                outer.connections += 1
                 try:
                     while outer._serve(self):
                         pass

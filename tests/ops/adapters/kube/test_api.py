@@ -185,8 +185,8 @@ def test_a_server_that_is_not_there_is_named_with_its_address(connect) -> None:
 
 def test_a_watch_gives_whole_lines_however_they_are_cut(server, connect) -> None:
     server.answer(streams(b'{"a":', b"1}\n\n{", b'"b":2}\n{"c":3}', b"\n"))
-    watch = connect().watch(PODS, params={"resourceVersion": "5"}, read_timeout_s=1.0)
-    assert list(watch) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
+    with connect().watch(PODS, params={"resourceVersion": "5"}, read_timeout_s=1.0) as watch:
+        assert list(watch) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
     assert query(server.requests[0]) == {"resourceVersion": "5", "watch": "true"}
 
 
@@ -202,23 +202,46 @@ def test_a_dead_watch_is_noticed_and_its_lines_were_not_lost(
     server, connect, answer, reason
 ) -> None:
     server.answer(answer)
-    watch = connect().watch(PODS, read_timeout_s=0.1)
-    assert next(watch) == b'{"a":1}'
-    with pytest.raises(KubeError) as caught:
-        next(watch)
+    with connect().watch(PODS, read_timeout_s=0.1) as watch:
+        assert next(watch) == b'{"a":1}'
+        with pytest.raises(KubeError) as caught:
+            next(watch)
     assert caught.value.reason == reason
+
+
+def test_a_watch_that_ended_leaves_its_connection_to_the_next_call(server, connect) -> None:
+    server.answer(streams(b'{"a":1}\n'), says(200, {}))
+    api = connect()
+    with api.watch(PODS, read_timeout_s=1.0) as watch:
+        assert len(list(watch)) == 1
+    api.get(PODS)
+    assert server.connections == 1
+
+
+def test_a_watch_left_in_the_middle_closes_its_connection(server, connect) -> None:
+    server.answer(streams(b'{"a":1}\n', end="open"), says(200, {}))
+    api = connect()
+    with api.watch(PODS, read_timeout_s=1.0) as watch:
+        next(watch)
+    api.get(PODS)
+    assert server.connections == 2
 
 
 def test_a_watch_may_be_silent_for_longer_than_a_call(server, connect) -> None:
     server.answer(streams(b'{"a":1}\n', b'{"b":2}\n', pause_s=0.08))
-    watch = connect(timeout_s=0.05).watch(PODS, read_timeout_s=2.0)
-    assert list(watch) == [b'{"a":1}', b'{"b":2}']
+    with connect(timeout_s=0.05).watch(PODS, read_timeout_s=2.0) as watch:
+        assert list(watch) == [b'{"a":1}', b'{"b":2}']
 
 
 def test_a_waiting_watch_ends_at_once_when_another_thread_closes_it(server, connect) -> None:
     server.answer(streams(b'{"a":1}\n', end="open"))
     watch, lines = connect().watch(PODS, read_timeout_s=30.0), []
-    reader = threading.Thread(target=lambda: lines.extend(watch))
+
+    def read():
+        with watch:
+            lines.extend(watch)
+
+    reader = threading.Thread(target=read)
     reader.start()
     while not lines:
         time.sleep(0.001)
