@@ -33,6 +33,7 @@ from rca.state import (
     Series,
     Symptom,
 )
+from tests.ops.controller.hostile import hostile_incident, hostile_refusals
 
 T0 = 1_795_000_000.0
 KEYS = (("eu", "chat"), ("us", "chat"))
@@ -206,31 +207,11 @@ def test_a_condition_that_was_not_looked_at_is_kept():
     "text", ["x" * 9000, "\u2603" * 9000, '"\\' * 9000, "a\nb\x00\u202e" * 3000]
 )
 def test_the_status_fits_whatever_the_metrics_are_called(text):
-    entity = Entity(EntityKind.POD, text, text)
-    evidence = tuple(
-        Evidence(channel=text, text=text, strength=float(k), series=Series(text, ((text, text),)))
-        for k in range(20)
-    )
-    causes = tuple(
-        RankedCause(rank=k, entity=Entity(EntityKind.POD, text, f"{k}{text}"),
-                    resource_class=ResourceClass.CPU, score=1.0, confidence=0.5, evidence=evidence)
-        for k in range(20)
-    )  # fmt: skip
-    result = RcaResult(
-        began_at_s=T0, causes=causes, abstained=False, reason=text, missing=(text,) * 99,
-        ruled_out=((entity, text),) * 99, would_settle=(text,) * 99,
-    )  # fmt: skip
-    refusals = tuple(
-        said(DecisionKind.REFUSE, f"{k}{text}", replace(
-            restart(text), target=Entity(EntityKind.POD, text, f"{k}{text}"), command=text,
-            undo=text,
-        ))
-        for k in range(40)
-    )  # fmt: skip
+    case = hostile_incident(text)
     status = status_of(
-        replace(NAMED, result=result, symptom=replace(OPEN.symptom, region=text)),
-        keys=[(text, f"{k}") for k in range(500)],
-        decisions=refusals,
+        case.incident,
+        keys=case.keys,
+        decisions=hostile_refusals(case, text),
         alert_digests="AAAAAAAA" * 2048,
         firing_digests="AAAAAAAA" * 1024,
         report=Reported(headline=text, message=text, recorded=RecordedAs.FAILED),
