@@ -71,8 +71,9 @@ bench-rca: $(VENV)/.dev  ## peers of root cause analysis beside ours; needs the 
 	nice -n 10 $(BIN)/python tests/bench/peers/run.py --python $(PEERS_PYTHON)
 	nice -n 10 $(BIN)/python tests/bench/peers/speed.py --python $(PEERS_PYTHON)
 
-bench-cluster: $(VENV)/.dev  ## fault to Incident with cause on the real stack, 20 runs, half an hour; needs make cluster-binaries
+bench-cluster: $(VENV)/.dev cluster-binaries  ## on the real stack: fault to Incident with cause, 20 runs, half an hour; then 200 fleets of 50 pods
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/bench_cluster.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/bench_cluster_load.py
 
 soak-cluster: $(VENV)/.dev  ## 30 minutes of healthy traffic on the real stack, no Incident
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/soak_cluster.py

@@ -1,4 +1,4 @@
-"""What one operator needs for 200 fleets of 50 pods. Run: make bench-cluster, or this file.
+"""What one operator needs for 200 fleets of 50 pods. Run: make bench-cluster, or this.
 
 A real control plane with kwok's pods, 50 of which change each second, a real Prometheus that
 scrapes 12 series a pod every 5 s, the operator as a process with its shipped account's token.

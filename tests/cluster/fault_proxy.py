@@ -139,7 +139,8 @@ class FaultProxy:
         connection = Connection(self, reader, writer)
         self._open.add(connection)
         try:
-            with suppress(*CUT):
+            # Cancelled when the proxy ends; asyncio would log that as a fault of this callback.
+            with suppress(*CUT, asyncio.CancelledError):
                 await connection.run()
         finally:
             self._open.discard(connection)
