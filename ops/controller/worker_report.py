@@ -13,19 +13,23 @@ import numpy as np
 
 from ops.catalogue import Catalogue
 from ops.clock import monotonic_s
-from ops.controller.incident_bundle import BundleStore, Origin
-from ops.controller.live_report import Watched, live_report
+from ops.controller.incident_bundle import BundleStore, Origin, read_recording
+from ops.controller.incident_status import RESTORED
+from ops.controller.live_report import Watched, live_report, newest
 from ops.controller.page_size import fitted_page, short_markdown
-from ops.controller.worker_diagnose import Diagnosed, Diagnoser, home_region
+from ops.controller.worker_diagnose import Diagnosed, Diagnoser, forecaster_of, home_region
 from ops.controller.worker_window import WindowReader, canonical
 from ops.controller.worker_wire import (
     RecordedAs,
     ReportAnswer,
     ReportRequest,
 )
-from ops.errors import BundleError, MetricsTextError, PrometheusError
+from ops.errors import BundleError, MetricsTextError, OpsError, PrometheusError
+from ops.ranking import ranking_sha256
 from ops.reports.sentence import headline
-from rca.state import MetricFrame
+from ops.state import Decision, IncidentPhase
+from rca.errors import RcaError
+from rca.state import MetricFrame, RcaResult
 
 T = TypeVar("T")
 
@@ -65,7 +69,8 @@ class Reporter:
         watched = Watched(
             frame=frame, bundle=recorded.bundle, ranking_sha256=recorded.ranking_sha256
         )
-        report = live_report(request, watched, self._catalogue)
+        whole = with_time(stages, "again", lambda: self._whole(request))
+        report = live_report(whole, watched, self._catalogue)
         if note:
             report = replace(report, versions=(*report.versions, ("Metrics missing", note)))
         page, raw, dropped = with_time(stages, "render", lambda: fitted_page(report))
@@ -99,6 +104,44 @@ class Reporter:
             return (kept.question.frame if kept else empty), f"not read at the end: {error}"
         return canonical(reading.frame), ""
 
+    def _whole(self, request: ReportRequest) -> ReportRequest:
+        """The request with the full ranking where an operator only read its record back.
+
+        An Incident keeps sentences, no series. What was diagnosed is still here or on the volume,
+        and gives the same ranking; where it is gone the page shows what the object holds.
+        """
+        if not any(_read_back(d) for d in request.decisions):
+            return request
+        result = self._result(request)
+        if result is None:
+            return request
+        decisions = tuple(
+            replace(d, incident=replace(d.incident, result=result))
+            if d.incident is not None and _read_back(d)
+            else d
+            for d in request.decisions
+        )
+        return replace(request, decisions=decisions)
+
+    def _result(self, request: ReportRequest) -> RcaResult | None:
+        place, sha256 = request.place, request.ranking_sha256
+        kept = self._diagnoser.answered(place, sha256)
+        if kept is not None:
+            return kept.result
+        if (
+            self._bundles is None
+            or self._bundles.ranking_of(place.namespace, request.incident) != sha256
+        ):
+            return None
+        try:
+            recording = read_recording(self._bundles.path(place.namespace, request.incident))
+            question = recording.question
+            result = question.answer(forecaster_of(question.granger))
+        except (OpsError, RcaError) as error:
+            logger.warning("bundle not read incident=%s error=%s", request.incident, error)
+            return None
+        return result if ranking_sha256(result) == sha256 else None
+
     def _record(self, request: ReportRequest) -> Recorded:
         if self._bundles is None:
             return Recorded(
@@ -108,9 +151,17 @@ class Reporter:
         kept = self._diagnoser.answered(request.place, request.ranking_sha256)
         if not request.ranking_sha256:
             return Recorded(reason=RecordedAs.NOT_DIAGNOSED, message="no ranking to record yet")
-        if kept is None:
+        if kept is None or self._unchanged(request):
             return self._recorded_before(request)
         return self._write(request, kept)
+
+    def _unchanged(self, request: ReportRequest) -> bool:
+        """Whether the bundle holds this ranking, and the journal is not at its end yet."""
+        assert self._bundles is not None
+        last = newest(request.decisions)
+        ended = last is not None and last.phase is IncidentPhase.RESOLVED
+        known = self._bundles.ranking_of(request.place.namespace, request.incident)
+        return known == request.ranking_sha256 and not ended
 
     def _write(self, request: ReportRequest, kept: Diagnosed) -> Recorded:
         assert self._bundles is not None
@@ -149,6 +200,16 @@ def with_time(stages: dict[str, float], name: str, work: Callable[[], T]) -> T:
         return work()
     finally:
         stages[name] = monotonic_s() - began_s
+
+
+def _read_back(decision: Decision) -> bool:
+    """Whether a decision's ranking comes from an Incident object."""
+    incident = decision.incident
+    return (
+        incident is not None
+        and incident.result is not None
+        and (RESTORED in incident.result.checked)
+    )
 
 
 def _region(request: ReportRequest) -> str:

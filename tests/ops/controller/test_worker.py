@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ops.bundle import MANIFEST
 from ops.cli import app
 from ops.controller.incident_bundle import BundleStore, Origin, read_recording
+from ops.controller.incident_status import RESTORED
 from ops.controller.question import Question
 from ops.controller.replay_bundle import replay_bundle
 from ops.controller.token_file import matches
@@ -364,6 +365,42 @@ def test_an_unreachable_worker_is_told_with_its_address():
 
     with pytest.raises(WorkerError, match=r"127\.0\.0\.1:9/v1/diagnose"):
         asyncio.run(scene())
+
+
+@pytest.mark.slow
+def test_after_a_restart_of_both_the_page_shows_the_whole_evidence_again(
+    fake_prometheus, frame, tmp_path
+):
+    """The operator has read back sentences, the worker has an empty memory and the volume."""
+    store(fake_prometheus, frame, namespace="shop")
+    settings = settings_of(fake_prometheus, bundle_dir=tmp_path)
+
+    async def before():
+        async with serving(settings) as client:
+            answer = await client.diagnose(question(frame))
+            await client.report(report_of(frame, answer))
+            return answer
+
+    async def after(request):
+        async with serving(settings) as client:
+            return await client.report(request)
+
+    answer = asyncio.run(before())
+    (said,) = journal(answer)
+    thin = replace(
+        answer.result,
+        checked=(RESTORED,),
+        causes=tuple(replace(c, evidence=(), score=0.0) for c in answer.result.causes),
+    )
+    request = report_of(frame, answer, decisions=(
+        replace(said, incident=replace(said.incident, result=thin)),
+    ))  # fmt: skip
+    report = asyncio.run(after(request))
+    assert report.recorded is RecordedAs.BUNDLE_WRITTEN
+    assert "GPU SM clock" in report.markdown
+    lost = asyncio.run(after(replace(request, incident="chat-2")))
+    assert lost.recorded is RecordedAs.READ_AGAIN
+    assert "llm-2" in lost.markdown
 
 
 def test_without_a_volume_the_report_says_so(fake_prometheus, frame):
