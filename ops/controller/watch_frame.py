@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ops.adapters.prometheus_answers import RawAnswer
-from ops.adapters.prometheus_grid import interval_ms
 from ops.adapters.prometheus_plan import Part, ask_by
 from ops.catalogue import Catalogue
 from ops.catalogue.spellings import live_spelling
 from ops.clock import Deadline, monotonic_s, wall_s
 from ops.controller.watch_clock import ServerClock, WatchedSamples
+from ops.controller.watch_freshness import Freshness
 from ops.controller.watch_jobs import ScrapeJobs
 from ops.controller.watch_reading import Reading
 from ops.controller.watch_ring import WatchRing
-from ops.controller.watch_roles import USER_ROLES, fleet_matchers, questions
+from ops.controller.watch_roles import fleet_matchers, questions
 from ops.controller.watch_rows import RowOffsets
 from ops.controller.watch_series import Placed, WatchSeries
 from ops.controller.watch_state import FUTURE_S, DataState, Seen, judge
@@ -85,9 +85,10 @@ class WatchFrame:
         self._offsets = RowOffsets(self._step_ms)
         self._series = WatchSeries(catalogue, placed=placed, region=region)
         self._jobs = ScrapeJobs(window_s)
-        self._users = np.empty(0, dtype=bool)  # columns of what users get
+        self._fresh = Freshness()
         self._seen = Seen(namespace=namespace, step_s=step_s)
-        self._seen_row = np.empty(0, dtype=np.int64)  # newest row of each column with a sample
+        # Newest row of each column with a sample, and when that was scraped.
+        self._seen_row, self._seen_ms = np.empty((2, 0), dtype=np.int64)
         self._clock = ServerClock(wall, monotonic)
         self._first_row = -1  # with a sample
         self._trusted_row = -1  # newest one of the newest FRESH reading
@@ -175,7 +176,9 @@ class WatchFrame:
         future = times_ms > now_ms + round(1000.0 * FUTURE_S)
         seen.num_future = int(future.sum())
         seen.future_s = float(times_ms.max() - now_ms) / 1000.0 if seen.num_future else 0.0
-        self._note(answers, columns[~future], times_ms[~future], values[~future])
+        self._note(answers)
+        self._fresh.take(seen, columns[~future], times_ms[~future], values[~future])
+        self._jobs.take(columns[~future], times_ms[~future] / 1000.0, values[~future])
         self._progress = seen.users_s > before_s or not before_s > 0.0
         rows = self._offsets.rows(times_ms, columns)
         newest = (now_ms - self._settle_ms) // self._step_ms - self._hold_rows
@@ -187,42 +190,42 @@ class WatchFrame:
             self._first_row = max(int(rows.min()), self._ring.oldest)
         old = columns < known  # a new series has a past that is no fault of its scrapes
         self._hold_late(rows[old], columns[old], shown)
-        self._ring.write(rows, columns, values)
-        np.maximum.at(self._seen_row, columns, rows)
+        self._write(rows, columns, times_ms, values)
         self._pack()
         return len(times_s)
 
-    def _note(
-        self,
-        answers: Sequence[RawAnswer],
-        columns: IntArray,
-        times_ms: IntArray,
-        values: FloatArray,
-    ) -> None:
-        """Remember what tells how far the data can be trusted."""
+    def _note(self, answers: Sequence[RawAnswer]) -> None:
+        """Remember what the answers tell beside their samples."""
         seen = self._seen
         seen.warnings = tuple(text for answer in answers for text in answer.warnings)
         seen.num_histograms = sum(answer.num_histograms for answer in answers)
         seen.num_answered = sum(len(answer.metrics) for answer in answers)
         seen.num_without_role = self._series.num_without_role
         seen.num_unplaced, seen.num_refused = self._series.num_unplaced, self._series.num_refused
-        seen.num_series, seen.num_users = len(self._users), int(self._users.sum())
-        seen.interval_s = interval_ms(answers) / 1000.0 or seen.interval_s
-        finite, users = np.isfinite(values), self._users[columns]
-        for name, mask in (
-            ("users_s", finite & users), ("users_nan_s", ~finite & users), ("any_s", finite)
-        ):  # fmt: skip
-            if mask.any():
-                newest_s = float(times_ms[mask].max()) / 1000.0
-                setattr(seen, name, float(np.fmax(newest_s, getattr(seen, name))))
-        self._jobs.take(columns, times_ms / 1000.0, values)
+
+    def _write(
+        self, rows: IntArray, columns: IntArray, times_ms: IntArray, values: FloatArray
+    ) -> None:
+        """Fill cells. A row never holds what is older than the row before it.
+
+        Behind one address may stand two servers with offsets of their own. A counter that seems
+        to fall would be taken for a restarted one, and all of its past counted again.
+        """
+        backward = (rows > self._seen_row[columns]) & (times_ms < self._seen_ms[columns])
+        kept = np.flatnonzero(~backward & (rows <= self._ring.newest))
+        rows, columns, times_ms = rows[kept], columns[kept], times_ms[kept]
+        self._ring.write(rows, columns, values[kept])
+        np.maximum.at(self._seen_row, columns, rows)
+        np.maximum.at(self._seen_ms, columns, times_ms)
 
     def _make_columns(self) -> None:
         more = len(self._series.series) - self._ring.num_columns
         if more > 0:
             self._ring.add_columns(more)
             self._offsets.add_columns(more)
-            self._seen_row = np.append(self._seen_row, np.full(more, -1, dtype=np.int64))
+            none = np.full(more, -1, dtype=np.int64)
+            self._seen_row = np.append(self._seen_row, none)
+            self._seen_ms = np.append(self._seen_ms, none)
             self._learn_roles()
 
     def _hold_late(self, rows: IntArray, columns: IntArray, shown: int) -> None:
@@ -231,7 +234,7 @@ class WatchFrame:
         What the loop counts once it does not look at again: a series that is always late would
         not be counted at all.
         """
-        late = (rows <= shown) & (rows > shown - OVERLAP_ROWS_WIDE) & self._users[columns]
+        late = (rows <= shown) & (rows > shown - OVERLAP_ROWS_WIDE) & self._fresh.users[columns]
         late[late] = ~self._ring.present(rows[late], columns[late])
         if late.any():
             self._late_readings += 1
@@ -245,16 +248,16 @@ class WatchFrame:
         # A counter that comes back after an hour must be known then: one that was never seen
         # counts from zero, and all of its past would look like requests of now.
         young = self._ring.newest - self._seen_row < round(1000.0 * KEEP_USERS_S) // self._step_ms
-        kept = self._ring.pack(keep=self._users & young)
+        kept = self._ring.pack(keep=self._fresh.users & young)
         if kept is not None:
-            self._seen_row = self._seen_row[kept]
+            self._seen_row, self._seen_ms = self._seen_row[kept], self._seen_ms[kept]
             self._series.keep(kept)
             self._offsets.keep(kept)
             self._learn_roles()
 
     def _learn_roles(self) -> None:
         roles = self._series.roles
-        self._users = np.array([r is not None and r.role in USER_ROLES for r in roles], dtype=bool)
+        self._fresh.learn(roles)
         self._jobs.learn(roles)
         self._spelling = live_spelling(self._series.stored, self._catalogue)
 

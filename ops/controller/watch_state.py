@@ -27,10 +27,11 @@ class Seen:
         url, namespace: of the fleet, for messages.
         now_s, skew_s: server's clock; how far it is ahead of ours.
         back_s: how far it stands behind the newest row.
-        step_s, interval_s: of the rows; of the samples, 0 = not known.
+        step_s, interval_s: of the rows; of samples of what users get, 0 = not known.
         users_s, users_nan_s, any_s: newest finite and newest NaN sample of what users get, and of
             any watched role.
         num_series, num_users: columns now, and those of what users get.
+        blind: regions whose users are not seen any more, and since when.
         num_future, future_s: samples stamped later than now, and by how much.
     """
 
@@ -54,6 +55,7 @@ class Seen:
     future_s: float = 0.0
     num_histograms: int = 0
     held_s: float = 0.0
+    blind: tuple[tuple[str, float], ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
 
@@ -152,7 +154,11 @@ def _stale(seen: Seen) -> str:
 
 
 def _notes(seen: Seen) -> str:
-    notes = []
+    notes = [
+        f"what users of region {region} get was last seen {seen.now_s - at_s:.0f} s ago; look at "
+        "the frontend's scrape targets there"
+        for region, at_s in seen.blind
+    ]
     if seen.interval_s > 1.25 * seen.step_s:
         notes.append(
             f"samples come every {seen.interval_s:g} s, rows every {seen.step_s:g} s: "

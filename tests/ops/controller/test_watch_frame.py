@@ -374,3 +374,39 @@ def test_only_what_was_fresh_is_handed_on_and_a_doubtful_reading_forgets_nothing
     for one in (other.trusted(), advance(other, stored).frame):
         meter = slo_advance(meter, one, (CHAT,), history_s=3600.0)
     assert finished(meter) < 50.0
+
+
+def test_two_servers_behind_one_address_do_not_make_a_counter_fall(stored):
+    def scraped(*times_s):
+        return [(NOW_S + t, 1e6 + 10.0 * t) for t in times_s]
+
+    # One scrapes at the end of the step and once two seconds late, the other early in it.
+    late = add_users(stored, scraped(-5.1, -0.1, 4.9, 9.9, 16.9, 19.9, 24.9))
+    early = scraped(-4.0, 1.0, 6.0, 11.0, 16.0, 21.0, 26.0)
+    frame, meter = watch(stored), SloMeter()
+    for to_s, samples in ((17.0, late), (21.1, early), (26.1, early), (26.2, late)):
+        stored.series = []
+        add_users(stored, samples)
+        reading = advance(frame, stored, to_s=to_s)
+        meter = slo_advance(meter, reading.frame, (CHAT,), history_s=3600.0)
+        counts = column(reading, "frontend_requests")
+        assert (np.diff(counts[np.isfinite(counts)]) >= 0.0).all()
+    assert finished(meter) < 400.0
+
+
+def test_a_region_that_is_not_seen_any_more_is_told_while_the_others_are_watched(stored):
+    add_users(stored, every(end=60.0))
+    add_users(stored, every(end=10.0), region="us")
+    frame = watch(stored)
+    advance(frame, stored)
+    reading = advance(frame, stored, to_s=60.0)
+    assert reading.state is DataState.FRESH
+    assert "region us get was last seen 54 s ago" in reading.detail
+
+
+def test_users_scraped_more_rarely_than_engines_are_not_stale_between_two_scrapes(stored):
+    add_users(stored, every(30.0, start=-300.0, end=300.0))
+    stored.add("vllm:num_requests_running", every(start=-300.0, end=300.0), pod="a", region="eu")
+    frame = watch(stored, window_s=300.0)
+    states = {advance(frame, stored, to_s=to_s).state for to_s in range(0, 200, 5)}
+    assert states == {DataState.FRESH}
