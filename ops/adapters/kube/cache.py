@@ -108,7 +108,7 @@ class ClusterCache:
         """Everything of one namespace, copied under the lock."""
         with self._lock:
             pods = list(self._pods.table.of(namespace).values())
-            events = self._events.of(namespace)
+            events, gone = self._events.of(namespace), self._pods.gone(namespace)
             return NamespaceRows(
                 pods=pods,
                 deployments=list(self._deployments.table.of(namespace).values()),
@@ -120,11 +120,7 @@ class ClusterCache:
                 },
                 changes=self._deployments.changes(namespace),
                 nodes=self._nodes.all(),
-                gone={
-                    event.about: row
-                    for event in events
-                    if event.kind == "Pod" and (row := self._pods.gone(namespace, event.about))
-                },
+                gone={event.about: gone[event.about] for event in events if event.about in gone},
             )
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:

@@ -70,9 +70,9 @@ class PodShelf:
         """Keys of what is stored and is not among `rows`."""
         return self.table.keys_but(rows)
 
-    def gone(self, namespace: str, name: str) -> PodRow | None:
-        """The last row of a pod that was deleted lately."""
-        return self._gone.get(namespace, name)
+    def gone(self, namespace: str) -> Mapping[str, PodRow]:
+        """The last rows of pods that were deleted lately, by name; valid under the lock."""
+        return self._gone.of(namespace)
 
     def namespaces_on(self, node: str) -> Collection[str]:
         """Namespaces that have pods on a node."""

@@ -86,23 +86,28 @@ class GonePods:
     """The last row of pods that were deleted lately: their Events arrive after them."""
 
     def __init__(self) -> None:
-        self._gone: dict[Key, tuple[float, PodRow]] = {}  # oldest first
+        self._order: dict[Key, float] = {}  # when each was deleted, oldest first
+        self._of: dict[str, dict[str, PodRow]] = {}
 
     def add(self, row: PodRow, now_s: float) -> None:
         """Remember a pod that was deleted at `now_s`."""
         key = (row.namespace, row.name)
-        self._gone.pop(key, None)
-        self._gone[key] = (now_s, row)
-        while self._gone:
-            oldest = next(iter(self._gone))
-            if len(self._gone) <= GONE_PODS_MAX and self._gone[oldest][0] >= now_s - KEEP_S:
+        self._order.pop(key, None)
+        self._order[key] = now_s
+        self._of.setdefault(row.namespace, {})[row.name] = row
+        while self._order:
+            (namespace, name), gone_s = next(iter(self._order.items()))
+            if len(self._order) <= GONE_PODS_MAX and gone_s >= now_s - KEEP_S:
                 break
-            del self._gone[oldest]
+            del self._order[namespace, name]
+            rows = self._of[namespace]
+            del rows[name]
+            if not rows:
+                del self._of[namespace]
 
-    def get(self, namespace: str, name: str) -> PodRow | None:
-        """The last row of a pod that is gone."""
-        found = self._gone.get((namespace, name))
-        return None if found is None else found[1]
+    def of(self, namespace: str) -> Mapping[str, PodRow]:
+        """Those of a namespace by name; valid under the lock."""
+        return self._of.get(namespace, {})
 
 
 class Events:

@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 from ops.adapters.kube.cache import ClusterCache, Resource
 from ops.adapters.kube.deployments import previous_revision
 from ops.adapters.kube.fields import Labels
-from ops.adapters.kube.fleet_rows import FleetRows, events_of
+from ops.adapters.kube.fleet_events import FleetEvents
+from ops.adapters.kube.fleet_rows import FleetRows
 from ops.adapters.kube.places import region_of_node
 from ops.adapters.kube.records import NodeRow
 from ops.adapters.kube.tables import KEEP_S
@@ -67,9 +68,10 @@ def cluster_view(
     mark = (cache.generation(namespace), *listed.values())
     known = memo.views.get(key)
     if known is None or known.mark != mark or now_s >= known.expires_s:
-        fleet = FleetRows(cache.rows(namespace), key[1])
-        view = _built(fleet, memo.node_records(fleet), now_s=now_s, listed=listed)
-        known = memo.keep(key, _Known(mark, _expires_s(view), view))
+        fleet, events = FleetRows(cache.rows(namespace), key[1]), known.events if known else None
+        parts = _Parts(fleet, memo.node_records(fleet), events or FleetEvents())
+        view = _built(parts, now_s=now_s, listed=listed)
+        known = memo.keep(key, _Known(mark, _expires_s(view), view, parts.events))
     ages_s = {resource.value: cache.age_s(resource) for resource in Resource}
     stale = tuple(name for name, age_s in ages_s.items() if age_s > stale_s)
     return replace(known.view, ages_s=ages_s, stale=stale)
@@ -92,6 +94,7 @@ class _Known:
     mark: tuple[object, ...]
     expires_s: float
     view: ClusterView
+    events: FleetEvents
 
 
 class _Memo:
@@ -124,21 +127,25 @@ class _Memo:
 _MEMOS: WeakKeyDictionary[ClusterCache, _Memo] = WeakKeyDictionary()
 
 
-def _built(
-    fleet: FleetRows,
-    nodes: Iterator[NodeRecord],
-    *,
-    now_s: float,
-    listed: Mapping[Resource, bool],
-) -> ClusterView:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a view is built of."""
+
+    fleet: FleetRows
+    nodes: Iterator[NodeRecord]
+    events: FleetEvents
+
+
+def _built(parts: _Parts, *, now_s: float, listed: Mapping[Resource, bool]) -> ClusterView:
+    fleet = parts.fleet
     pods_known = listed[Resource.PODS]
     services_known = pods_known and listed[Resource.DEPLOYMENTS]
     return ClusterView(
         pods=tuple(_pods(fleet)) if pods_known else None,
-        nodes=tuple(nodes) if listed[Resource.NODES] else None,
+        nodes=tuple(parts.nodes) if listed[Resource.NODES] else None,
         services=tuple(_services(fleet)) if services_known else None,
         changes=tuple(sorted(_changes(fleet, now_s))) if services_known else None,
-        events=tuple(sorted(events_of(fleet, now_s=now_s))) if listed[Resource.EVENTS] else None,
+        events=parts.events.of(fleet, now_s=now_s) if listed[Resource.EVENTS] else None,
     )
 
 

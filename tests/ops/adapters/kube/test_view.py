@@ -235,6 +235,22 @@ def test_events_name_the_pod_the_service_or_the_node() -> None:
     }
 
 
+def test_events_are_made_again_only_where_something_about_them_changed() -> None:
+    world = World().list(
+        pods=[raw_pod(), raw_pod("web-7d9f-x")],
+        nodes=[raw_node()],
+        events=[raw_event("e1"), raw_event("e2", about="web-7d9f-x", reason="Unhealthy")],
+    )
+    before = world.view().events
+    world.cache.put(Resource.PODS, pod_row(raw_pod(ready=False), POOL))
+    world.cache.put(Resource.EVENTS, event_row(raw_event("e1", count=3), POOL))
+    after = world.view().events
+    assert [event.reason for event in after] == ["BackOff", "BackOff", "Unhealthy"]
+    assert after[-1] is before[-1]
+    world.cache.put(Resource.NODES, node_row(raw_node(region="south"), POOL))
+    assert {event.entity.region for event in world.view().events} == {"south"}
+
+
 def test_each_occurrence_of_an_event_has_its_own_time() -> None:
     world = World().list(
         pods=[raw_pod()], events=[raw_event(count=40, last="2026-11-30T12:00:50Z")]
