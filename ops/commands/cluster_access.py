@@ -8,8 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -21,6 +19,7 @@ from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.paths import path_of
 from ops.adapters.kube.user_config import UserCluster, connect_user
 from ops.clock import wall_s
+from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION
 from ops.controller.screens.stored import (
     StoredIncident,
@@ -35,18 +34,6 @@ _STYLES = {STRONG: "bold", CAUSE: "bold red", QUIET: "dim"}
 _NEAR_MAX = 3
 T = TypeVar("T")
 Object = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Options of every command."""
-
-    namespace: str = ""  # "" = that of the context
-    everywhere: bool = False
-    context: str = ""
-    kubeconfig: Path | None = None
-    as_json: bool = False
-    timeout_s: float = 10.0
 
 
 class Cluster:

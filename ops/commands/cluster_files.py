@@ -14,7 +14,8 @@ import orjson
 import typer
 
 from ops.adapters.kube.paths import path_of
-from ops.commands.cluster_access import Asked, Cluster, Object, connect, fail, show_json
+from ops.commands.cluster_access import Cluster, Object, connect, fail, show_json
+from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION
 from ops.controller.screens.stored import StoredIncident, condition
 from ops.errors import KubeError

@@ -10,7 +10,6 @@ import typer
 from ops.adapters.kube.paths import path_of
 from ops.commands.cluster_access import (
     FIELD_MANAGER,
-    Asked,
     Cluster,
     Object,
     connect,
@@ -18,6 +17,7 @@ from ops.commands.cluster_access import (
     show_json,
     told_errors,
 )
+from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, TEXT_MAX, VERSION
 from ops.errors import KubeError
 

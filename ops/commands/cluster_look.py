@@ -6,7 +6,6 @@ import typer
 
 from ops.adapters.kube.paths import path_of
 from ops.commands.cluster_access import (
-    Asked,
     Cluster,
     connect,
     readable,
@@ -14,6 +13,7 @@ from ops.commands.cluster_access import (
     show_json,
     width,
 )
+from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION, to_object
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import (

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import shlex
+import subprocess
+import sys
 from base64 import b64encode
+from pathlib import Path
 from types import SimpleNamespace
 
 import orjson
@@ -13,8 +16,8 @@ from typer.testing import CliRunner
 
 from ops.adapters.kube.user_config import UserCluster
 from ops.commands import cluster_access
+from ops.commands.cluster import app
 from ops.errors import KubeError
-from ops.plugin import app
 from tests.ops.controller.stored_objects import (
     ABSTAINED,
     NAMED,
@@ -25,6 +28,7 @@ from tests.ops.controller.stored_objects import (
     report_map,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 NAME = "chat-20261130-020645-a1b2c"
 OURS = "/apis/midwatch.dev/v1alpha1"
 
@@ -278,3 +282,22 @@ def test_wrong_use_is_exit_code_2_with_a_next_step(run, server, line, says):
 def test_every_command_shows_an_example():
     for command in app.registered_commands:
         assert f"Example: kubectl midwatch {command.callback.__name__}" in command.callback.__doc__
+
+
+def test_without_the_extra_the_plugin_says_what_to_install(run, server, monkeypatch):
+    from ops.commands import cluster
+
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    done = run(server, "status")
+    assert done.code == 2
+    assert "pip install 'midwatch[operator]'" in done.err
+
+
+@pytest.mark.slow
+def test_help_loads_no_client_of_the_api_server():
+    code = (
+        "import sys\nfrom ops.commands.cluster import app\n"
+        "print({'kubernetes', 'aiohttp', 'kopf'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "set()\n", done.stderr
