@@ -10,7 +10,12 @@ from ops.controller.probes import Check
 
 
 def operator_checks(
-    leadership: Leadership, *, listed: bool, num_fleets: int, forbidden: Iterable[Right]
+    leadership: Leadership,
+    *,
+    listed: bool,
+    num_fleets: int,
+    forbidden: Iterable[Right],
+    watch_trouble: str,
 ) -> tuple[Check, ...]:
     """What a person asks first: who leads, what is watched, what is forbidden."""
     leads = leadership.leader_address is None
@@ -29,6 +34,12 @@ def operator_checks(
             reason="Listed" if listed else "NotYet" if leads else "Standby",
             message=f"{num_fleets} fleets are watched",
             needed=True,
+        ),
+        Check(
+            type="KindsWatched",
+            ok=not watch_trouble,
+            reason="Refused" if watch_trouble else "Watched" if leads else "Standby",
+            message=watch_trouble,
         ),
         Check(
             type="Authorized",

@@ -93,6 +93,42 @@ async def kinds_served(api: KubeApi, *, plurals: tuple[str, ...]) -> None:
         await asyncio.sleep(DISCOVERY_RETRY_S)
 
 
+class KopfTrouble(logging.Handler):
+    """Notices that kopf is in trouble: it tells so in its log and nowhere else."""
+
+    def __init__(self, noticed: Callable[[], object]) -> None:
+        super().__init__(level=logging.ERROR)
+        self._noticed = noticed
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+        """Say that something is wrong; what it is, a try of our own tells better."""
+        self._noticed()
+
+    def __enter__(self) -> KopfTrouble:
+        logging.getLogger("kopf").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("kopf").removeHandler(self)
+
+
+def try_watching(api: KubeApi, plurals: tuple[str, ...]) -> str:
+    """Ask what kopf asks: a refused right is then known to `api` by its name.
+
+    Returns:
+        Why a kind cannot be watched, empty where all can be.
+    """
+    trouble = []
+    for plural in plurals:
+        path = f"/apis/{GROUP}/{VERSION}/{plural}"
+        try:
+            api.get(path, params={"limit": 1})
+            api.watch(path, params={"timeoutSeconds": 1}, read_timeout_s=5.0).close()
+        except KubeError as error:
+            trouble.append(str(error))
+    return "; ".join(trouble)
+
+
 async def watch_kinds(
     api: KubeApi,
     on_event: OnEvent,

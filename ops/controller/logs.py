@@ -11,7 +11,7 @@ import orjson
 from ops.controller.log_form import LogForm
 
 QUIET = ("kopf", "urllib3", "asyncio", "aiohttp", "kubernetes", "requests")
-MESSAGE_CHARS_MAX = 4096
+MESSAGE_CHARS_MAX, FOREIGN_CHARS_MAX = 4096, 300
 
 
 def set_up_logs(form: LogForm, *, debug: bool = False) -> None:
@@ -37,7 +37,7 @@ class JsonLines(logging.Formatter):
             "time": _moment(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _printable(record.getMessage()[:MESSAGE_CHARS_MAX]),
+            "message": _message(record),
         }
         if record.exc_info:
             facts["traceback"] = _printable(self.formatException(record.exc_info))
@@ -49,9 +49,15 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback below it."""
-        message = _printable(" ".join(record.getMessage()[:MESSAGE_CHARS_MAX].split()))
+        message = " ".join(_message(record).split())
         line = f"{_moment(record.created)} {record.levelname.lower()} {record.name} {message}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What is said; a library that shows whole objects is cut short."""
+    foreign = record.name.startswith(QUIET)
+    return _printable(record.getMessage()[: FOREIGN_CHARS_MAX if foreign else MESSAGE_CHARS_MAX])
 
 
 def _moment(at_s: float) -> str:

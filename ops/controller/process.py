@@ -25,7 +25,7 @@ from ops.controller.fleet_object import FleetObject
 from ops.controller.fleet_parts import SharedParts
 from ops.controller.fleet_work import FleetWork
 from ops.controller.fleets import FleetTable
-from ops.controller.handlers import kinds_served, watch_kinds
+from ops.controller.handlers import KopfTrouble, kinds_served, try_watching, watch_kinds
 from ops.controller.leadership import Leadership, leave
 from ops.controller.lease import Elector
 from ops.controller.lease_store import KubeLeases, SystemClock, new_identity, own_namespace
@@ -47,6 +47,7 @@ REST_S = 2.0  # for everything else at the end
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
 CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
 LIST_RETRY_S = 1.0
+WATCH_LOOK_S = 5.0
 WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
 
 
@@ -93,6 +94,7 @@ class Operator:
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fleet")
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="metrics")
         self.synced = False
+        self.watch_trouble = ""  # why our kinds cannot be watched
 
     @property
     def forbidden(self) -> frozenset[Right]:
@@ -166,13 +168,29 @@ class Operator:
             await asyncio.sleep(0.1)
 
     async def _watch(self) -> None:
-        await watch_kinds(
-            self.api,
-            self._on_event,
-            plurals=PLURALS,
-            stop=self._stop,
-            catch_signals=self._catch_signals,
-        )
+        noticed = asyncio.Event()
+        with KopfTrouble(lambda: self._loop.call_soon_threadsafe(noticed.set)):
+            look = asyncio.create_task(self._look_after(noticed))
+            try:
+                await watch_kinds(
+                    self.api,
+                    self._on_event,
+                    plurals=PLURALS,
+                    stop=self._stop,
+                    catch_signals=self._catch_signals,
+                )
+            finally:
+                look.cancel()
+
+    async def _look_after(self, noticed: asyncio.Event) -> None:
+        """While kopf is in trouble, find out why until it is over."""
+        while True:
+            await noticed.wait()
+            noticed.clear()
+            self.watch_trouble = await asyncio.to_thread(try_watching, self.api, PLURALS)
+            await asyncio.sleep(WATCH_LOOK_S)
+            if self.watch_trouble:
+                noticed.set()
 
     async def _list_fleets(self) -> None:
         """Every Fleet at once, so that alerts find theirs before the first watch event."""
@@ -259,6 +277,7 @@ class Operator:
             listed=self.synced,
             num_fleets=len(self.table),
             forbidden=self.forbidden,
+            watch_trouble=self.watch_trouble,
         )
         return own + self.parts.checks()
 
