@@ -46,6 +46,7 @@ class WatchSeries:
         # By 64 keyed bits each: that two of a fleet's series share them is out of the question.
         self._by_stored: dict[int, int] = {}  # labels as they are stored -> column
         self._by_identity: dict[int, int] = {}  # plain name and labels -> column
+        self._waiting: dict[int, str] = {}  # labels as they are stored -> pod without a place
         self._shared: dict[object, object] = {}  # label pairs, entities
         self.generation = 0
         self.series: tuple[Series, ...] = ()
@@ -84,20 +85,30 @@ class WatchSeries:
         self.series, self.roles = tuple(self._series), tuple(self._roles)
 
     def _column(self, metric: bytes) -> int:
-        column = self._new(orjson.loads(metric))
-        if column == WAITING:  # looked at again with the next answer
+        key = hash(metric)
+        pod = self._waiting.get(key, "")
+        if pod and self._placed is not None and self._placed(pod) is None:
+            self.num_unplaced += 1  # looked at again with the next answer
+            return WAITING
+        labels = orjson.loads(metric)
+        column = self._new(labels)
+        if column == WAITING:
             self.num_unplaced += 1
+            if len(self._waiting) >= _KEYS_MAX:
+                self._waiting.clear()
+            self._waiting[key] = _pod_of(labels)
             return column
+        self._waiting.pop(key, None)
         if len(self._by_stored) >= _KEYS_MAX:
-            for key in [key for key, c in self._by_stored.items() if c < 0]:
-                del self._by_stored[key]
-        self._by_stored[hash(metric)] = column
+            for old in [k for k, c in self._by_stored.items() if c < 0]:
+                del self._by_stored[old]
+        self._by_stored[key] = column
         return column
 
     def _new(self, stored: Mapping[str, str]) -> int:
         labels = dict(stored)
         name = labels.pop("__name__", "")
-        pod = next((value for key in _PODS if (value := labels.get(key))), "")
+        pod = _pod_of(labels)
         if self._placed is not None and pod:
             place = self._placed(pod)
             if place is None:
@@ -124,3 +135,7 @@ class WatchSeries:
 
     def _share(self, value: _T) -> _T:
         return self._shared.setdefault(value, value)  # type: ignore[return-value]
+
+
+def _pod_of(labels: Mapping[str, str]) -> str:
+    return next((value for key in _PODS if (value := labels.get(key))), "")
