@@ -9,6 +9,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import orjson
 import typer
@@ -141,7 +142,7 @@ def _bundle(incident: StoredIncident) -> str:
     folder, _, last = ref.bundle.rstrip("/").rpartition("/")
     return (
         f"on the worker's volume at {ref.bundle}; fetch it with: kubectl -n midwatch-system exec "
-        f"{_WORKER} -- tar cf - -C {folder or '/'} {last} | tar xf -"
+        f"{_WORKER} -- tar cf - -C {quote(folder or '/')} {quote(last)} | tar xf -"
     )
 
 

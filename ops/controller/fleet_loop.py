@@ -127,9 +127,9 @@ class FleetLoop:
             self._begun = True
         self._woken.clear()
         changed_at_s, self._changed_at_s = self._changed_at_s, None
-        with self.inbox.take() as batch:
-            if monotonic_s() >= self.work.next_read_at_s:
-                await self._to_read(self.work.read)
+        if monotonic_s() >= self.work.next_read_at_s:
+            await self._to_read(self.work.read)
+        with self.inbox.take() as batch:  # also what came while a slow Prometheus was read
             await self._in_pool(lambda: self.work.decide(batch.alerts))
         self._metrics.ticks.labels(result="ok").inc()
         if changed_at_s is not None:

@@ -58,7 +58,9 @@ def quick(monkeypatch):
 def run(work, scenario):
     async def main():
         async def in_pool(task):
-            return task()
+            done = task()
+            await asyncio.sleep(0)  # others run meanwhile
+            return done
 
         loop = FleetLoop(
             work, name="shop/chat", in_pool=in_pool, to_read=in_pool, metrics=OperatorMetrics()
@@ -112,6 +114,21 @@ def test_an_alert_is_answered_when_it_is_written():
 
     assert run(work, scenario) == Receipt(written=1)
     assert work.decided[-1] == (ALERT,)
+
+
+def test_an_alert_that_comes_while_metrics_are_read_is_of_the_same_step():
+    work, told = Work(), []
+
+    async def scenario(loop):
+        def read():
+            work.next_read_at_s = monotonic_s() + 3600.0
+            told.append(asyncio.ensure_future(loop.inbox.put([ALERT])))
+
+        work.read = read
+        await until(lambda: told and told[0].done())
+
+    run(work, scenario)
+    assert work.decided[0] == (ALERT,)
 
 
 def test_an_alert_that_cannot_be_written_is_refused_and_the_loop_goes_on():
