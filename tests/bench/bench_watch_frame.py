@@ -179,6 +179,7 @@ def main() -> None:
         server.wait()
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
+        "seed": 0,  # nothing is drawn
         "load_average": round(os.getloadavg()[0], 1),
         "wanted_of_the_whole_operator": WANTED,
         **figures,
