@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from ops.adapters.kube.rights import Right
 from ops.errors import KubeError
 
 _BODY_BYTES_MAX = 1 << 16
+_POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _RETRY_AFTER_S_MAX = 600.0
 _MESSAGE_CHARS_MAX = 400
 _NEXT = {
@@ -57,6 +59,7 @@ def no_answer(asked: str, host: str, error: Exception) -> KubeError:
     """The error for a call that no answer came to."""
     cause = error.reason if isinstance(error, MaxRetryError) and error.reason else error
     text = str(getattr(cause, "reason", None) or cause).replace("\n", " ")
+    text = _POOL.sub("", text)  # the address is told anyway
     if isinstance(cause, NewConnectionError):
         reason, step = "Unreachable", "check the address and that the server runs"
     elif isinstance(cause, HttpTimeout):
