@@ -65,15 +65,13 @@ def metered(installed, tmp_path_factory):
     folder, prefix = tmp_path_factory.mktemp("metered"), "metered"
     namespace = f"{prefix}-000"
     plane = installed
-    made = node("metered", gpus=0)
-    made["metadata"]["labels"]["load"] = "yes"
-    plane.admin.create("/api/v1/nodes", made)
+    plane.admin.create("/api/v1/nodes", node("metered", gpus=0))
     plane.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
     plane.programs["kube-controller-manager"].ready(
         lambda: plane.admin.exists(f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
     )
     for k in range(PODS):
-        plane.admin.create(pods_path(namespace), pod(pod_name(k)))
+        plane.admin.create(pods_path(namespace), pod(pod_name(k), "metered"))
     (port,) = free_ports(1)
     script = Path(__file__).with_name("load_exporter.py")
     exporter = Program(
