@@ -55,7 +55,7 @@ KINDS = ("cpu-hog", "slow-link", "pool-exhaustion", "gpu-throttle")  # one a fle
 SEVERITY = 2.5
 ROUNDS, SEED = 5, 100
 SETTLE_S, PATIENCE_S, STAGGER_S, POLL_S = 10.0, 150.0, 1.3, 0.2
-TARGET_P50_S, TARGET_P95_S = 30.0, 60.0
+TARGETS_S = (30.0, 60.0)  # median, 95th percentile
 STAGES = ("scrape_s", "detect_s", "diagnose_s", "write_s")
 
 
@@ -107,13 +107,16 @@ def main() -> None:
                 own.append(stages)
                 for run in found:
                     print(json.dumps(asdict(run)), flush=True)
+                figures = summary(runs, kinds, own)  # what is known is kept if a round breaks
+                asked.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         finally:
             plane.stop()
-    figures = summary(runs, kinds, own)
-    asked.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     tell(figures)
-    raise SystemExit(0 if figures["p50_s"] <= TARGET_P50_S and figures["p95_s"] <= TARGET_P95_S
-                     else 1)  # fmt: skip
+    met = [
+        span is not None and span <= target_s
+        for span, target_s in zip((figures["p50_s"], figures["p95_s"]), TARGETS_S, strict=True)
+    ]
+    raise SystemExit(0 if all(met) else 1)
 
 
 def one_round(
@@ -235,7 +238,10 @@ def summary(
             "runs": len(mine), "named": len(spans), "right": sum(run.right for run in mine),
             "total_s": spread(spans),
         }  # fmt: skip
-    p50, p95 = (float(v) for v in np.percentile(totals, [50, 95], method="higher"))
+    p50, p95 = (
+        None if math.isinf(v) else round(float(v), 2)  # None: so many were never named
+        for v in np.percentile(totals, [50, 95], method="higher")
+    )
     return {
         "what": "first changed exporter sample to an Incident with its cause; simulated fleets, "
                 "played by an exporter, on a real API server, Prometheus and Alertmanager",
@@ -246,7 +252,7 @@ def summary(
                     f"faults of severity {SEVERITY:g}, {len(kinds)} fleets side by side",
         "scrape_s": 5.0, "runs": len(runs), "named": len(named),
         "right": sum(run.right for run in runs),
-        "p50_s": p50, "p95_s": p95, "targets_s": [TARGET_P50_S, TARGET_P95_S],
+        "p50_s": p50, "p95_s": p95, "targets_s": list(TARGETS_S),
         "stages": {
             name: spread([v for run in runs if (v := getattr(run, name)) is not None])
             for name in STAGES
@@ -266,7 +272,7 @@ def commit() -> str:
 def tell(figures: dict[str, Any]) -> None:
     print(f"{figures['runs']} runs, {figures['named']} named, {figures['right']} right: "
           f"p50 {figures['p50_s']} s, p95 {figures['p95_s']} s "
-          f"(targets {TARGET_P50_S:g} and {TARGET_P95_S:g})")  # fmt: skip
+          f"(targets {TARGETS_S[0]:g} and {TARGETS_S[1]:g})")  # fmt: skip
     for name, span in figures["stages"].items():
         print(f"  {name:12} {span}")
     for kind, row in figures["by_kind"].items():

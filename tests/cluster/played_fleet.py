@@ -34,7 +34,7 @@ from tests.cluster.workloads import (
 
 PART_OF = "app.kubernetes.io/part-of"
 POOL = "pool"  # label of nodes: which kind of which fleet
-WARM_S = 900.0  # as much of the past as the operator reads
+WARM_S = 450.0  # of the past: what is usual is learnt from the first 330 s of it
 # Some 60 % of what two regions of the scenario `assistant` can carry within their limits.
 SCENARIO, REGIONS, RATE_RPS = "assistant", 2, 7.0
 LASTS_S = 4 * 3600.0
