@@ -222,6 +222,8 @@ def _demand(
     frame: MetricFrame, served: FloatArray, waiting: FloatArray, *, onset_s: float
 ) -> float:
     """Highest of the usual rate and the present one; NaN where neither is known."""
+    if not len(frame.times_s):  # after a restart an incident may be known before any metric is
+        return float("nan")
     arriving, ends_s = _arriving(frame, served, waiting), frame.times_s[1:]
     usual = arriving[(ends_s <= onset_s) & (ends_s > min(onset_s, frame.times_s[-1]) - USUAL_S)]
     known = [part[~np.isnan(part)] for part in (usual, arriving[-RATE_ROWS:])]

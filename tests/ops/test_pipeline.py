@@ -153,6 +153,19 @@ def test_a_dry_run_says_what_it_would_do(fleet, memory_leak):
     assert len(refusals) == len({d.action.kind for d in refusals}), "each is said once"
 
 
+def test_an_incident_from_before_a_restart_waits_for_metrics(fleet, memory_leak):
+    config = LoopConfig(guard=GuardConfig(dry_run=True))
+    loop = Loop(fleet, memory_leak, config=config).run(HEALTHY_STEPS).run(8, slow={"east": 0.6})
+    known = replace(loop.state.cases[0], next_action_at_s=0.0, refused=())
+    snapshot = fleet.advance(slow={"east": 0.6})
+    frame = replace(snapshot.frame, times_s=np.empty(0), values=snapshot.frame.values[:0])
+    _, decisions = step(
+        LoopState(cases=(known,)), replace(snapshot, frame=frame), diagnoser=loop.diagnoser,
+        config=config,
+    )  # fmt: skip
+    assert {d.reason for d in decisions} == {"no metrics were scraped yet"}
+
+
 def test_an_action_without_effect_leads_to_the_next_one(fleet, memory_leak):
     loop = Loop(fleet, memory_leak).run(HEALTHY_STEPS).run(6, slow={"east": 0.6})
     fleet.restart("east-door-0")
