@@ -20,7 +20,7 @@ from ops.controller.history import remembered
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.watch_clock import WatchedSamples
-from ops.controller.watch_frame import WatchFrame
+from ops.controller.watch_frame import STEP_S, WatchFrame
 from ops.controller.watch_reading import Reading
 from ops.controller.watch_state import DataState
 from ops.pipeline import step
@@ -71,6 +71,7 @@ class FleetTick:
     """
 
     spec: FleetSpec
+    scrape_s: float
     reader: Callable[[], WatchedSamples]
     look: Callable[[float], ClusterSight]
     diagnoser: RemoteDiagnoser
@@ -107,7 +108,7 @@ class FleetTick:
                 self.state,
                 reading.frame,
                 slos=slo_targets(self.spec),
-                config=loop_config(self.spec).detect,
+                config=self._config().detect,
             )
         if fresh or self._history_reads >= HISTORY_READS_MAX:
             self.history = None
@@ -141,6 +142,9 @@ class FleetTick:
         self.sight = sight
         return sight
 
+    def _config(self) -> LoopConfig:
+        return loop_config(self.spec, scrape_s=self.scrape_s)
+
     def now_s(self) -> float:
         """The moment on the clock that stamps the samples, ours before the first reading."""
         return wall_s() if self._ahead_s is None else monotonic_s() + self._ahead_s
@@ -165,7 +169,7 @@ class FleetTick:
         self.diagnoser.snapshot = self.snapshot
         with self.metrics.stage("step"):
             self.state, decisions = step(
-                self.state, self.snapshot, diagnoser=self.diagnoser, config=loop_config(self.spec)
+                self.state, self.snapshot, diagnoser=self.diagnoser, config=self._config()
             )
         # A frame is a megabyte; the watch makes the next one from a third of that.
         self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)
@@ -185,10 +189,16 @@ def slo_targets(spec: FleetSpec) -> tuple[SloTarget, ...]:
     )
 
 
-def loop_config(spec: FleetSpec) -> LoopConfig:
-    """Thresholds of the loop; nothing is carried out in this release, whatever the mode."""
-    budgets = spec.budgets
+def loop_config(spec: FleetSpec, *, scrape_s: float) -> LoopConfig:
+    """Thresholds of the loop; nothing is carried out in this release, whatever the mode.
+
+    What counts as old is meant for scrapes every five seconds; rarer ones are older by nature.
+    """
+    budgets, base = spec.budgets, LoopConfig()
+    rarer = max(1.0, scrape_s / STEP_S)
     guard = GuardConfig(
+        stale_after_s=base.guard.stale_after_s * rarer,
+        frame_stale_after_s=base.guard.frame_stale_after_s * rarer,
         frozen=(spec.freeze_reason or "spec.frozen is true") if spec.frozen else "",
         dry_run=True,
         actions_max_per_hour=budgets.actions_per_hour,
@@ -197,4 +207,5 @@ def loop_config(spec: FleetSpec) -> LoopConfig:
         concurrent_max=budgets.concurrent_actions,
         blast_ratio_max=budgets.blast_ratio,
     )
-    return replace(LoopConfig(), guard=guard)
+    diagnose = replace(base.diagnose, note_gap_s=base.diagnose.note_gap_s * rarer)
+    return replace(base, guard=guard, diagnose=diagnose)

@@ -186,6 +186,7 @@ class FleetWork:
         parts = self.parts
         tick = FleetTick(
             spec=spec,
+            scrape_s=self.parts.settings.scrape_seconds,
             reader=lambda: parts.reader(self._spec.metrics.endpoint),
             look=lambda now_s: parts.look(
                 self.fleet.namespace, self._spec.selector.match_labels, now_s

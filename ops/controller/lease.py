@@ -148,7 +148,8 @@ class Elector:
         try:
             stored = self.leases.write(record)
         except KubeError as error:
-            if error.status not in _CONFLICTS:
+            no_namespace = error.status == 404 and not record.version
+            if error.status not in _CONFLICTS or no_namespace:
                 raise
             # Never believed: what is stored now is read at the next look.
             known = observe(self.state, self.leases.read(), now_s=clock())

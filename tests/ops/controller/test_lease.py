@@ -218,3 +218,15 @@ def test_two_electors_never_both_hold_it(steps):
             with suppress(KubeError):
                 both[who.lower()].release(clock)
             check()
+
+
+def test_a_namespace_that_is_not_there_is_told(world):
+    _, leases, a, _ = world
+    clock = leases.clock
+
+    def refuse(record):
+        raise KubeError("namespaces midwatch-system not found", status=404)
+
+    leases._store = refuse
+    with pytest.raises(KubeError, match="midwatch-system"):
+        a.look(clock)
