@@ -10,6 +10,7 @@ from ops.adapters.prometheus_selectors import Matcher
 from ops.clock import Deadline, monotonic_s, wall_s
 
 CLOCK_EVERY_S = 30.0  # between two measurements
+SLOW_S = 0.5  # a longer answer says little about the moment that it was given at
 
 
 class WatchedSamples(Protocol):
@@ -42,6 +43,7 @@ class ServerClock:
 
     Attributes:
         skew_s: how far it was ahead of our wall clock when it was last asked.
+        error_s: how wrong that may be: half of the time that the answer took.
         due: whether the next reading asks, whatever the time.
     """
 
@@ -51,7 +53,7 @@ class ServerClock:
         self._wall, self._monotonic = wall, monotonic
         self._ahead_s: float | None = None  # of our monotonic clock
         self._asked_at_s = 0.0
-        self.skew_s, self.due = 0.0, True
+        self.skew_s, self.error_s, self.due = 0.0, 0.0, True
 
     def now_s(self) -> float:
         """What it shows as far as is known; our own clock before the first answer."""
@@ -66,7 +68,12 @@ class ServerClock:
         if self.due or self._monotonic() - self._asked_at_s >= CLOCK_EVERY_S:
             began_s = self._monotonic()
             shown_s = reader.now_s(deadline=deadline)
-            self._asked_at_s = self._monotonic()
-            self._ahead_s = shown_s - 0.5 * (began_s + self._asked_at_s)
-            self.skew_s, self.due = shown_s - self._wall(), False
+            self._asked_at_s, self.due = self._monotonic(), False
+            took_s = self._asked_at_s - began_s
+            ahead_s = shown_s - 0.5 * (began_s + self._asked_at_s)
+            # A busy server answers late. What was known before is better, unless the clock jumped.
+            jumped = self._ahead_s is None or abs(ahead_s - self._ahead_s) > took_s
+            if jumped or took_s <= SLOW_S:
+                self._ahead_s, self.error_s = ahead_s, 0.5 * took_s
+            self.skew_s = self.now_s() - self._wall()
         return self.now_s()

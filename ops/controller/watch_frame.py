@@ -42,6 +42,7 @@ OVERLAP_ROWS_WIDE = 12  # the same after a reading that brought nothing new of w
 SETTLE_RATIO = 0.2  # of a step: how long after its end a row is shown
 HOLD_ROWS_MAX = 3
 LATE_READINGS = 3  # with late samples and none on time between, before rows are shown later
+TIMELY_READINGS = 120  # without a late sample, before rows are shown earlier again
 KEEP_USERS_S = 86_400.0  # a counter of users' requests that is silent for so long is forgotten
 CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
 
@@ -92,7 +93,7 @@ class WatchFrame:
         self._clock = ServerClock(wall, monotonic)
         self._first_row = -1  # with a sample
         self._trusted_row = -1  # newest one of the newest FRESH reading
-        self._hold_rows = self._late_readings = 0
+        self._hold_rows = self._late_readings = self._timely_readings = 0
         self._spelling = ""
         self._progress = False  # the last reading brought something new of what users get
 
@@ -129,7 +130,7 @@ class WatchFrame:
 
     def _ask(self, reader: WatchedSamples, deadline: Deadline) -> list[RawAnswer]:
         now_ms = round(self._seen.now_s * 1000.0)
-        until_ms = now_ms + round(2000.0 * FUTURE_S)  # to see what is stamped in the future
+        until_ms = now_ms + 2 * self._future_ms()  # to see what is stamped in the future
         if self._ring.newest < 0:
             after_ms = now_ms - self._ring.rows * self._step_ms
         else:
@@ -157,6 +158,9 @@ class WatchFrame:
             deadline=deadline,
         )
 
+    def _future_ms(self) -> int:
+        return round(1000.0 * (FUTURE_S + self._clock.error_s))
+
     def _take(self, answers: Sequence[RawAnswer]) -> int:
         """Put the samples of some answers into the ring; returns their number."""
         seen, now_ms = self._seen, round(self._seen.now_s * 1000.0)
@@ -173,7 +177,7 @@ class WatchFrame:
         order = np.flatnonzero(columns >= 0)
         columns, values = columns[order].astype(np.int64), values[order]
         times_ms = np.rint(times_s[order] * 1000.0).astype(np.int64)
-        future = times_ms > now_ms + round(1000.0 * FUTURE_S)
+        future = times_ms > now_ms + self._future_ms()
         seen.num_future = int(future.sum())
         seen.future_s = float(times_ms.max() - now_ms) / 1000.0 if seen.num_future else 0.0
         self._note(answers)
@@ -237,12 +241,14 @@ class WatchFrame:
         late = (rows <= shown) & (rows > shown - OVERLAP_ROWS_WIDE) & self._fresh.users[columns]
         late[late] = ~self._ring.present(rows[late], columns[late])
         if late.any():
-            self._late_readings += 1
+            self._late_readings, self._timely_readings = self._late_readings + 1, 0
         elif self._progress:
-            self._late_readings = 0
+            self._late_readings, self._timely_readings = 0, self._timely_readings + 1
         if self._late_readings >= LATE_READINGS and self._hold_rows < HOLD_ROWS_MAX:
             self._hold_rows, self._late_readings = self._hold_rows + 1, 0
-            self._seen.held_s = self._hold_rows * self._step_ms / 1000.0
+        if self._timely_readings >= TIMELY_READINGS and self._hold_rows:
+            self._hold_rows, self._timely_readings = self._hold_rows - 1, 0  # tried again
+        self._seen.held_s = self._hold_rows * self._step_ms / 1000.0
 
     def _pack(self) -> None:
         # A counter that comes back after an hour must be known then: one that was never seen

@@ -11,6 +11,7 @@ import pytest
 import ops
 from ops.catalogue import Catalogue
 from ops.clock import Deadline
+from ops.controller.watch_clock import ServerClock
 from ops.controller.watch_frame import WatchFrame
 from ops.controller.watch_roles import WATCHED_ROLES
 from ops.controller.watch_state import DataState
@@ -170,6 +171,42 @@ def test_a_sample_stored_late_fills_its_row_and_a_series_that_is_always_late_is_
     assert "shown 5 s later" in reading.detail
 
 
+def test_rows_are_shown_early_again_once_scrapes_end_in_time(stored):
+    samples = add_users(stored)
+    frame = watch(stored)
+    advance(frame, stored)
+    ages = []
+    for turn in range(1, 150):
+        reading = advance(frame, stored, to_s=STEP_S * turn + 1.1)
+        ages.append(reading.server_now_s - reading.frame.times_s[-1])
+        if turn < 6:
+            samples.append((NOW_S + STEP_S * turn - 0.5, 100.0 + turn))  # late
+        elif turn > 6:
+            samples.append((NOW_S + STEP_S * (turn + 1) - 0.5, 100.0 + turn))
+    assert max(ages) == pytest.approx(1.1 + STEP_S)
+    assert ages[-1] == pytest.approx(1.1)
+
+
+def test_a_slow_answer_about_the_time_is_not_believed_unless_the_clock_jumped():
+    shown, ours = [100.0], [0.0]
+
+    class Server:
+        def now_s(self, *, deadline):
+            at_s = shown[0]
+            ours[0] += took_s
+            return at_s
+
+    clock = ServerClock(wall=lambda: 100.0 + ours[0], monotonic=lambda: ours[0])
+    took_s = 0.1
+    assert clock.read(Server(), deadline=Deadline.after(1.0)) == pytest.approx(100.05)
+    ours[0], shown[0], took_s = 60.0, 160.0, 4.0  # told at once, come late: 2 s wrong
+    assert clock.read(Server(), deadline=Deadline.after(1.0)) == pytest.approx(163.95)
+    assert clock.error_s == pytest.approx(0.05)
+    ours[0], shown[0] = 120.0, 500.0
+    assert clock.read(Server(), deadline=Deadline.after(1.0)) == pytest.approx(502.0)
+    assert clock.skew_s > 200.0
+
+
 def test_jitter_opens_no_gap(stored):
     rng = np.random.default_rng(7)
     samples = [(t + rng.uniform(-0.2, 0.2), v) for t, v in every(end=60.0, offset=4.95)]
@@ -304,9 +341,10 @@ def test_clocks_that_differ_contradict_each_other(stored, ours_s, side):
 
 def test_a_server_whose_clock_goes_back_is_not_believed(stored):
     add_users(stored, every(end=60.0))
-    mono = iter(np.arange(0.0, 4000.0, 31.0))
-    frame = watch(stored, monotonic=lambda: next(mono), wall=lambda: stored.clock_s)
+    ours = [0.0]
+    frame = watch(stored, monotonic=lambda: ours[0], wall=lambda: stored.clock_s)
     advance(frame, stored, to_s=60.0)
+    ours[0] = 31.0  # its clock is asked again
     reading = advance(frame, stored, to_s=20.0)
     assert reading.state is DataState.CONTRADICTORY
     assert "clock went back" in reading.detail
