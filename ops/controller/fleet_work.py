@@ -36,6 +36,7 @@ from ops.controller.resources.fleet import (
 from ops.controller.settings import Settings
 from ops.controller.watch_clock import WatchedSamples
 from ops.controller.watch_frame import WatchFrame
+from ops.controller.watch_roles import USER_ROLES, WATCHED_ROLES
 from ops.errors import KubeError, ResourceError
 from ops.pipeline_state import LoopState
 from ops.state import Alert
@@ -195,7 +196,7 @@ class FleetWork:
             metrics=parts.metrics,
         )
         tick.watch = self._make_watch(tick, spec)
-        tick.history = self._make_watch(tick, spec, window_s=HISTORY_S)
+        tick.history = self._make_watch(tick, spec, window_s=HISTORY_S, roles=USER_ROLES)
         tick.state = self._restored
         return tick
 
@@ -208,7 +209,12 @@ class FleetWork:
         )
 
     def _make_watch(
-        self, tick: FleetTick, spec: FleetSpec, *, window_s: float = WINDOW_S
+        self,
+        tick: FleetTick,
+        spec: FleetSpec,
+        *,
+        window_s: float = WINDOW_S,
+        roles: frozenset[str] = WATCHED_ROLES,
     ) -> WatchFrame:
         return WatchFrame(
             self.parts.catalogue,
@@ -217,6 +223,7 @@ class FleetWork:
             window_s=window_s,
             step_s=self.parts.settings.scrape_seconds,
             placed=tick.place_of,
+            roles=roles,
         )
 
     def _write_status(self) -> None:

@@ -25,7 +25,7 @@ from ops.controller.watch_freshness import Freshness
 from ops.controller.watch_jobs import ScrapeJobs
 from ops.controller.watch_reading import Reading
 from ops.controller.watch_ring import WatchRing
-from ops.controller.watch_roles import fleet_matchers, questions
+from ops.controller.watch_roles import WATCHED_ROLES, fleet_matchers, questions
 from ops.controller.watch_rows import RowOffsets
 from ops.controller.watch_series import Placed, WatchSeries
 from ops.controller.watch_state import FUTURE_S, DataState, Seen, judge
@@ -60,6 +60,7 @@ class WatchFrame:
         step_s: float = STEP_S,
         region: str = REGION,
         placed: Placed | None = None,
+        roles: frozenset[str] = WATCHED_ROLES,
         wall: Callable[[], float] = wall_s,
         monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
@@ -71,6 +72,7 @@ class WatchFrame:
             region: of series that name none and have no pod.
             placed: labels (region, service, node) of a pod by its name, None for a pod that is
                 not, or not yet, of the fleet; without it every series is taken as it is.
+            roles: of the catalogue; what users get must be among them.
 
         Raises:
             PrometheusError: the namespace is empty.
@@ -80,7 +82,8 @@ class WatchFrame:
         self._step_ms = round(step_s * 1000.0)
         self._settle_ms = round(SETTLE_RATIO * self._step_ms)
         matchers = fleet_matchers(namespace, match_labels or {})
-        self._questions = questions(catalogue, matchers, added=frozenset(catalogue.region_labels))
+        added = frozenset(catalogue.region_labels)
+        self._questions = questions(catalogue, matchers, added=added, roles=roles)
         self._catalogue = catalogue
         self._ring = WatchRing(math.ceil(window_s / step_s))
         self._offsets = RowOffsets(self._step_ms)

@@ -49,9 +49,13 @@ def fleet_matchers(namespace: str, match_labels: Mapping[str, str]) -> tuple[Mat
 
 
 def questions(
-    catalogue: Catalogue, matchers: tuple[Matcher, ...], *, added: frozenset[str]
+    catalogue: Catalogue,
+    matchers: tuple[Matcher, ...],
+    *,
+    added: frozenset[str],
+    roles: frozenset[str] = WATCHED_ROLES,
 ) -> tuple[Question, ...]:
-    """Questions for every spelling of the watched roles; one per set of conditions.
+    """Questions for every spelling of some roles; one per set of conditions.
 
     Args:
         added: labels that are added after reading, so that the store need not have them.
@@ -59,7 +63,7 @@ def questions(
     names = {
         name
         for info in catalogue.roles
-        if info.role in WATCHED_ROLES
+        if info.role in roles
         for name in stored_names(info, parts=_PARTS)
     }
     groups: dict[tuple[Matcher, ...], list[str]] = {}
