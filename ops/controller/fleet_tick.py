@@ -38,6 +38,7 @@ from rca.state import ChangeEvent, ClusterEvent, MetricFrame
 
 logger = logging.getLogger(__name__)
 HISTORY_READ_S, HISTORY_READS_MAX = 20.0, 60
+ASK_AGAIN_S = 5.0  # after an answer, which is as old as it took the worker
 READ_S = 4.0  # of one reading; the next is due soon after
 NO_FRAME = MetricFrame(
     times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
@@ -207,5 +208,7 @@ def loop_config(spec: FleetSpec, *, scrape_s: float) -> LoopConfig:
         concurrent_max=budgets.concurrent_actions,
         blast_ratio_max=budgets.blast_ratio,
     )
-    diagnose = replace(base.diagnose, note_gap_s=base.diagnose.note_gap_s * rarer)
+    diagnose = replace(
+        base.diagnose, note_gap_s=base.diagnose.note_gap_s * rarer, retry_s=ASK_AGAIN_S
+    )
     return replace(base, guard=guard, diagnose=diagnose)
