@@ -56,6 +56,7 @@ SEVERITY = 2.5
 ROUNDS, SEED = 5, 100
 SETTLE_S, PATIENCE_S, STAGGER_S, POLL_S = 10.0, 150.0, 1.3, 0.2
 TARGETS_S = (30.0, 60.0)  # median, 95th percentile
+LEFT_OUT = 77  # exit code without the programs of a control plane
 STAGES = ("scrape_s", "detect_s", "diagnose_s", "write_s")
 
 
@@ -93,11 +94,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     asked = parser.parse_args()
     kinds = asked.kinds.split(",")
+    try:
+        programs = binaries.find()
+    except binaries.NoBinariesError as error:
+        print(error)
+        raise SystemExit(LEFT_OUT) from None
     runs: list[Run] = []
     own: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory(prefix="bench-cluster-") as folder:
         (Path(folder) / "plane").mkdir()
-        plane = ControlPlane(binaries=binaries.find(), folder=Path(folder) / "plane").start()
+        plane = ControlPlane(binaries=programs, folder=Path(folder) / "plane").start()
         try:
             for number in range(asked.rounds):
                 place = Path(folder) / f"round-{number}"
