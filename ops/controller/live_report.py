@@ -61,7 +61,7 @@ def live_report(request: ReportRequest, watched: Watched, catalogue: Catalogue) 
         minutes=minute_rows(frame, slos, until_s=clock.at(request.now_s)),
         minutes_without=None,
         decisions=decisions,
-        frames={d.incident_id: frame for d in decisions if d.incident_id},
+        frames={d.incident_id: frame for d in decisions if d.incident_id and len(frame.times_s)},
         changes=clock.changes(request.changes),
         calibration=bins,
         calibration_source=counted,

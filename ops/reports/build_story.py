@@ -177,10 +177,14 @@ def marks_of(
         Mark(at_s=c.at_s, kind=MarkKind.CHANGE, text=f"{c.title}, {c.region}") for c in changes
     ]
     lane = f"{symptom.region} {symptom.slo_class}".strip()
-    marks += [
-        Mark(at_s=incident.began_at_s, kind=MarkKind.BEGAN, text=f"bad share of {lane} rises"),
-        Mark(at_s=first_miss_s, kind=MarkKind.SLO_MISS, text=f"{lane}: first bad minute"),
-    ]
+    if symptom.reason == "alert" and not symptom.bad_ratio > 0.0:  # also where it is NaN
+        text = f"an alert fires in {lane}"
+        marks.append(Mark(at_s=incident.began_at_s, kind=MarkKind.BEGAN, text=text))
+    else:
+        marks += [
+            Mark(at_s=incident.began_at_s, kind=MarkKind.BEGAN, text=f"bad share of {lane} rises"),
+            Mark(at_s=first_miss_s, kind=MarkKind.SLO_MISS, text=f"{lane}: first bad minute"),
+        ]
     for decision in decisions:
         text = _mark_text(decision, incident, changes)
         kind = MarkKind.RECOMMENDED if _only_recommended(decision) else _MARK_OF[decision.kind]
@@ -240,6 +244,7 @@ def _symptom_text(symptom: Symptom) -> str:
     return {
         "latency": f"{bad} of the requests of {lane} miss a limit",
         "errors": f"{bad} of the requests of {lane} fail",
+        "alert": f"an alert fires in {lane}",
     }.get(symptom.reason, f"requests of {lane} no longer end")
 
 

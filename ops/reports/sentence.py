@@ -198,11 +198,18 @@ def verb_of(kind: EntityKind, resource: ResourceClass, *, over: bool = False) ->
 
 def state_line(incident: IncidentReport, base: ClockBase) -> str:
     """ "Mitigated 02:09:00, 2 min 45 s after first SLO miss"."""
-    gap = incident.phase_at_s - incident.first_miss_s
+    missed = incident.first_lane() is not None or incident.first_miss_s != incident.detected_at_s
+    # An alert may open an incident of which no minute was bad, or none was measured.
+    start_s, what = (
+        (incident.first_miss_s, "the first SLO miss")
+        if missed
+        else (incident.began_at_s, "it began")
+    )
+    gap = incident.phase_at_s - start_s
     side = "after" if gap >= 0 else "before"
     return (
         f"{incident.phase.value} {words.clock(incident.phase_at_s, base)}, "
-        f"{words.span(gap)} {side} the first SLO miss"
+        f"{words.span(gap)} {side} {what}"
     )
 
 

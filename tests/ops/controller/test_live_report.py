@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ from ops.state import (
 )
 from ops.topology import discover
 from rca.pipeline import diagnose
-from rca.state import Entity, EntityKind, Symptom
+from rca.state import Entity, EntityKind, MetricFrame, Symptom
 from tests.ops.controller.live_worker import T0, pods_of, small_fleet
 
 END = T0 + 745.0
@@ -128,6 +129,31 @@ def test_minutes_without_a_sample_are_unknown_not_good(frame):
     values[24:60] = np.nan
     gap = minute_rows(replace(moved, values=values), slos, until_s=745.0)
     assert not {2, 3} & {row[2] for row in gap}
+
+
+@pytest.mark.parametrize("phase", [IncidentPhase.OPEN, IncidentPhase.DIAGNOSED])
+def test_without_any_metrics_the_page_still_says_what_is_known(request_, phase):
+    """Prometheus is away while the page is made; nothing is invented in its place."""
+    none = MetricFrame(times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5)
+    (*_, last) = request_.decisions
+    incident = last.incident
+    if phase is IncidentPhase.OPEN:
+        symptom = replace(SYMPTOM, bad_ratio=math.nan, reason="alert", slo_class="")
+        incident = replace(incident, phase=phase, diagnosed_at_s=None, result=None, symptom=symptom)
+    decisions = tuple(replace(d, incident=incident) for d in request_.decisions)
+    report = live_report(
+        replace(request_, decisions=decisions), Watched(frame=none), Catalogue.load()
+    )
+    text = render_markdown(report)
+    assert render_html(report)
+    assert ("llm-2" in text.splitlines()[0]) == (phase is IncidentPhase.DIAGNOSED)
+    assert "nan" not in text.lower()
+    assert report.minutes_with() == 0
+    if phase is IncidentPhase.OPEN:
+        assert "an alert fires in eu" in text
+        assert "first bad minute" not in text
+        assert "no longer end" not in text
+        assert "after it began" in text
 
 
 def test_a_class_without_limits_counts_failures_alone(frame):

@@ -18,7 +18,7 @@ from ops.bundle import MANIFEST
 from ops.cli import app
 from ops.controller.incident_bundle import BundleStore, Origin, read_recording
 from ops.controller.incident_status import RESTORED
-from ops.controller.question import Question
+from ops.controller.question import Question, settled_events, settled_symptom
 from ops.controller.replay_bundle import replay_bundle
 from ops.controller.token_file import matches
 from ops.controller.worker import make_worker
@@ -41,7 +41,7 @@ from ops.ranking import ranking_sha256
 from ops.state import Decision, DecisionKind, Incident, IncidentPhase, SloTarget
 from ops.topology import discover
 from rca.granger_kind import GrangerChoice
-from rca.state import Symptom
+from rca.state import ClusterEvent, Entity, EntityKind, Symptom
 from tests.ops.controller.live_worker import T0, pods_of, serving, small_fleet, store
 
 END = T0 + 745.0
@@ -174,9 +174,13 @@ def test_replays_run_in_a_process_of_their_own_and_say_what_went_wrong(fake_prom
 
 
 def test_another_answer_than_the_recorded_one_is_told_with_exit_code_one(tmp_path, frame):
+    odd = replace(SYMPTOM, began_at_s=T0 + 600.123456789, bad_ratio=1 / 3)
+    told = ClusterEvent(at_s=T0 + 600 + 1 / 3, reason="Killing",
+                        entity=Entity(EntityKind.POD, "eu", "llm-2"))  # fmt: skip
     asked = Question(
-        frame=canonical(frame), symptom=SYMPTOM, topology=discover(frame, pods_of(frame)),
-        changes=(), events=(), now_s=END, seed=1, granger="linear",
+        frame=canonical(frame), symptom=settled_symptom(odd),
+        topology=discover(frame, pods_of(frame)), changes=(), events=settled_events((told,)),
+        now_s=END, seed=1, granger="linear",
     )  # fmt: skip
     bundles = BundleStore(tmp_path, bundles_max=2)
     folder = bundles.write(
@@ -184,7 +188,9 @@ def test_another_answer_than_the_recorded_one_is_told_with_exit_code_one(tmp_pat
         decisions=(),
     )  # fmt: skip
     read = read_recording(folder)
-    assert read.question.symptom == asked.symptom
+    assert read.question.symptom == asked.symptom != odd
+    assert read.question.events == asked.events != (told,)
+    assert read.question.topology == asked.topology
     np.testing.assert_array_equal(read.question.frame.values, asked.frame.values)
     done = CliRunner().invoke(app, ["incident", "diagnose", str(folder)])
     assert done.exit_code == 1
