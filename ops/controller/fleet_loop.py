@@ -15,7 +15,7 @@ from ops.clock import monotonic_s
 from ops.controller.alert_inbox import AlertInbox
 from ops.controller.fleet_object import FleetObject
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.errors import NotLeadingError, OpsError
+from ops.errors import OpsError
 from ops.state import Alert
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,6 @@ class FleetLoop:
             try:
                 await self._turn()
                 self._failures, self.last_error = 0, ""
-            except NotLeadingError:
-                raise
             except OpsError as error:
                 await self._failed(error, expected=True)
             except Exception as error:  # noqa: BLE001  the top of one fleet's turn

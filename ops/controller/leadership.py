@@ -88,6 +88,9 @@ class Leadership:
             except KubeError as error:
                 held = self.held
                 self._told(error)
+            except Exception:  # a fault of ours must not end the renewals without a word
+                held = self.held
+                logger.exception("lease not looked at")
             if self._leading and not held:
                 break
             if held and not self._leading:

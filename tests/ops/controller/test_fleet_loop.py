@@ -11,7 +11,7 @@ from ops.controller import fleet_loop
 from ops.controller.alert_inbox import Receipt
 from ops.controller.fleet_loop import FleetLoop
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.errors import KubeError, OpsError
+from ops.errors import KubeError, NotLeadingError, OpsError
 from ops.state import Alert
 
 ALERT = Alert(group_key="g", fingerprint="f", starts_at_s=1.0, firing=True)
@@ -159,10 +159,14 @@ def test_alerts_counted_before_a_restart_are_known():
 
 def test_a_fault_of_ours_does_not_end_it():
     work = Work()
-    work.errors = [KubeError("busy", status=429), ValueError("a fault of ours")]
+    work.errors = [
+        KubeError("busy", status=429),
+        NotLeadingError("for a moment"),
+        ValueError("a fault of ours"),
+    ]
 
     async def scenario(loop):
         await until(lambda: len(work.decided) == 1)
 
     run(work, scenario)
-    assert work.begun == 3
+    assert work.begun == 4
