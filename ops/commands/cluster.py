@@ -143,7 +143,9 @@ def export(
 @app.command()
 def freeze(
     fleet: FleetName,
-    reason: Annotated[str, typer.Option(help="Why, and by whom; status and why show it.")],
+    reason: Annotated[
+        str, typer.Option(help="Why, and by whom; status and why show it. Never in the way.")
+    ] = "",
     namespace: Namespace = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask the server, change nothing.")

@@ -48,6 +48,8 @@ def set_frozen(asked: Asked, name: str, *, frozen: bool, reason: str, dry_run: b
         return
     if frozen:
         typer.echo("midwatch goes on watching and naming causes; it proposes nothing new.")
+        if not reason:
+            typer.echo("no reason is given, and others will ask: say it again with --reason TEXT")
         typer.echo(f"undo: kubectl midwatch unfreeze {place}")
     elif was:
         again = f" --reason {shlex.quote(because or 'as before')}"

@@ -257,6 +257,13 @@ def test_freeze_and_unfreeze_patch_one_field_and_tell_the_way_back(run, server):
     ]  # fmt: skip
 
 
+def test_a_freeze_needs_no_reason_and_asks_for_one(run, server):
+    done = run(server, "freeze chat")
+    assert done.code == 0
+    assert server.patches[0][1] == {"spec": {"frozen": True, "freezeReason": ""}}
+    assert "--reason TEXT" in done.out
+
+
 def test_a_dry_run_asks_the_server_and_changes_nothing(run, server):
     done = run(server, "freeze chat --reason x --dry-run")
     assert server.patches[0][2]["dryRun"] == "All"
@@ -266,7 +273,7 @@ def test_a_dry_run_asks_the_server_and_changes_nothing(run, server):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("freeze chat", "--reason"), ("freeze caht --reason x", "there is chat"),
+        ("freeze", "Missing argument"), ("freeze caht --reason x", "there is chat"),
         ("status -n a -A", "exclude each other"),
         (f"freeze chat --reason {'x' * 600}", "limit 512"),
         ("status -o yaml", "'yaml' is not one of"), ("perhaps", "No such command"),
