@@ -11,6 +11,7 @@ from ops.adapters.kube.events import event_row
 from ops.adapters.kube.paths import path_of
 from ops.adapters.kube.records import node_row, pod_row
 from ops.adapters.kube.reflector import Decoder, Pace, Reflector, Tally
+from ops.clock import Deadline
 
 _WATCHED: Mapping[Resource, tuple[str, Decoder]] = {
     Resource.NODES: (path_of("", "v1", "nodes"), node_row),
@@ -36,9 +37,14 @@ class ClusterWatch:
         for reflector in self._reflectors.values():
             reflector.start()
 
-    def stop(self) -> bool:
-        """End; says whether every thread has ended in time."""
-        ended = [reflector.stop() for reflector in self._reflectors.values()]
+    def stop(self, *, timeout_s: float = 3.0) -> bool:
+        """End; says whether every thread has ended in time. One that waits for a dead server's
+        first word has not, and ends with the process.
+        """
+        reflectors, deadline = self._reflectors.values(), Deadline.after(timeout_s)
+        for reflector in reflectors:
+            reflector.stop(timeout_s=0.0)  # tell all of them before waiting for any
+        ended = [reflector.stop(timeout_s=deadline.left_s()) for reflector in reflectors]
         return all(ended)
 
     def tallies(self) -> Mapping[str, Tally]:

@@ -174,7 +174,7 @@ def test_a_call_without_a_whole_answer_ends_in_time_and_says_why(
     with pytest.raises(KubeError) as caught:
         connect(timeout_s=0.1).get(PODS)
     assert (caught.value.status, caught.value.reason) == (0, reason)
-    assert time.monotonic() - began_s < 0.6
+    assert time.monotonic() - began_s < 5.0
 
 
 def test_a_server_that_is_not_there_is_named_with_its_address(connect) -> None:
@@ -246,7 +246,7 @@ def test_a_waiting_watch_ends_at_once_when_another_thread_closes_it(server, conn
     while not lines:
         time.sleep(0.001)
     watch.close()
-    reader.join(1.0)
+    reader.join(5.0)
     assert not reader.is_alive()
     assert lines == [b'{"a":1}']
 
