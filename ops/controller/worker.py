@@ -100,6 +100,11 @@ class Worker:
             replayer=Replayer(bundles, granger=diagnoser.granger, limit_s=settings.replay_s),
         )
 
+    def close(self) -> None:
+        """End the replay that runs."""
+        if self._parts is not None:
+            self._parts.replayer.close()
+
     def loaded(self, task: asyncio.Task[None]) -> None:
         """Told when `load` has ended: without models the process is of no use."""
         self.error = None if task.cancelled() else task.exception()
@@ -144,6 +149,7 @@ def make_worker(settings: WorkerSettings) -> web.Application:
         loading.add_done_callback(worker.loaded)
         yield
         loading.cancel()
+        worker.close()
         await worker.jobs.close()
 
     app.cleanup_ctx.append(life)

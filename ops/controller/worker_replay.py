@@ -11,6 +11,7 @@ import multiprocessing
 import os
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from ops.clock import monotonic_s
@@ -37,6 +38,7 @@ class Replayer:
         self._root = None if bundles is None else bundles.root
         self._granger, self._limit_s = granger, limit_s
         self._waiting = 0
+        self._running: BaseProcess | None = None
         self._one = asyncio.Lock()
 
     async def replay(self, request: ReplayRequest) -> ReplayAnswer:
@@ -57,6 +59,12 @@ class Replayer:
         took_s = round(monotonic_s() - began_s, 3)
         return replace(answer, stages_s={**answer.stages_s, "all": took_s})
 
+    def close(self) -> None:
+        """End what runs: whoever asked is gone, and the worker must be able to stop."""
+        running = self._running
+        if running is not None:
+            running.kill()
+
     def _apart(self, request: ReplayRequest) -> ReplayAnswer:
         """In a fresh process; its answer, or why there is none."""
         ours, theirs = SPAWN.Pipe(duplex=False)
@@ -64,6 +72,7 @@ class Replayer:
             target=_child, args=(theirs, encode(request), self._root, self._granger), daemon=True
         )
         work.start()
+        self._running = work
         theirs.close()
         try:
             if not ours.poll(self._limit_s):
@@ -74,6 +83,7 @@ class Replayer:
             return _failed(f"its process ended with code {work.exitcode} and no answer; "
                            "is there enough memory?")  # fmt: skip
         finally:
+            self._running = None
             if work.is_alive():
                 work.kill()
             work.join(5.0)
