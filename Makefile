@@ -49,7 +49,7 @@ cluster-binaries:  ## build a Kubernetes control plane from pinned Go modules, i
 	@test "$(MIDWATCH_CLUSTER)" = skip || test -n "$(KUBEBUILDER_ASSETS)" || $(PYTHON) tests/cluster/controlplane/build.py
 
 test-cluster: $(VENV)/.dev cluster-binaries  ## tests against a real control plane, Prometheus, Alertmanager
-	$(PYTEST) -m cluster -q
+	$(PYTEST) tests/cluster -m cluster -q
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 	$(BIN)/ruff format --check .

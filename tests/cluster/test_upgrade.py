@@ -17,7 +17,7 @@ from tests.cluster.processes import eventually
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.figure("g: objects of an older release stay valid after an upgrade"),
+    pytest.mark.figure("objects of an older release stay valid after an upgrade"),
 ]
 KEPT = Path(__file__).resolve().parents[1] / "manifests" / "kept"
 RELEASES = sorted(path.name for path in KEPT.iterdir())
