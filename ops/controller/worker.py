@@ -42,11 +42,9 @@ from ops.controller.worker_wire import (
 from ops.errors import OpsError, SettingsError, WorkerError
 
 logger = logging.getLogger(__name__)
-
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HANG_S = 900.0  # a job that takes longer hangs: the process is no longer alive
 STOP_S = 5.0  # that requests may take after SIGTERM
-
 WORKER: web.AppKey[Worker] = web.AppKey("worker")
 
 
@@ -263,8 +261,7 @@ async def _ask(worker: Worker, what: str, raw: bytes) -> bytes:
     if what == "report":
         report = decode(ReportRequest, raw)
         return await jobs.run(Urgency.REPORT, lambda: encode(parts.reporter.report(report)))
-    replay = decode(ReplayRequest, raw)
-    return encode(await parts.replayer.replay(replay))
+    return encode(await parts.replayer.replay(decode(ReplayRequest, raw)))
 
 
 def _livez(worker: Worker) -> Handler:
@@ -292,9 +289,8 @@ def _readyz(worker: Worker) -> Handler:
 
 def _metrics(worker: Worker) -> Handler:
     async def handle(_: web.Request) -> web.StreamResponse:
-        return web.Response(
-            body=worker.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=worker.metrics.text(), headers=headers)
 
     return handle
 
