@@ -1,7 +1,7 @@
 """Commands for the cluster at hand.
 
 The loop's commands name a kubectl context by its region, as an operator of several clusters has
-them. In one cluster the namespace is what a person has to give.
+them. In one cluster the namespace is what a person has to give, to kubectl and to Prometheus.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from ops.reports import Command
+
 T = TypeVar("T")
 
 _CONTEXT = re.compile(r"\bkubectl --context \S+")
+_REGION = re.compile(r'\bregion="(?:[^"\\]|\\.)*"')
+QUERY = "Query"  # label of a command that is PromQL
 
 
 def here(command: str, *, namespace: str) -> str:
@@ -33,6 +37,9 @@ def _walk(value: Any, namespace: str) -> Any:
         return here(value, namespace=namespace) if plain else value
     if isinstance(value, tuple) and type(value) is tuple:
         return tuple(_walk(item, namespace) for item in value)
+    if isinstance(value, Command) and value.label == QUERY:
+        # The region may come from the cluster; what is stored carries the namespace for sure.
+        return replace(value, text=_REGION.sub(f'namespace="{namespace}"', value.text))
     if is_dataclass(value) and not isinstance(value, type):
         changed = {}
         for one in fields(value):

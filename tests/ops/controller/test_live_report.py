@@ -107,6 +107,9 @@ def test_the_best_recommendation_is_shown_as_not_carried_out(report):
     (command,) = incident.next_step.commands
     assert command.text == "kubectl --namespace shop delete pod llm-2"
     assert "Undo: none needed" in incident.next_step.detail
+    (query,) = [c.text for c in incident.morning.commands if c.label == "Query"]
+    assert 'namespace="shop"' in query
+    assert "region" not in query
     assert [str(m.kind) for m in incident.marks].count("recommended") == 2
     assert not incident.done
 
