@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from ops.commands.options import OURS
-
 if TYPE_CHECKING:
     from ops.burn_rules import FleetName
     from ops.openslo import SloClass
@@ -77,6 +75,7 @@ def rules(
     """
     from ops.burn_rules import FleetName, rule_file, rule_object
     from ops.catalogue import Catalogue
+    from ops.commands.options import OURS
 
     catalogue, names = Catalogue.load(), tuple(metric or ())
     try:
@@ -132,6 +131,7 @@ def _fleets(file: Path, named: FleetName) -> list[tuple[FleetName, list[SloClass
 
 def _openslo(documents: list[Any], file: Path) -> list[SloClass]:
     from ops.catalogue import Catalogue
+    from ops.commands.options import OURS
     from ops.openslo import read_openslo
 
     try:
