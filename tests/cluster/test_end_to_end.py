@@ -170,8 +170,10 @@ def test_what_to_do_is_told_with_the_servers_own_answer(story):
     assert actions, one["status"]
     for action in actions:
         assert action["command"] and action["undo"] and (action["allowed"] or action["guard"])
-    answered = [action for action in actions if action.get("dryRun")]
-    assert answered and all(json.loads(action["patch"]) for action in answered), actions
+    tried = [action for action in actions if action.get("patch")]
+    assert tried and all(json.loads(a["patch"]) and a["request"] and a["dryRun"] for a in tried)
+    # What no request can do says so.
+    assert all("no request" in a["dryRun"] for a in actions if not a.get("patch")), actions
 
 
 def test_in_observe_no_request_is_tried(story):
