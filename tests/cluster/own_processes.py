@@ -113,7 +113,9 @@ class Operator:
 
     def metrics(self) -> dict[str, float]:
         """Its own metrics by name and labels, as the text has them."""
-        _, text = self.probe("/metrics")
+        status, text = self.probe("/metrics")
+        if status != 200:  # not up, or just killed
+            return {}
         rows = [
             line.rpartition(" ") for line in str(text).splitlines() if line[:1] not in ("#", "")
         ]

@@ -115,7 +115,7 @@ def test_a_storm_is_one_incident_and_every_alert_counts_once(
     memory = {}
 
     def kill():
-        eventually(lambda: any(one.leads for one in pair), timeout_s=30.0, what="a leader")
+        eventually(lambda: any(one.leads for one in pair), timeout_s=RECOVERY_S, what="a leader")
         leader = next(one for one in pair if one.leads)
         memory[leader.name] = leader.program.rss_mib_peak()
         leader.program.kill()
