@@ -74,7 +74,7 @@ class FleetLoop:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._changed_at_s: float | None = None  # of the first change that no step has seen
-        self._begun = False
+        self._begun = self._read = False
         self._failures = 0
         self.last_error = ""
 
@@ -114,7 +114,9 @@ class FleetLoop:
 
     async def _wait(self, due_s: float) -> None:
         try:
-            await asyncio.wait_for(self._woken.wait(), timeout=due_s)
+            # Not wait_for: in Python 3.11 it can swallow a cancellation.
+            async with asyncio.timeout(due_s):
+                await self._woken.wait()
         except TimeoutError:
             return
         await asyncio.sleep(min(DEBOUNCE_S, max(0.0, due_s)))
@@ -124,9 +126,15 @@ class FleetLoop:
             self.inbox.restore(await self._in_pool(self.work.begin))
             self._begun = True
         self._woken.clear()
-        changed_at_s, self._changed_at_s = self._changed_at_s, None
         if monotonic_s() >= self.work.next_read_at_s:
+            if self._changed_at_s is not None and self._read:
+                await self._decide()  # a changed pod does not wait for a slow Prometheus
             await self._to_read(self.work.read)
+            self._read = True
+        await self._decide()
+
+    async def _decide(self) -> None:
+        changed_at_s, self._changed_at_s = self._changed_at_s, None
         with self.inbox.take() as batch:  # also what came while a slow Prometheus was read
             await self._in_pool(lambda: self.work.decide(batch.alerts))
         self._metrics.ticks.labels(result="ok").inc()

@@ -15,6 +15,7 @@ from ops.errors import OverloadedError
 
 logger = logging.getLogger(__name__)
 FLEETS_MAX = 2_000
+STOP_S = 1.0  # that the loops may take to end; the process ends anyway
 
 Key = tuple[str, str]  # namespace, name
 
@@ -107,4 +108,5 @@ class FleetTable:
         tasks = [entry.task for entry in self._entries.values()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)

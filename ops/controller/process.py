@@ -41,7 +41,7 @@ from ops.errors import KubeError
 logger = logging.getLogger(__name__)
 PLURALS = ("fleets", "replays")  # watched; Incidents are our own record
 THREADS = 4  # for steps and writes
-READERS = 4  # for metrics: a Prometheus that is slow must not hold up what is decided
+READERS = 8  # for metrics: a Prometheus that is slow must not hold up what is decided
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
 REST_S = 2.0  # for everything else at the end
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up

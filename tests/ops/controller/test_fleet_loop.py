@@ -170,3 +170,20 @@ def test_a_fault_of_ours_does_not_end_it():
 
     run(work, scenario)
     assert work.begun == 4
+
+
+def test_a_change_that_waits_is_decided_before_a_read_that_is_due():
+    work = Work()
+    order = []
+    read, decide = work.read, work.decide
+    work.read = lambda: (order.append("read"), read())
+    work.decide = lambda alerts: (order.append("decide"), decide(alerts))
+
+    async def scenario(loop):
+        await until(lambda: len(work.decided) == 1)
+        work.next_read_at_s = 0.0
+        loop.changed(monotonic_s())
+        await until(lambda: work.reads == 2 and len(work.decided) == 3)
+
+    run(work, scenario)
+    assert order == ["read", "decide", "decide", "read", "decide"]
