@@ -78,6 +78,9 @@ def measure(frame: MetricFrame, incident: Incident) -> Measured | None:
         until_s = min(until_s, incident.mitigated_at_s)
     judged = align(frame, now_s=max(until_s, incident.detected_at_s))
     windows = cut_windows(judged.times_s, began_s)
+    if windows is None and incident.result is not None:
+        # A page made within seconds of the onset; the diagnosis has found an earlier one.
+        windows = cut_windows(judged.times_s, min(began_s, incident.result.began_at_s))
     if windows is None:
         return None
     table = measure_changes(judged, windows)

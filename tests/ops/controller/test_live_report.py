@@ -180,3 +180,21 @@ def test_a_page_that_is_too_large_loses_charts_and_says_so(report):
 
 def test_unix_seconds_in_a_reason_become_a_moment():
     assert dated("since 1795000000 s, 42 s ago") == "since 2026-11-18T11:06:40Z, 42 s ago"
+
+
+def test_a_page_made_within_seconds_shows_the_evidence_from_the_onset_that_was_found(
+    frame, request_
+):
+    """Users were noticed to suffer at the last row; the diagnosis dates the cause before it."""
+    late = replace(SYMPTOM, began_at_s=END, detected_at_s=END)
+    decisions = tuple(
+        replace(
+            d, at_s=END,
+            incident=replace(d.incident, symptom=late, began_at_s=END, detected_at_s=END),
+        )
+        for d in request_.decisions
+    )  # fmt: skip
+    report = live_report(
+        replace(request_, decisions=decisions), Watched(frame=frame), Catalogue.load()
+    )
+    assert any("llm-2" in one.label or one.own for one in report.incidents[0].series)
