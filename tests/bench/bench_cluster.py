@@ -253,6 +253,7 @@ def summary(
                 "played by an exporter, on a real API server, Prometheus and Alertmanager",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
         "load_average": [round(one, 1) for one in os.getloadavg()],
+        "seeds": sorted(run.seed for run in runs),
         "commit": commit(),
         "scenario": f"{SCENARIO}, {REGIONS} regions, {RATE_RPS:g} requests/s, "
                     f"faults of severity {SEVERITY:g}, {len(kinds)} fleets side by side",

@@ -61,6 +61,7 @@ def main() -> int:
             plane.stop()
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
+        "seed": None,  # nothing is drawn
         "load_average": round(os.getloadavg()[0], 1),
         "wanted": WANTED,
         **figures,

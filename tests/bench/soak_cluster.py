@@ -78,6 +78,7 @@ def soak(stack: WholeStack, minutes: float) -> dict[str, object]:
         "what": "healthy traffic on the real stack; fleets simulated, played by an exporter",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
         "load_average": [round(one, 1) for one in os.getloadavg()],
+        "seeds": sorted(fleet.live.plan.seed for fleet in stack.fleets.values()),
         "commit": commit(),
         "scenario": f"{len(stack.fleets)} x {SCENARIO}, {REGIONS} regions, {RATE_RPS:g} requests/s",
         "scrape_s": SCRAPE_S,
