@@ -55,6 +55,10 @@ class FleetWork(Protocol):
         """Step, and write what was decided. Raises OpsError where it is not written."""
         ...
 
+    def publish(self) -> None:
+        """Write the Fleet's status if it is worth it. Raises OpsError where it is not written."""
+        ...
+
 
 class FleetLoop:
     """Runs one fleet's work at the right moments. `wake` may be called from any thread."""
@@ -66,11 +70,13 @@ class FleetLoop:
         name: str,
         in_pool: InPool,
         to_read: InPool,
+        to_publish: InPool,
         metrics: OperatorMetrics,
     ) -> None:
         self.work, self.name = work, name
         self.inbox = AlertInbox(wake=self.wake)
-        self._in_pool, self._to_read, self._metrics = in_pool, to_read, metrics
+        self._in_pool, self._to_read, self._to_publish = in_pool, to_read, to_publish
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._changed_at_s: float | None = None  # of the first change that no step has seen
@@ -134,12 +140,20 @@ class FleetLoop:
         await self._decide()
 
     async def _decide(self) -> None:
+        """Step, then tell; a status that waits for a busy API server keeps no decision waiting."""
         changed_at_s, self._changed_at_s = self._changed_at_s, None
-        with self.inbox.take() as batch:  # also what came while a slow Prometheus was read
-            await self._in_pool(lambda: self.work.decide(batch.alerts))
-        self._metrics.ticks.labels(result="ok").inc()
-        if changed_at_s is not None:
-            self._metrics.watch_to_decision_s.observe(monotonic_s() - changed_at_s)
+        failed: OpsError | None = None
+        try:
+            with self.inbox.take() as batch:  # also what came while a slow Prometheus was read
+                await self._in_pool(lambda: self.work.decide(batch.alerts))
+            self._metrics.ticks.labels(result="ok").inc()
+            if changed_at_s is not None:
+                self._metrics.watch_to_decision_s.observe(monotonic_s() - changed_at_s)
+        except OpsError as error:
+            failed = error  # the status says what is wrong
+        await self._to_publish(self.work.publish)
+        if failed is not None:
+            raise failed
 
     async def _failed(self, error: Exception, *, expected: bool) -> None:
         self._failures += 1

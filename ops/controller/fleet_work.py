@@ -153,10 +153,7 @@ class FleetWork:
                     incident=self.record.book.name_of(decision.incident_id),
                     at_s=decision.at_s,
                 )
-        try:
-            self.record.flush(now_s=wall_s() if tick is None else tick.now_s())
-        finally:
-            self._write_status()
+        self.record.flush(now_s=wall_s() if tick is None else tick.now_s())
 
     def _take_over(self) -> None:
         """Use the newest spec; the loop's state stays where only limits changed."""
@@ -226,7 +223,12 @@ class FleetWork:
             roles=roles,
         )
 
-    def _write_status(self) -> None:
+    def publish(self) -> None:
+        """Write the Fleet's status where it has changed, small changes now and then.
+
+        Raises:
+            KubeError: it could not be written; the next turn tries again.
+        """
         age_s = monotonic_s() - self._written_at_s
         new = fleet_status(self._sight(), self.status, now_s=wall_s())
         if not worth_writing(new, self.status, age_s=age_s):

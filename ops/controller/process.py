@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +92,7 @@ class Operator:
         )
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fleet")
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="metrics")
+        self.publishers = ThreadPoolExecutor(THREADS, thread_name_prefix="status")
         self.synced = False
         self.watch_trouble = ""  # why our kinds cannot be watched
 
@@ -225,6 +225,7 @@ class Operator:
             name=name,
             in_pool=lambda task: self._run_in(self.pool, task),
             to_read=lambda task: self._run_in(self.readers, task),
+            to_publish=lambda task: self._run_in(self.publishers, task),
             metrics=self.metrics,
         )
         work.wake = loop.wake
@@ -257,9 +258,9 @@ class Operator:
         self.table.known = False  # alerts that come now are for the next leader
         await asyncio.gather(self.table.stop(), self.replays.stop())
         self.readers.shutdown(wait=False, cancel_futures=True)
-        idle = asyncio.to_thread(self.pool.shutdown, wait=True, cancel_futures=True)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(idle)), CLOSE_S)
+        writers = (self.pool, self.publishers)
+        idle = [asyncio.to_thread(p.shutdown, wait=True, cancel_futures=True) for p in writers]
+        await asyncio.wait([asyncio.ensure_future(one) for one in idle], timeout=CLOSE_S)
         await asyncio.to_thread(self.leadership.stop)
         logger.info("lease given up after=%.2fs", monotonic_s() - began_s)
         rest: list[Awaitable[object]] = [asyncio.to_thread(self.parts.stop), probes.cleanup()]

@@ -51,6 +51,7 @@ def pods_of(name: str) -> list[dict[str, Any]]:
     return [item["spec"]["template"] for item in of_kind(name, "Deployment")]
 
 
+@pytest.mark.slow
 def test_every_object_of_the_default_fits_the_published_schema() -> None:
     for item in install("default"):
         kubernetes_validate.validate(item, "1.36", strict=True)

@@ -32,6 +32,7 @@ def test_the_brier_score_is_the_mean_squared_distance():
     assert calibration_error([1.0, 0.5], [True, False])[1] == pytest.approx(0.125)
 
 
+@pytest.mark.slow
 def test_copies_of_one_case_widen_the_interval():
     said, hit = honest(300)
     alone = error_interval(said, hit, list(range(300)))

@@ -117,6 +117,7 @@ def test_a_cut_archive_is_an_error_of_its_own(tmp_path):
         read_case(*find_cases(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not DATA.is_dir(), reason=f"no incident sets in {DATA}; set MIDWATCH_DATA to their parent"
 )

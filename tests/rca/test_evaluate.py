@@ -96,6 +96,7 @@ def test_labels_and_folder_names_do_not_reach_the_answer(tmp_path):
     assert sum(j.rank == 1 for j in after.judged) < 3
 
 
+@pytest.mark.slow
 def test_a_fold_is_tuned_without_what_it_scores(tmp_path):
     write_set(tmp_path, "one", system="A (x)")
     write_set(tmp_path, "two", system="A (y)")

@@ -103,6 +103,7 @@ def test_rows_too_coarse_are_told_before_torch_is_looked_for(tmp_path, monkeypat
     assert told == {"used": "", "why": "one sample per 60 s, 15 s at most", "num_series": 0}
 
 
+@pytest.mark.slow
 def test_with_torch_the_neural_model_is_used_and_two_runs_give_the_same_bytes(tmp_path):
     pytest.importorskip("torch", reason="torch is absent; pip install -e '.[models]'")
     path = table(tmp_path)

@@ -88,6 +88,7 @@ def test_a_service_named_in_quiet_time_is_wrong_and_copies_are_said_apart():
     assert [p["coverage"] for p in curve_figures(answers, sure)] == [1.0]
 
 
+@pytest.mark.slow
 def test_confidence_fitted_on_other_sets_is_honest_on_alike_ones():
     answers = [a for n in range(4) for a in many(str(n), seed=n + 1, num=150)]
     found = calibration_figures(answers, rules_by_fold(answers))

@@ -32,6 +32,7 @@ samples = st.tuples(st.integers(0, 2**42).map(lambda ms: ms / 1000), numbers)
 series = st.tuples(st.dictionaries(texts, texts, max_size=3), st.lists(samples, max_size=4))
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     all_series=st.lists(series, max_size=4),

@@ -168,6 +168,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
 def test_in_any_order_of_events_each_alert_is_written_once_and_told_only_then(steps):

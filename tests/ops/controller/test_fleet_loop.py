@@ -22,7 +22,7 @@ class Work:
 
     def __init__(self):
         self.next_read_at_s = 0.0
-        self.begun = self.reads = 0
+        self.begun = self.reads = self.published = 0
         self.decided = []
         self.digests = frozenset()
         self.errors = []
@@ -44,6 +44,9 @@ class Work:
         self._fail()
         self.decided.append(alerts)
 
+    def publish(self):
+        self.published += 1
+
     def _fail(self):
         if self.errors:
             raise self.errors.pop(0)
@@ -63,7 +66,12 @@ def run(work, scenario):
             return done
 
         loop = FleetLoop(
-            work, name="shop/chat", in_pool=in_pool, to_read=in_pool, metrics=OperatorMetrics()
+            work,
+            name="shop/chat",
+            in_pool=in_pool,
+            to_read=in_pool,
+            to_publish=in_pool,
+            metrics=OperatorMetrics(),
         )
         task = asyncio.create_task(loop.run())
         try:
@@ -187,3 +195,19 @@ def test_a_change_that_waits_is_decided_before_a_read_that_is_due():
 
     run(work, scenario)
     assert order == ["read", "decide", "decide", "read", "decide"]
+
+
+def test_what_was_not_written_is_told_in_the_status_and_tried_again():
+    work = Work()
+
+    async def scenario(loop):
+        await until(lambda: work.decided)
+        published = work.published
+        work.errors.append(KubeError("patch: 500", status=500))
+        loop.wake()
+        await until(lambda: loop.last_error)
+        assert work.published > published
+        loop.wake()
+        await until(lambda: not loop.last_error)
+
+    run(work, scenario)

@@ -186,6 +186,7 @@ STEP = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEP, max_size=25))
 def test_two_electors_never_both_hold_it(steps):

@@ -65,6 +65,7 @@ def world(scenario: Scenario, monkeypatch, *, short):
     return one, frame, sum(started)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "target", "timeout_s"),
     [

@@ -182,6 +182,7 @@ def test_evidence_says_what_it_is_about_in_units_that_people_read(
         assert f"{one.after * 1e3:.3g} ms" in one.text
 
 
+@pytest.mark.slow
 def test_healthy_traces_stay_near_their_null():
     above = 0
     for seed in range(20):
