@@ -23,6 +23,7 @@ from ops.errors import PrometheusError
 CATALOGUE = Catalogue.load()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=20))
 def test_an_escaped_value_ends_at_its_quote_and_unescapes_to_itself(value):

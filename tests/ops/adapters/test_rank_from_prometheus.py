@@ -198,6 +198,7 @@ def test_plain_output_names_the_first(fake_prometheus, now):
     assert "read 16 series of 2 metrics, 80 rows every 15 s" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -232,6 +233,7 @@ def test_what_cannot_be_used_is_named_with_the_next_step(fake_prometheus, now, m
     assert "Traceback" not in done.output and not done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

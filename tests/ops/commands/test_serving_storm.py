@@ -28,6 +28,7 @@ def test_a_storm_is_a_finding_and_its_page_needs_no_network(cli, tmp_path) -> No
     assert not re.search(r"https?:|@import|url\((?!#)", text)
 
 
+@pytest.mark.slow
 def test_the_command_of_the_page_makes_the_same_page(cli, repeat, tmp_path) -> None:
     page = tmp_path / "a storm.html"
     closed_loop(

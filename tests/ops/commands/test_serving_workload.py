@@ -28,6 +28,7 @@ def workload(cli, *arguments):
     return cli("serving", "workload", *arguments)
 
 
+@pytest.mark.slow
 def test_what_a_fit_generates_is_alike(cli, folder) -> None:
     done = workload(cli, "check", folder / "a.csv", folder / "b.csv")
     assert done.exit_code in (0, 1), done.stderr

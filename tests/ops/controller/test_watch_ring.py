@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ cells = st.lists(st.tuples(st.integers(0, ROWS + 1), st.integers(0, 5), values),
 turns = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), cells), max_size=10)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(turns)
 def test_what_was_written_comes_back(turns):

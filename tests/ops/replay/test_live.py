@@ -100,6 +100,7 @@ def test_a_restarted_process_counts_from_zero(live):
     assert after[total] == pod.engine.prompt_tokens > 0.0
 
 
+@pytest.mark.slow
 def test_history_holds_the_series_that_a_prometheus_will_store(live, catalogue):
     text = "".join(live.history())
     frame = parse_metrics(text, step_s=5.0, catalogue=catalogue)

@@ -299,6 +299,7 @@ def fault(kind, cut=1):
     return expired() if kind == "410" else lambda lines: [*lines[:cut], broken[kind]]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
