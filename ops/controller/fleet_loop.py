@@ -39,6 +39,16 @@ class FleetWork(Protocol):
 
     next_read_at_s: float  # of the monotonic clock
 
+    @property
+    def num_open(self) -> int:
+        """Incidents that are not resolved."""
+        ...
+
+    @property
+    def num_series(self) -> int:
+        """Series that are watched."""
+        ...
+
     def renew(self, fleet: FleetObject) -> None:
         """Take over a changed spec at the next turn. Called from another thread."""
         ...

@@ -68,7 +68,8 @@ class FleetSight:
 
 def fleet_status(sight: FleetSight, previous: FleetStatus, *, now_s: float) -> FleetStatus:
     """The whole status."""
-    rates = _burn_rates(sight.meter)
+    # Numbers of the past are shown to nobody as those of now.
+    rates = _burn_rates(sight.meter if sight.data.reason == "Fresh" else None)
     observed = (
         _ready(sight),
         _fresh(sight),
@@ -146,11 +147,13 @@ def _slo(sight: FleetSight, rates: Sequence[BurnRateStatus]) -> Observed:
         many = sight.open_incidents > 1
         told = f"{sight.open_incidents} incident{'s are' if many else ' is'} open"
         status, reason, text = NO, "IncidentOpen", told
+    elif sight.data.reason != "Fresh":
+        status, reason, text = UNKNOWN, "NotMeasured", "what users get is not known at present"
     elif burning:
         (region, slo), worst = max(burning.items(), key=lambda item: max(item[1].values()))
         text = f"{region}/{slo} spends its error budget {min(worst.values()):.1f} times too fast"
         status, reason = NO, "BudgetBurns"
-    elif sight.data.reason != "Fresh" or not by_key:
+    elif not by_key:
         status, reason, text = UNKNOWN, "NotMeasured", "no requests with an SLO class are measured"
     else:
         status, reason = YES, "WithinBudget"

@@ -154,6 +154,8 @@ class FleetWork:
                     at_s=decision.at_s,
                 )
         self.record.flush(now_s=wall_s() if tick is None else tick.now_s())
+        if alerts and self.record.book.trouble:  # 200 means written: the sender keeps them
+            raise KubeError(f"alerts are not written: {self.record.book.trouble}")
 
     def _take_over(self) -> None:
         """Use the newest spec; the loop's state stays where only limits changed."""
@@ -179,6 +181,17 @@ class FleetWork:
             if before.metrics != spec.metrics:
                 self.tick.diagnoser = self._make_diagnoser(spec)
             self.tick.spec = spec
+
+    @property
+    def num_open(self) -> int:
+        """Incidents that are not resolved."""
+        return sum(case.open for case in self.tick.state.cases) if self.tick else 0
+
+    @property
+    def num_series(self) -> int:
+        """Series in the frame that was looked at last."""
+        snapshot = self.tick.snapshot if self.tick else None
+        return len(snapshot.frame.series) if snapshot else 0
 
     def _make_tick(self, spec: FleetSpec) -> FleetTick:
         parts = self.parts
@@ -250,13 +263,13 @@ class FleetWork:
             spec=self._spec,
             fault=fault,
             fault_reason=reason or INVALID,
-            data=tick.data if tick else DataSight(),
+            data=tick.data if tick and not fault else DataSight(detail=fault),
             pods=tick.sight.pods if tick else (),
             stale=tick.sight.stale if tick else "",
             missing_rights=tuple(sorted(map(str, self.parts.api.forbidden))),
             worker_trouble=self.parts.worker_trouble(),
             meter=tick.state.meter if tick else None,
-            open_incidents=sum(case.open for case in tick.state.cases) if tick else 0,
+            open_incidents=self.num_open,
             last_decision=self.last_decision,
         )
 

@@ -44,6 +44,14 @@ class FleetTable:
         """Of all fleets."""
         return [entry.loop for entry in self._entries.values()]
 
+    def num_open(self) -> int:
+        """Incidents of all fleets that are not resolved."""
+        return sum(loop.work.num_open for loop in self.loops)
+
+    def num_series(self) -> int:
+        """Series of all fleets that are watched."""
+        return sum(loop.work.num_series for loop in self.loops)
+
     def put(self, body: Mapping[str, Any]) -> None:
         """Begin to watch a Fleet, or take over its changed spec."""
         fleet = FleetObject.of(body)

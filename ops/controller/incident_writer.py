@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from ops.adapters.kube.paths import path_of
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 INCIDENTS_MAX = 200  # of one fleet on the server; the oldest resolved ones go
 # Faults of one object: the others are written all the same.
 OF_ONE_OBJECT = frozenset({400, 404, 409, 413, 422})
+REPORT_AGAIN_S = 60.0  # until a page that was refused is sent once more
 
 
 class Api(Protocol):
@@ -60,6 +62,7 @@ class IncidentWriter:
         """Write with `api` what `book` wants."""
         self._api, self._book = api, book
         self.trouble = ""
+        self._report_after_s: dict[str, float] = {}  # by incident, where its page was refused
 
     def flush(self, *, now_s: float) -> None:
         """Write what is wanted, oldest first.
@@ -75,18 +78,25 @@ class IncidentWriter:
         for entry in entries:
             if entry.on_server and entry.dirty:
                 self._of_one(entry, self._patch_status)
-        try:
-            for entry in entries:
-                if entry.on_server:
-                    self._write_report(entry, now_s)
-                    self._tell(entry)
-            self._prune()
-        except KubeError as error:
-            if str(error) != self.trouble:
-                logger.warning("report or event not written error=%s", error)
-            self.trouble = str(error)
-        else:
-            self.trouble = ""
+        self._write_extras(entries, now_s)
+
+    def _write_extras(self, entries: tuple[Entry, ...], now_s: float) -> None:
+        """Reports, Events, pruning; what fails of one keeps nothing else from being done."""
+        trouble = ""
+        steps: list[Callable[[], None]] = [self._prune]
+        for entry in entries:
+            if entry.on_server:
+                steps += [partial(self._write_report, entry, now_s), partial(self._tell, entry)]
+        for step in steps:
+            try:
+                step()
+            except KubeError as error:
+                trouble = trouble or str(error)
+                if error.status not in OF_ONE_OBJECT | {403}:
+                    break  # the server is away: the rest would only wait for it, too
+        if trouble and trouble != self.trouble:
+            logger.warning("report or event not written error=%s", trouble)
+        self.trouble = trouble or (self.trouble if self._report_after_s else "")
 
     @property
     def _namespace(self) -> str:
@@ -132,8 +142,9 @@ class IncidentWriter:
 
     def _write_report(self, entry: Entry, now_s: float) -> None:
         answer = entry.report
-        if answer is None:
+        if answer is None or now_s < self._report_after_s.get(entry.name, now_s):
             return
+        self._report_after_s[entry.name] = now_s + REPORT_AGAIN_S
         body = report_body(answer, incident=entry.name, uid=entry.uid, fleet=self._book.fleet)
         name = report_name(entry.name)
         folder = path_of("", "v1", "configmaps", self._namespace)
@@ -150,6 +161,7 @@ class IncidentWriter:
                 self._api.create(folder, body)
             else:
                 raise
+        self._report_after_s.pop(entry.name, None)
         self._book.written(entry, _reported(answer, name), now_s=now_s)
         self._of_one(entry, self._patch_status)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
@@ -14,6 +15,18 @@ from ops.clock import monotonic_s
 STAGE_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 INCIDENT_S = (5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 900.0, 3600.0)
 DECISION_S = (0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+class Totals(Protocol):
+    """Sums over all fleets."""
+
+    def num_open(self) -> int:
+        """Incidents that are not resolved."""
+        ...
+
+    def num_series(self) -> int:
+        """Series that are watched."""
+        ...
 
 
 class OperatorMetrics:
@@ -85,6 +98,12 @@ class OperatorMetrics:
         self.ticks = Counter(
             "ops_ticks", "Steps of fleets by result: ok, failed.", ["result"], registry=registry
         )
+
+    def follow(self, table: Totals, *, num_rights_missing: Callable[[], int]) -> None:
+        """Read these when they are asked for: what the fleets hold now."""
+        self.open_incidents.set_function(table.num_open)
+        self.series.set_function(table.num_series)
+        self.rights_missing.set_function(num_rights_missing)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

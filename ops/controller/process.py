@@ -49,7 +49,6 @@ LIST_RETRY_S = 1.0
 WATCH_LOOK_S = 5.0
 WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
 
-
 T = TypeVar("T")
 
 
@@ -110,6 +109,7 @@ class Operator:
         self._loop = asyncio.get_running_loop()
         self._leading, self._stop = asyncio.Event(), asyncio.Event()
         self.table = FleetTable(self._make_loop)
+        self.metrics.follow(self.table, num_rights_missing=lambda: len(self.forbidden))
         self.parts = SharedParts(self.api, self.settings, self.metrics)
         self.parts.worker.start()
         self.replays = ReplayDesk(self.api, self.parts.worker)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from statistics import median_low
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from rca.state import FloatArray, MetricRole
 
 IntArray = npt.NDArray[np.int64]
 
+READINGS = 9  # whose distances of samples are the users' rhythm
 FORGET_S = 3600.0  # a region that is silent for so long was taken away
 
 
@@ -27,6 +30,7 @@ class Freshness:
         self.users = np.empty(0, dtype=bool)
         self._region = np.empty(0, dtype=np.int64)  # per column, a number
         self._numbers: dict[str, int] = {}
+        self._distances_s: deque[float] = deque(maxlen=READINGS)
         self._newest_s = np.empty(0)  # per region, of what users get; NaN = never
 
     def learn(self, roles: Sequence[MetricRole | None]) -> None:
@@ -51,7 +55,11 @@ class Freshness:
         mine = np.flatnonzero(users & finite)
         seen.users_s = _newest_s(times_ms[mine], seen.users_s)
         np.fmax.at(self._newest_s, self._region[columns[mine]], times_ms[mine] / 1000.0)
-        seen.interval_s = _interval_s(times_ms[users], columns[users]) or seen.interval_s
+        distance_s = _interval_s(times_ms[users], columns[users])
+        if distance_s:
+            self._distances_s.append(distance_s)
+            # One gap is no rhythm: by it, what is missing would count as due later.
+            seen.interval_s = median_low(self._distances_s)
         seen.blind = tuple(
             (region, float(self._newest_s[k]))
             for region, k in sorted(self._numbers.items())

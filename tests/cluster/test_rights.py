@@ -135,10 +135,10 @@ def story(control_plane, shop, prometheus, tmp_path_factory):
             lambda: rare <= used(control_plane, since=since),
             timeout_s=SLOW_S, poll_s=1.0, what="a second page, an Event counted up",
         )  # fmt: skip
-        yield SimpleNamespace(since=since, operator=operator)
-    finally:
+    finally:  # it must not lead while other tests of this file look at operators of their own
         operator.stop()
         worker.stop()
+    return SimpleNamespace(since=since)
 
 
 def test_what_is_granted_is_what_the_files_say(control_plane, shop):

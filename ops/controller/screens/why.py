@@ -108,13 +108,19 @@ def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -
     if fleet is not None and fleet.spec.frozen:
         because = f": {fleet.spec.freeze_reason}" if fleet.spec.freeze_reason else ""
         rows.append(("frozen", f"Nothing new is proposed for {fleet.name}{because}."))
-    actions = list(reversed(incident.status.actions))[: None if whole else 1]
-    for action in actions:
-        rows += _action(action)
-    if actions:
+    over = told.is_over(incident)
+    if over:
+        rows.append(("next", "Nothing: users are well again."))
+    # Newest first, but what the guard refuses never before what it allows.
+    newest = list(reversed(incident.status.actions))
+    actions = sorted(newest, key=lambda action: not action.allowed)
+    shown = actions if whole else actions[: 0 if over else 1]
+    for action in shown:
+        rows += _action(action, whole=whole)
+    if len(actions) > len(shown):
+        rows.append(("", f"{len(actions) - len(shown)} more: --all"))
+    if actions or over:
         return rows
-    if told.is_over(incident):
-        return [*rows, ("next", "Nothing: users are well again.")]
     if told.is_waiting(incident):
         return [*rows, ("next", "Wait for the diagnosis; nothing is recommended before it.")]
     mitigated = condition(incident.status.conditions, "Mitigated")
@@ -123,10 +129,13 @@ def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -
     return [*rows, ("next", f"Nothing is recommended: {said.removesuffix('.')}.{look}")]
 
 
-def _action(action: ActionStatus) -> Rows:
+def _action(action: ActionStatus, *, whole: bool) -> Rows:
     reason = f" {words.capital(action.reason)}." if action.reason else ""
-    rows: Rows = [("next", f"{words.capital(told.action_title(action))}.{reason}")]
+    label = "next" if action.allowed else "not this"
+    rows: Rows = [(label, f"{words.capital(told.action_title(action))}.{reason}")]
     rows.append(("  guard", told.guard(action)))
+    if not (action.allowed or whole):
+        return rows  # nobody should copy at night what the guard refuses
     rows += [("  run", action.command)] if action.command else []
     rows.append(("  undo", action.undo or "No way back is known."))
     rows += [("  request", action.request)] if action.request else []

@@ -28,6 +28,8 @@ class Work:
         self.errors = []
         self.pause_s = 3600.0
 
+    num_open = num_series = 0
+
     def renew(self, fleet):
         self.fleet = fleet
 

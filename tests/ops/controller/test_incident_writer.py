@@ -231,9 +231,30 @@ def test_a_report_that_cannot_be_written_is_not_promised_and_holds_nothing_up(se
     assert "report" not in server.of("incidents")[0]["status"]
     assert "403" in turn.writer.trouble
     server.fail.clear()
-    turn(book_case)
+    turn(book_case)  # a page of hundreds of kilobytes is not sent again at every turn
+    assert "report" not in server.of("incidents")[0]["status"]
+    assert "403" in turn.writer.trouble
+    turn(book_case, now_s=T0 + 95)
     assert "report" in server.of("incidents")[0]["status"]
     assert turn.writer.trouble == ""
+
+
+def test_a_page_that_is_refused_holds_up_neither_events_nor_other_pages(server, book, turn):
+    first, second = named(opened(1)), named(opened(2, began_s=T0 + 60))
+    turn([first, second])
+    create = server.create
+
+    def picky(path, body):
+        if body["kind"] == "ConfigMap" and "110640" in body["metadata"]["name"]:
+            raise KubeError("too large", status=413, reason="RequestEntityTooLarge")
+        return create(path, body)
+
+    server.create = picky
+    for incident_id in ("inc-0001", "inc-0002"):
+        book.put_report(incident_id, REPORT)
+    turn([first, second], said(DecisionKind.DIAGNOSE, second))
+    assert len(server.of("configmaps")) == 1
+    assert server.of("events")
 
 
 def test_the_same_news_is_one_event_with_a_count(server, turn):

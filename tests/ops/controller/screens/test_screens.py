@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.controller.resources.incident import Phase
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import stored_fleet, stored_incident
 from ops.controller.screens.why import COMMANDS, why_lines
@@ -108,9 +109,30 @@ def test_without_wrapping_each_fact_is_one_line():
 
 def test_a_refused_action_says_why_and_that_there_may_be_no_way_back():
     action = replace(NAMED.actions[0], allowed=False, guard="3 actions in this hour", undo="")
-    text = text_of(why_lines(stored(replace(NAMED, actions=[action])), now_s=NOW_S))
+    incident = stored(replace(NAMED, actions=[action]))
+    text = text_of(why_lines(incident, now_s=NOW_S))
     assert "It would be refused: 3 actions in this hour." in text
-    assert "undo    No way back is known." in text
+    assert "not this" in text
+    assert action.command not in text  # nobody should copy it at night
+    whole = text_of(why_lines(incident, now_s=NOW_S, whole=True))
+    assert "undo    No way back is known." in whole
+    assert action.command in whole
+
+
+def test_what_the_guard_allows_comes_before_a_newer_one_that_it_refuses():
+    good = NAMED.actions[0]
+    bad = replace(good, allowed=False, guard="the last ready instance", command="drain it")
+    text = text_of(why_lines(stored(replace(NAMED, actions=[good, bad])), now_s=NOW_S))
+    assert good.command in text
+    assert "drain it" not in text
+    assert "1 more: --all" in text
+
+
+def test_nothing_is_left_to_do_once_users_are_well():
+    over = replace(NAMED, phase=Phase.RESOLVED)
+    text = text_of(why_lines(stored(over), now_s=NOW_S))
+    assert "Nothing: users are well again." in text
+    assert NAMED.actions[0].command not in text
 
 
 def test_in_recommend_mode_the_request_and_the_servers_answer_are_shown():
