@@ -48,8 +48,13 @@ test-integration: $(VENV)/.dev  ## tests against Prometheus, promtool and headle
 cluster-binaries:  ## build a Kubernetes control plane from pinned Go modules, into the user's cache
 	@test "$(MIDWATCH_CLUSTER)" = skip || test -n "$(KUBEBUILDER_ASSETS)" || $(PYTHON) tests/cluster/controlplane/build.py
 
+# Two halves side by side, each with a control plane of its own: most of the time is waiting.
+CLUSTER_HALF := $(addprefix tests/cluster/test_,alert_flood.py end_to_end.py install.py leading.py own_faults.py)
+
 test-cluster: $(VENV)/.dev cluster-binaries  ## tests against a real control plane, Prometheus, Alertmanager
-	$(PYTEST) tests/cluster -m cluster -q
+	@$(PYTEST) $(CLUSTER_HALF) -m cluster -q > .cluster-half.log 2>&1 & half=$$!; \
+	$(PYTEST) tests/cluster -m cluster -q $(addprefix --ignore=,$(CLUSTER_HALF)); code=$$?; \
+	wait $$half || code=1; cat .cluster-half.log; exit $$code
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 	$(BIN)/ruff format --check .
