@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from statistics import median_low
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +57,9 @@ class Freshness:
         distance_s = _interval_s(times_ms[users], columns[users])
         if distance_s:
             self._distances_s.append(distance_s)
-            # One gap is no rhythm: by it, what is missing would count as due later.
-            seen.interval_s = median_low(self._distances_s)
+            # A gap is no rhythm, however often it is read again: by it, what is missing would
+            # count as due later.
+            seen.interval_s = min(self._distances_s)
         seen.blind = tuple(
             (region, float(self._newest_s[k]))
             for region, k in sorted(self._numbers.items())
