@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from queue import Empty, Queue
 
 import pytest
@@ -117,7 +118,8 @@ def test_a_storm_is_one_incident_and_every_alert_counts_once(
     def kill():
         eventually(lambda: any(one.leads for one in pair), timeout_s=RECOVERY_S, what="a leader")
         leader = next(one for one in pair if one.leads)
-        memory[leader.name] = leader.program.rss_mib_peak()
+        with suppress(AssertionError):
+            memory[leader.name] = leader.program.rss_mib_peak()
         leader.program.kill()
         leader.start(wait=False)
 
@@ -126,7 +128,8 @@ def test_a_storm_is_one_incident_and_every_alert_counts_once(
 
     storm.run({3_000: kill_soon, 7_000: kill_soon} if killed else {})
     for one in pair:
-        memory[one.name] = max(memory.get(one.name, 0.0), one.program.rss_mib_peak())
+        with suppress(AssertionError):  # it may have just ended, as one that is not sure to lead
+            memory[one.name] = max(memory.get(one.name, 0.0), one.program.rss_mib_peak())
     incidents = installed.admin.items(path_of("incidents", namespace))
     counted = sum(one["status"].get("alerts", 0) for one in incidents)
     answers = {str(key): value for key, value in sorted(storm.answers.items())}
@@ -134,7 +137,7 @@ def test_a_storm_is_one_incident_and_every_alert_counts_once(
         print(
             f"\n{NUM_ALERTS} alerts, {len(incidents)} Incidents, {counted} counted, answers "
             f"{answers}, longest wait {storm.longest_s:.1f} s, peak memory "
-            f"{max(memory.values()):.0f} MiB ", end="",
+            f"{max(memory.values(), default=0.0):.0f} MiB ", end="",
         )  # fmt: skip
     assert len(incidents) <= 10
     assert counted == NUM_ALERTS
