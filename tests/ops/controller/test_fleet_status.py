@@ -99,6 +99,14 @@ def test_old_numbers_call_no_slo_met(metered):
     assert conditions(meter=metered(), data=stale)["SLOMet"] == ("Unknown", "NotMeasured")
 
 
+def test_old_numbers_burn_no_budget_either(metered):
+    sight = replace(SIGHT, meter=metered(slow=0.5))
+    assert fleet_status(sight, FleetStatus(), now_s=1e9).burn_rates
+    stale = replace(sight, data=DataSight(reason="Missing", detail="no series"))
+    assert conditions(stale)["SLOMet"] == ("Unknown", "NotMeasured")
+    assert fleet_status(stale, FleetStatus(), now_s=1e9).burn_rates == []
+
+
 def test_a_transition_keeps_its_time_while_the_status_stays():
     first = fleet_status(SIGHT, FleetStatus(), now_s=1e9)
     later = fleet_status(replace(SIGHT, generation=4), first, now_s=1e9 + 60)
