@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from ops.clock import moment_text, monotonic_s
-from ops.controller.incident_bundle import Recording, read_recording
+from ops.controller.worker.incident_bundle import Recording, read_recording
 from ops.encode import to_plain
 from ops.errors import OpsError
 from ops.ranking import ranking_sha256

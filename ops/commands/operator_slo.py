@@ -185,6 +185,6 @@ def _fleet_entry(slo: SloClass) -> dict[str, Any]:
 
 
 def _yaml(documents: list[Any]) -> str:
-    from ops.controller.rule_text import rule_text
+    from ops.controller.made.rule_text import rule_text
 
     return rule_text(documents)

@@ -40,8 +40,8 @@ def worker(
             return
         set_up_logs(log, debug=debug)
 
-        from ops.controller.worker import run_worker
-        from ops.controller.worker_start import worker_settings
+        from ops.controller.worker.server import run_worker
+        from ops.controller.worker.start import worker_settings
 
         run_worker(worker_settings(settings))
     except OpsError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ops.adapters.kube.rights import Right
-from ops.controller.leadership import Leadership
+from ops.controller.leading.leadership import Leadership
 from ops.controller.probes import Check
 
 

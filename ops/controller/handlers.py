@@ -2,7 +2,7 @@
 
 Only handlers of events are registered: for any other sort kopf keeps annotations or finalizers on
 the objects. It neither posts Events nor scans for other resources. Leading is our own affair
-(`ops.controller.lease`): kopf's peering freezes two equal peers.
+(`ops.controller.leading.lease`): kopf's peering freezes two equal peers.
 """
 
 from __future__ import annotations

@@ -17,24 +17,24 @@ from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import Resource
 from ops.adapters.kube.rights import Right
 from ops.clock import monotonic_s
-from ops.controller.alert_routes import AlertRoutes
+from ops.controller.alerts.routes import AlertRoutes
+from ops.controller.alerts.server import WebhookServer, serve
+from ops.controller.alerts.webhook import make_webhook
 from ops.controller.checks import operator_checks
-from ops.controller.fleet_loop import FleetLoop
-from ops.controller.fleet_object import FleetObject
-from ops.controller.fleet_parts import SharedParts
-from ops.controller.fleet_work import FleetWork
-from ops.controller.fleets import FleetTable
+from ops.controller.fleet.loop import FleetLoop
+from ops.controller.fleet.parts import SharedParts
+from ops.controller.fleet.table import FleetTable
+from ops.controller.fleet.work import FleetWork
 from ops.controller.handlers import KopfTrouble, kinds_served, try_watching, watch_kinds
-from ops.controller.leadership import Leadership, leave
-from ops.controller.lease import Elector
-from ops.controller.lease_store import KubeLeases, SystemClock, new_identity, own_namespace
+from ops.controller.leading.leadership import Leadership, leave
+from ops.controller.leading.lease import Elector
+from ops.controller.leading.lease_store import KubeLeases, SystemClock, new_identity, own_namespace
 from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.probes import Check, make_probes, serve_probes
-from ops.controller.replays import ReplayDesk
+from ops.controller.replays.desk import ReplayDesk
+from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.settings import Settings
-from ops.controller.webhook import make_webhook
-from ops.controller.webhook_server import WebhookServer, serve
 from ops.errors import KubeError
 
 logger = logging.getLogger(__name__)

@@ -28,8 +28,8 @@ from ops.adapters.prometheus_answers import Answer, read_matrix, read_raw_matrix
 from ops.adapters.prometheus_frame import read_window
 from ops.adapters.prometheus_grid import Grid, fill
 from ops.catalogue import Catalogue
-from ops.controller.watch_ring import WatchRing
-from ops.controller.watch_rows import RowOffsets
+from ops.controller.metrics_watch.ring import WatchRing
+from ops.controller.metrics_watch.rows import RowOffsets
 from ops.replay.frame_incidents import incidents_of_frame
 
 RUNS, SEED = 7, 7

@@ -25,8 +25,8 @@ import orjson
 from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
 from ops.clock import Deadline
-from ops.controller.watch_frame import WINDOW_S, WatchFrame
-from ops.controller.watch_state import DataState
+from ops.controller.metrics_watch.frame import WINDOW_S, WatchFrame
+from ops.controller.metrics_watch.state import DataState
 
 FLEETS, PODS, STEP_S, START_S, SCRAPES = 200, 50, 5, 1_700_000_000, 5
 WANTED = {"cores": 1.0, "mb": 512.0}  # of the whole operator at this load

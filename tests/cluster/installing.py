@@ -49,3 +49,20 @@ def body(kind: str, name: str, spec: Any = None, **metadata: Any) -> dict[str, A
     made = {"apiVersion": "midwatch.dev/v1alpha1", "kind": kind,
             "metadata": {"name": name, **metadata}}  # fmt: skip
     return made if spec is None else made | {"spec": spec}
+
+
+def remove_namespace(plane: ControlPlane, name: str) -> None:
+    """Delete a namespace and wait until it is gone: an operator sees the Fleets of all of them."""
+    path = f"/api/v1/namespaces/{name}"
+    plane.admin.delete(path)
+    eventually(lambda: not plane.admin.exists(path), timeout_s=60.0, what=f"{name} to be gone")
+
+
+def no_fleet_but(plane: ControlPlane, *namespaces: str) -> None:
+    """Wait until only these namespaces hold Fleets: those of other tests go in their own time."""
+
+    def others() -> set[str]:
+        found = plane.admin.items(f"{OURS}/fleets")
+        return {one["metadata"]["namespace"] for one in found} - set(namespaces)
+
+    eventually(lambda: not others(), timeout_s=60.0, what="the Fleets of other tests to be gone")

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from ops.controller.kinds import KINDS
 from ops.controller.resources.fields import parse
+from ops.controller.resources.kinds import KINDS
 from ops.errors import ResourceError
 from tests.cluster.fuzzing import fuzzed
 from tests.cluster.installing import body, path_of

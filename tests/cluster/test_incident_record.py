@@ -8,14 +8,14 @@ from base64 import b64decode, b64encode
 import pytest
 
 from ops.adapters.kube.api import KubeApi
-from ops.controller import incident_writer
-from ops.controller.fleet_object import FleetObject
-from ops.controller.incident_book import IncidentBook
-from ops.controller.incident_restore import restore
-from ops.controller.incident_size import STATUS_BYTES_MAX, status_bytes
-from ops.controller.incident_writer import IncidentWriter
+from ops.controller.incidents import writer as incident_writer
+from ops.controller.incidents.book import IncidentBook
+from ops.controller.incidents.restore import restore
+from ops.controller.incidents.size import STATUS_BYTES_MAX, status_bytes
+from ops.controller.incidents.writer import IncidentWriter
 from ops.controller.listing import list_objects
-from ops.controller.worker_wire import REPORT_GZIP_BYTES_MAX, RecordedAs, ReportAnswer
+from ops.controller.resources.fleet_object import FleetObject
+from ops.controller.worker_link.wire import REPORT_GZIP_BYTES_MAX, RecordedAs, ReportAnswer
 from ops.state import Action, ActionKind, DecisionKind
 from rca.state import Entity, EntityKind
 from tests.cluster.api import ApiError

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.control_plane import answers
 from tests.cluster.fault_proxy import FaultProxy
-from tests.cluster.installing import path_of
+from tests.cluster.installing import path_of, remove_namespace
 from tests.cluster.load import pod
 from tests.cluster.load_exporter import pod_name
 from tests.cluster.own_processes import Operator, add_fleet, condition, wait_for_fleet
@@ -91,7 +91,7 @@ def metered(installed, tmp_path_factory):
     proxy.close()
     prometheus.stop()
     exporter.stop()
-    plane.admin.delete(f"/api/v1/namespaces/{namespace}")
+    remove_namespace(plane, namespace)
     plane.admin.delete("/api/v1/nodes/metered")
 
 

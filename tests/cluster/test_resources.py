@@ -7,9 +7,9 @@ import re
 import pytest
 import yaml
 
-from ops.controller.kinds import KINDS
+from ops.controller.made.schema import definition
 from ops.controller.resources.fields import parse, to_object
-from ops.controller.schema import definition
+from ops.controller.resources.kinds import KINDS
 from tests.cluster.api import ApiError
 from tests.cluster.installing import MANIFESTS, body, path_of
 

@@ -12,12 +12,12 @@ import pytest
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.rights import Right
 from ops.controller.checks import operator_checks
-from ops.controller.incident_events import News, event_body
-from ops.controller.recommend import ApiRequest, Verb, dry_run
+from ops.controller.fleet.recommend import ApiRequest, Verb, dry_run
+from ops.controller.incidents.events import News, event_body
 from ops.errors import KubeError
 from tests.cluster.api import ApiError
 from tests.cluster.granted import granted, rights_in, used, without
-from tests.cluster.installing import OPERATOR, SYSTEM, WORKER, apply, body, path_of
+from tests.cluster.installing import OPERATOR, SYSTEM, WORKER, apply, body, no_fleet_but, path_of
 from tests.cluster.own_processes import (
     LEASE_PATH,
     Operator,
@@ -115,6 +115,7 @@ def story(control_plane, shop, prometheus, tmp_path_factory):
     admin, folder = control_plane.admin, tmp_path_factory.mktemp("story")
     with suppress(ApiError):
         admin.delete(LEASE_PATH)
+    no_fleet_but(control_plane, shop)
     since = control_plane.audit.mark()
     worker = Worker(folder, metrics_url=prometheus.url).start()
     operator = Operator(control_plane, folder, metrics_url=prometheus.url, worker=worker)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ops.controller.kinds import KINDS
 from ops.controller.resources.fields import parse
+from ops.controller.resources.kinds import KINDS
 from tests.cluster import binaries
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installing import apply, path_of, served

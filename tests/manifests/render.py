@@ -11,14 +11,14 @@ from pathlib import Path
 
 from ops import __version__
 from ops.catalogue import Catalogue
-from ops.controller.dashboard import dashboard_json
-from ops.controller.health_rules import health_object
-from ops.controller.kinds import KINDS
-from ops.controller.rule_text import rule_text
-from ops.controller.schema import definition_yaml
+from ops.controller.made.dashboard import dashboard_json
+from ops.controller.made.health_rules import health_object
+from ops.controller.made.rule_text import rule_text
+from ops.controller.made.schema import definition_yaml
+from ops.controller.resources.kinds import KINDS
 from tests.cluster.binaries import find
 
-HEADER = "# Made from ops/controller/health_rules.py by `make manifests`; a test compares.\n"
+HEADER = "# Made from ops/controller/made/health_rules.py by `make manifests`; a test compares.\n"
 KEPT = Path(__file__).resolve().parent / "kept"  # of each version, for tests of upgrades
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 # Name for `midwatch operator manifests --overlay` -> folder that kustomize builds.

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from ops.burn_rules import FleetName, rule_file
 from ops.catalogue import Catalogue
-from ops.controller.health_rules import ALERTS, health_rules
+from ops.controller.alerts.metrics import WebhookMetrics
+from ops.controller.made.health_rules import ALERTS, health_rules
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.controller.webhook_metrics import WebhookMetrics
 from ops.openslo import SloClass
 from tests.manifests.installs import MANIFESTS
 from tests.manifests.render import made_files
@@ -49,7 +49,7 @@ def ours() -> set[str]:
     operator = OperatorMetrics().registry
     names |= set(operator._names_to_collectors)
     names |= {sample.name for family in operator.collect() for sample in family.samples}
-    worker = (Path(__file__).parents[2] / "ops/controller/worker_metrics.py").read_text("utf-8")
+    worker = (Path(__file__).parents[2] / "ops/controller/worker/metrics.py").read_text("utf-8")
     for name in re.findall(r'"(ops_worker_\w+)"', worker):
         names |= {name, f"{name}_total", f"{name}_bucket"}
     return names

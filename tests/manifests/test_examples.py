@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
-from ops.controller.kinds import KINDS
+from ops.controller.made.schema import definition
 from ops.controller.resources.fields import API_VERSION, parse
-from ops.controller.schema import definition
+from ops.controller.resources.kinds import KINDS
 from tests.manifests.installs import MANIFESTS
 
 EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from ops import __version__
-from ops.controller.kinds import KINDS
-from ops.controller.schema import definition
+from ops.controller.made.schema import definition
+from ops.controller.resources.kinds import KINDS
 
 KEPT = Path(__file__).parent / "kept"
 RELEASES = sorted(path.name for path in KEPT.iterdir())

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from ops.commands import operator_manifests
-from ops.controller.kinds import KINDS
-from ops.controller.schema import definition
+from ops.controller.made.schema import definition
+from ops.controller.resources.kinds import KINDS
 from ops.controller.settings import parse_settings
 from tests.manifests.installs import INSTALLS, MANIFESTS, install, label_of, of_kind
 

@@ -7,8 +7,8 @@ import pytest
 from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
 from ops.clock import Deadline
-from ops.controller.watch_frame import WatchFrame
-from ops.controller.watch_state import DataState
+from ops.controller.metrics_watch.frame import WatchFrame
+from ops.controller.metrics_watch.state import DataState
 
 NOW_S = 1_700_000_000
 CATALOGUE = Catalogue.load()

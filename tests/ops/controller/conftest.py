@@ -11,11 +11,11 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ops.controller.alert_inbox import AlertInbox
-from ops.controller.alert_routes import AlertRoutes
-from ops.controller.webhook import make_webhook
-from ops.controller.webhook_gate import Limits
-from ops.controller.webhook_server import serve
+from ops.controller.alerts.gate import Limits
+from ops.controller.alerts.inbox import AlertInbox
+from ops.controller.alerts.routes import AlertRoutes
+from ops.controller.alerts.server import serve
+from ops.controller.alerts.webhook import make_webhook
 from tests.ops.adapters.conftest import fake_prometheus  # noqa: F401  a fixture here, too
 
 TOKEN = "correct-horse"

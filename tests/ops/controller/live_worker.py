@@ -9,8 +9,8 @@ import numpy as np
 from aiohttp import web
 
 from ops.catalogue import Catalogue
-from ops.controller.worker import WORKER, make_worker
-from ops.controller.worker_client import WorkerClient
+from ops.controller.worker.server import WORKER, make_worker
+from ops.controller.worker_link.client import WorkerClient
 from ops.state import PodPhase, PodRecord
 from rca.state import EntityKind, MetricFrame, Series
 

@@ -17,11 +17,11 @@ import orjson
 
 from ops.adapters.fakes import FakeDiagnoser
 from ops.config import LoopConfig, OutcomeConfig
-from ops.controller.alert_digests import add_digests, split_digests
-from ops.controller.alert_inbox import AlertInbox
-from ops.controller.alert_routes import AlertRoutes
-from ops.controller.webhook import make_webhook
-from ops.controller.webhook_server import serve
+from ops.controller.alerts.digests import add_digests, split_digests
+from ops.controller.alerts.inbox import AlertInbox
+from ops.controller.alerts.routes import AlertRoutes
+from ops.controller.alerts.server import serve
+from ops.controller.alerts.webhook import make_webhook
 from ops.pipeline import step
 from ops.pipeline_state import Case, LoopState
 from ops.state import Incident, IncidentPhase, Snapshot

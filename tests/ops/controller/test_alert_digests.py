@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.alerts import DIGEST_CHARS, alert_digest
-from ops.controller.alert_digests import DIGESTS_MAX, add_digests, split_digests
+from ops.controller.alerts.digests import DIGESTS_MAX, add_digests, split_digests
 from ops.controller.resources.fields import parse
 from ops.controller.resources.incident import IncidentStatus
 from ops.state import Alert

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.alerts import alert_digest
-from ops.controller.alert_inbox import AlertInbox, Receipt
-from ops.controller.alert_routes import AlertRoutes
+from ops.controller.alerts.inbox import AlertInbox, Receipt
+from ops.controller.alerts.routes import AlertRoutes
 from ops.errors import KubeError, OpsError, OverloadedError
 from ops.state import Alert
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ops.controller.diagnosing import PAUSE_S, USABLE_S, RemoteDiagnoser
+from ops.controller.fleet.diagnosing import PAUSE_S, USABLE_S, RemoteDiagnoser
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.controller.worker_wire import DiagnoseAnswer, Place
+from ops.controller.worker_link.wire import DiagnoseAnswer, Place
 from ops.errors import WorkerBusyError, WorkerError
 from rca.state import Symptom, Topology
 

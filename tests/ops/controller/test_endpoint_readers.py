@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.controller.endpoint_readers import FAILURES_MAX, REST_S, Breaker
+from ops.controller.metrics_watch.endpoint_readers import FAILURES_MAX, REST_S, Breaker
 from ops.errors import PrometheusError, TooMuchError
 
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from ops.clock import monotonic_s
-from ops.controller import fleet_loop
-from ops.controller.alert_inbox import Receipt
-from ops.controller.fleet_loop import FleetLoop
+from ops.controller.alerts.inbox import Receipt
+from ops.controller.fleet import loop as fleet_loop
+from ops.controller.fleet.loop import FleetLoop
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.errors import KubeError, NotLeadingError, OpsError
 from ops.state import Alert

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops.controller.fleet_status import (
+from ops.controller.fleet.status import (
     DataSight,
     FleetSight,
     decision_status,

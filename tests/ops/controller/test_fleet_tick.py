@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ops.controller.fleet_tick import loop_config, slo_targets
+from ops.controller.fleet.tick import loop_config, slo_targets
 from ops.controller.resources.fleet import BudgetSpec, FleetSpec, Mode, SloSpec
 
 

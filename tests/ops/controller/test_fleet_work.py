@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ops.controller.fleet_work import FleetWork
+from ops.controller.fleet.work import FleetWork
 from ops.errors import KubeError
 from ops.state import Alert
 

@@ -9,7 +9,7 @@ import pytest
 
 from ops.adapters.fakes import FakeDiagnoser
 from ops.config import LoopConfig
-from ops.controller.history import remembered
+from ops.controller.metrics_watch.history import remembered
 from ops.pipeline import step
 from ops.pipeline_state import LoopState
 from ops.slo import Count, bad_ratios

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ops.controller.incident_names import incident_name
+from ops.controller.incidents.names import incident_name
 from rca.state import Symptom
 
 SYMPTOM = Symptom(

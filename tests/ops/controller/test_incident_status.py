@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from ops.controller.conditions import Observed, cut, merged
-from ops.controller.incident_conditions import Reported
-from ops.controller.incident_size import STATUS_BYTES_MAX, fitted, status_bytes
-from ops.controller.incident_status import incident_status
+from ops.controller.incidents.conditions import Reported
+from ops.controller.incidents.size import STATUS_BYTES_MAX, fitted, status_bytes
+from ops.controller.incidents.status import incident_status
 from ops.controller.moments import rfc3339, seconds, short_span
 from ops.controller.resources.fields import (
     Condition,
@@ -20,7 +20,7 @@ from ops.controller.resources.fields import (
     to_object,
 )
 from ops.controller.resources.incident import IncidentStatus, Phase, Severity
-from ops.controller.worker_wire import RecordedAs
+from ops.controller.worker_link.wire import RecordedAs
 from ops.ranking import ranking_sha256
 from ops.state import Action, ActionKind, Decision, DecisionKind, Incident, IncidentPhase
 from rca.state import (

@@ -8,14 +8,15 @@ from dataclasses import replace
 import pytest
 
 from ops.alerts import alert_digest
-from ops.controller import incident_book, incident_writer
-from ops.controller.fleet_object import FleetObject
-from ops.controller.incident_book import IncidentBook
-from ops.controller.incident_objects import merge_of
-from ops.controller.incident_restore import restore
-from ops.controller.incident_status import RESTORED
-from ops.controller.incident_writer import IncidentWriter
-from ops.controller.worker_wire import RecordedAs, ReportAnswer
+from ops.controller.incidents import book as incident_book
+from ops.controller.incidents import writer as incident_writer
+from ops.controller.incidents.book import IncidentBook
+from ops.controller.incidents.objects import merge_of
+from ops.controller.incidents.restore import restore
+from ops.controller.incidents.status import RESTORED
+from ops.controller.incidents.writer import IncidentWriter
+from ops.controller.resources.fleet_object import FleetObject
+from ops.controller.worker_link.wire import RecordedAs, ReportAnswer
 from ops.errors import KubeError
 from ops.pipeline_state import Case
 from ops.ranking import ranking_sha256

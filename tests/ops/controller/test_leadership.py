@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from ops.controller.leadership import EXIT_LOST, Leadership
-from ops.controller.lease import Elector, LeaseRecord
+from ops.controller.leading.leadership import EXIT_LOST, Leadership
+from ops.controller.leading.lease import Elector, LeaseRecord
 from ops.controller.settings import LeaseSettings
 from ops.errors import KubeError, NotLeadingError
 from tests.ops.controller.test_lease import FakeClock, FakeLeases

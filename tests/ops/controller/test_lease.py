@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.controller.lease import Elector, LeaseRecord
+from ops.controller.leading.lease import Elector, LeaseRecord
 from ops.controller.settings import LeaseSettings
 from ops.errors import KubeError
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from ops.catalogue import Catalogue
-from ops.controller.live_report import Watched, live_report, minute_rows, with_classes
-from ops.controller.page_size import fitted_page
-from ops.controller.report_clock import ReportClock, dated
-from ops.controller.worker_wire import Place, ReportRequest, Window
+from ops.controller.worker.live_report import Watched, live_report, minute_rows, with_classes
+from ops.controller.worker.page_size import fitted_page
+from ops.controller.worker.report_clock import ReportClock, dated
+from ops.controller.worker_link.wire import Place, ReportRequest, Window
 from ops.errors import BundleError
 from ops.reports import render_html, render_markdown
 from ops.state import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops.controller.recommend import ApiRequest, Verb, dry_run, recommended, request_of
+from ops.controller.fleet.recommend import ApiRequest, Verb, dry_run, recommended, request_of
 from ops.errors import KubeError
 from ops.state import Action, ActionKind
 from rca.state import Entity

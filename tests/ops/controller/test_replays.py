@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future
 
-from ops.controller import replays
-from ops.controller.replays import ReplayDesk
-from ops.controller.worker_wire import CheckResult, ReplayAnswer, ReplayCheck
+from ops.controller.replays import desk
+from ops.controller.replays.desk import ReplayDesk
+from ops.controller.worker_link.wire import CheckResult, ReplayAnswer, ReplayCheck
 from ops.errors import WorkerBusyError, WorkerError
 
 HASH = "ab" * 32
@@ -114,6 +114,6 @@ def test_a_busy_worker_is_waited_for_and_a_dead_one_given_up(monkeypatch):
     worker = FakeWorker(WorkerBusyError("busy", retry_after_s=0.001), WorkerError("down"), answer)
     api = answered(worker, replay({"scenario": "chat"}))
     assert api.statuses[-1]["phase"] == "Complete"
-    dead = FakeWorker(*[WorkerError("down")] * replays.TRIES)
+    dead = FakeWorker(*[WorkerError("down")] * desk.TRIES)
     api = answered(dead, replay({"scenario": "chat"}))
     assert conditions(api.statuses[-1])["Complete"] == ("False", "Failed")

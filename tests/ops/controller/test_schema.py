@@ -9,9 +9,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from ops.controller.kinds import KINDS, Kind
+from ops.controller.made.schema import definition, definition_yaml, structural
 from ops.controller.resources.fields import parse, to_object
-from ops.controller.schema import definition, definition_yaml, structural
+from ops.controller.resources.kinds import KINDS, Kind
 
 CRDS = Path(__file__).resolve().parents[3] / "manifests" / "base" / "crds"
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)

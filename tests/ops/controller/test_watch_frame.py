@@ -11,10 +11,10 @@ import pytest
 import ops
 from ops.catalogue import Catalogue
 from ops.clock import Deadline
-from ops.controller.watch_clock import ServerClock
-from ops.controller.watch_frame import WatchFrame
-from ops.controller.watch_roles import WATCHED_ROLES
-from ops.controller.watch_state import DataState
+from ops.controller.metrics_watch.clock import ServerClock
+from ops.controller.metrics_watch.frame import WatchFrame
+from ops.controller.metrics_watch.roles import WATCHED_ROLES
+from ops.controller.metrics_watch.state import DataState
 from ops.errors import PrometheusError
 from ops.slo import Count, SloMeter
 from ops.slo import advance as slo_advance

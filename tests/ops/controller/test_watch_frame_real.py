@@ -16,8 +16,8 @@ from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
 from ops.clock import Deadline
 from ops.config import DetectConfig, LoopConfig
-from ops.controller.watch_frame import WatchFrame
-from ops.controller.watch_state import DataState
+from ops.controller.metrics_watch.frame import WatchFrame
+from ops.controller.metrics_watch.state import DataState
 from ops.pipeline import step
 from ops.pipeline_state import LoopState
 from ops.state import DecisionKind, SloTarget, Snapshot

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops.controller.watch_freshness import Freshness
-from ops.controller.watch_state import Seen
+from ops.controller.metrics_watch.freshness import Freshness
+from ops.controller.metrics_watch.state import Seen
 from rca.state import Direction, Entity, EntityKind, MetricKind, MetricRole, ResourceClass
 
 ROLE = MetricRole(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.controller.watch_ring import OFF_MAX, WatchRing
-from ops.controller.watch_rows import RowOffsets
+from ops.controller.metrics_watch.ring import OFF_MAX, WatchRing
+from ops.controller.metrics_watch.rows import RowOffsets
 
 ROWS = 8
 values = st.one_of(

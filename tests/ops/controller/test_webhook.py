@@ -55,7 +55,7 @@ def test_posts_that_come_during_a_tick_share_the_next_one(door):
 
 def test_what_an_earlier_process_has_written_is_known(door):
     from ops.adapters.alertmanager import parse_alerts
-    from ops.controller.alert_digests import add_digests, split_digests
+    from ops.controller.alerts.digests import add_digests, split_digests
 
     (alert,) = parse_alerts(door.body(door.item()))
 
@@ -214,7 +214,7 @@ def test_a_rotated_token_counts_at_once_and_the_one_before_for_a_while(door):
 
 
 def test_the_token_before_is_refused_after_the_overlap(tmp_path):
-    from ops.controller.accepted_tokens import AcceptedTokens
+    from ops.controller.alerts.accepted_tokens import AcceptedTokens
 
     path, now_s = tmp_path / "token", 0.0
     tokens = AcceptedTokens(path, now_s=lambda: now_s, overlap_s=60.0)

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from ops.controller import webhook_server
+from ops.controller.alerts import server as webhook_server
 from ops.errors import SettingsError
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

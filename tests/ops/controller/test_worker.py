@@ -16,16 +16,16 @@ from typer.testing import CliRunner
 
 from ops.bundle import MANIFEST
 from ops.cli import app
-from ops.controller.incident_bundle import BundleStore, Origin, read_recording
-from ops.controller.incident_status import RESTORED
-from ops.controller.question import Question, settled_events, settled_symptom
-from ops.controller.replay_bundle import replay_bundle
+from ops.controller.incidents.status import RESTORED
 from ops.controller.token_file import matches
-from ops.controller.worker import make_worker
-from ops.controller.worker_jobs import FullError, Jobs, Urgency
-from ops.controller.worker_settings import MetricsEndpoint, WorkerSettings
-from ops.controller.worker_window import canonical, joined
-from ops.controller.worker_wire import (
+from ops.controller.worker.incident_bundle import BundleStore, Origin, read_recording
+from ops.controller.worker.jobs import FullError, Jobs, Urgency
+from ops.controller.worker.question import Question, settled_events, settled_symptom
+from ops.controller.worker.replay_bundle import replay_bundle
+from ops.controller.worker.server import make_worker
+from ops.controller.worker.settings import MetricsEndpoint, WorkerSettings
+from ops.controller.worker.window import canonical, joined
+from ops.controller.worker_link.wire import (
     DIAGNOSE,
     DiagnoseRequest,
     Place,
@@ -364,7 +364,7 @@ def test_a_diagnosis_goes_before_a_report_that_waits_and_a_leaver_gives_its_plac
 
 def test_an_unreachable_worker_is_told_with_its_address():
     async def scene():
-        from ops.controller.worker_client import WorkerClient
+        from ops.controller.worker_link.client import WorkerClient
 
         async with WorkerClient("http://127.0.0.1:9", diagnose_s=1.0) as client:
             await client.diagnose(question(small_fleet(rows=2, onset_row=1)))

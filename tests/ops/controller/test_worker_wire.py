@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ops.controller.worker_codec import decode, encode
-from ops.controller.worker_wire import (
+from ops.controller.worker_link.codec import decode, encode
+from ops.controller.worker_link.wire import (
     DiagnoseAnswer,
     DiagnoseRequest,
     Place,

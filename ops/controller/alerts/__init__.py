@@ -1,0 +1,1 @@
+"""Alerts of Alertmanager, from the door to the tick of their fleet."""

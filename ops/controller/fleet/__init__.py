@@ -1,0 +1,1 @@
+"""One Fleet object, from its spec to its loop, its status and its Incidents."""

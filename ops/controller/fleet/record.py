@@ -1,0 +1,128 @@
+"""What one fleet leaves on the server and in the metrics: Incidents, pages, recommendations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ops.adapters.kube.api import KubeApi
+from ops.controller.fleet.recommend import recommended
+from ops.controller.fleet.reporting import Reporter
+from ops.controller.incidents.book import IncidentBook
+from ops.controller.incidents.objects import FLEET_LABEL
+from ops.controller.incidents.restore import Restored, restore
+from ops.controller.incidents.status import DRY_RUN
+from ops.controller.incidents.writer import IncidentWriter
+from ops.controller.listing import list_objects
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.resources.fleet import FleetSpec, Mode
+from ops.controller.resources.fleet_object import FleetObject
+from ops.errors import KubeError
+from ops.pipeline_state import Case
+from ops.state import Alert, Decision, DecisionKind, Snapshot
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetRecord:
+    """The record of one fleet. Called from one thread at a time."""
+
+    api: KubeApi
+    fleet: FleetObject
+    metrics: OperatorMetrics
+    reporter: Reporter = field(init=False)
+    book: IncidentBook = field(init=False)
+    _writer: IncidentWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.book = IncidentBook(self.fleet)
+        self._writer = IncidentWriter(self.api, self.book)
+
+    def renew(self, fleet: FleetObject) -> None:
+        """Take over a changed Fleet object."""
+        self.fleet = self.book.fleet = fleet
+
+    def read_back(self) -> Restored:
+        """What the server holds of earlier processes, taken over.
+
+        Raises:
+            KubeError: it could not be read.
+        """
+        objects = list_objects(
+            self.api,
+            "incidents",
+            namespace=self.fleet.namespace,
+            labels=f"{FLEET_LABEL}={self.fleet.name}",
+        )
+        restored = restore(objects, fleet=self.fleet.name)
+        self.book.adopt(restored)
+        return restored
+
+    def take(
+        self,
+        cases: Sequence[Case],
+        decisions: Sequence[Decision],
+        *,
+        alerts: tuple[Alert, ...],
+        snapshot: Snapshot,
+        spec: FleetSpec,
+    ) -> None:
+        """Note what was decided; `flush` writes it."""
+        told = [self._with_request(decision, snapshot, spec) for decision in decisions]
+        for decision in told:
+            self._count(decision, spec)
+        self.book.take(cases, told, alerts=alerts, now_s=snapshot.now_s)
+        self.reporter.note(told, alerts)
+        self.reporter.forget(case.incident.incident_id for case in cases)
+        page = self.reporter.turn(snapshot, spec)
+        if page is not None:
+            self.book.put_report(*page)
+
+    def flush(self, *, now_s: float) -> None:
+        """Write what is wanted.
+
+        Raises:
+            KubeError, NotLeadingError: it stays wanted.
+        """
+        with self.metrics.stage("write"):
+            self._writer.flush(now_s=now_s)
+
+    def _with_request(self, decision: Decision, snapshot: Snapshot, spec: FleetSpec) -> Decision:
+        """An allowed action with its request and the dry run's answer, where the mode wants it."""
+        action = decision.action
+        wanted = spec.mode in (Mode.RECOMMEND, Mode.ACT) and not spec.frozen
+        allowed = decision.kind is DecisionKind.REFUSE and decision.reason == DRY_RUN
+        if action is None or not wanted or not allowed:
+            return decision
+        try:
+            found = recommended(self.api, action, snapshot, namespace=self.fleet.namespace)
+        except KubeError as error:
+            logger.warning("no dry run action=%s target=%s: %s", action.kind, action.target, error)
+            return decision
+        return replace(decision, details={**decision.details, **found.details()})
+
+    def _count(self, decision: Decision, spec: FleetSpec) -> None:
+        incident, metrics = decision.incident, self.metrics
+        logger.info(
+            "fleet=%s/%s decision=%s incident=%s reason=%r",
+            self.fleet.namespace, self.fleet.name, decision.kind, decision.incident_id,
+            decision.reason,
+        )  # fmt: skip
+        if decision.kind is DecisionKind.REFUSE and decision.action is not None:
+            result = "allowed" if decision.reason == DRY_RUN else "refused"
+            metrics.actions.labels(action=decision.action.kind, mode=spec.mode, result=result).inc()
+        if incident is None:
+            return
+        match decision.kind:
+            case DecisionKind.OPEN:
+                metrics.detect_s.observe(max(0.0, incident.detected_at_s - incident.began_at_s))
+            case DecisionKind.DIAGNOSE if incident.result is not None and incident.result.causes:
+                cause = incident.result.causes[0]
+                metrics.cause_s.observe(max(0.0, decision.at_s - incident.began_at_s))
+                metrics.incidents.labels(fault_class=cause.resource_class).inc()
+            case DecisionKind.ABSTAIN:
+                metrics.incidents.labels(fault_class="unknown").inc()
+            case DecisionKind.MITIGATED:
+                metrics.mitigate_s.observe(max(0.0, decision.at_s - incident.began_at_s))

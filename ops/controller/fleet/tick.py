@@ -1,0 +1,214 @@
+"""One fleet's loop: read, look, step, write. Called from one thread at a time, sleeps never.
+
+Holds the state of `ops.pipeline.step` and everything that turns a cluster and a Prometheus into its
+snapshots. When it is called is the affair of `ops.controller.fleet.loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ops.clock import Deadline, monotonic_s, wall_s
+from ops.config import GuardConfig, LoopConfig
+from ops.controller.fleet.diagnosing import RemoteDiagnoser
+from ops.controller.fleet.status import DataSight
+from ops.controller.metrics_watch.clock import WatchedSamples
+from ops.controller.metrics_watch.frame import STEP_S, WatchFrame
+from ops.controller.metrics_watch.history import remembered
+from ops.controller.metrics_watch.reading import Reading
+from ops.controller.metrics_watch.state import DataState
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.resources.fleet import FleetSpec
+from ops.pipeline import step
+from ops.pipeline_state import LoopState
+from ops.state import (
+    Alert,
+    Decision,
+    NodeRecord,
+    PodRecord,
+    ServiceRecord,
+    SloTarget,
+    Snapshot,
+)
+from rca.state import ChangeEvent, ClusterEvent, MetricFrame
+
+logger = logging.getLogger(__name__)
+HISTORY_READ_S, HISTORY_READS_MAX = 20.0, 60
+ASK_AGAIN_S = 5.0  # after an answer, which is as old as it took the worker
+READ_S = 4.0  # of one reading; the next is due soon after
+NO_FRAME = MetricFrame(
+    times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSight:
+    """What the cluster's caches show of one fleet.
+
+    Attributes:
+        stale: in words, what of it is out of date or was never listed; empty where all is well.
+    """
+
+    pods: tuple[PodRecord, ...] = ()
+    nodes: tuple[NodeRecord, ...] = ()
+    services: tuple[ServiceRecord, ...] = ()
+    changes: tuple[ChangeEvent, ...] = ()
+    events: tuple[ClusterEvent, ...] = ()
+    stale: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetTick:
+    """State of one fleet's loop; `watch` is made by the owner, who hands it `place_of`.
+
+    Attributes:
+        look: the cluster as the fleet's selector cuts it, at a moment of our clock.
+        state: of the loop; restored by the owner before the first step.
+        data: how far the newest reading is to be trusted.
+    """
+
+    spec: FleetSpec
+    scrape_s: float
+    reader: Callable[[], WatchedSamples]
+    look: Callable[[float], ClusterSight]
+    diagnoser: RemoteDiagnoser
+    metrics: OperatorMetrics
+    watch: WatchFrame = field(init=False)
+    history: WatchFrame | None = None  # read once, then dropped
+    state: LoopState = field(default_factory=LoopState)
+    data: DataSight = field(default_factory=DataSight)
+    snapshot: Snapshot | None = None
+    sight: ClusterSight = field(default_factory=ClusterSight)
+    next_read_at_s: float = 0.0  # of our monotonic clock
+    _history_reads: int = 0
+    _jobs: Mapping[str, float] = field(default_factory=dict)
+    _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    _ahead_s: float | None = None  # of the server's clock before our monotonic one
+
+    def read(self) -> None:
+        """Read what is new of the metrics; an outage becomes the state of the data."""
+        self._see()
+        if self.history is not None:
+            self._remember(self.history)
+        with self.metrics.stage("read"):
+            reading = self.watch.advance(self.reader(), deadline=Deadline.after(READ_S))
+        self._take(reading)
+
+    def _remember(self, history: WatchFrame) -> None:
+        """Learn from an hour of stored samples, once they can be read."""
+        with self.metrics.stage("history"):
+            reading = history.advance(self.reader(), deadline=Deadline.after(HISTORY_READ_S))
+        self._history_reads += 1
+        fresh = reading.state is DataState.FRESH
+        if fresh:
+            self.state = remembered(
+                self.state,
+                reading.frame,
+                slos=slo_targets(self.spec),
+                config=self._config().detect,
+            )
+        if fresh or self._history_reads >= HISTORY_READS_MAX:
+            self.history = None
+
+    def _take(self, reading: Reading) -> None:
+        now_s = monotonic_s()
+        self._ahead_s = reading.server_now_s - now_s
+        self.next_read_at_s = now_s + max(0.2, reading.next_at_s - reading.server_now_s)
+        self.metrics.samples.inc(reading.num_samples)
+        self.metrics.readings.labels(state=reading.state.value).inc()
+        self.data = DataSight(
+            reason=str(reading.state), detail=reading.detail, spelling=reading.spelling
+        )
+        self._jobs = reading.scrape_jobs
+        if reading.state is DataState.FRESH and len(reading.frame.times_s):
+            age_s = reading.server_now_s - float(reading.frame.times_s[-1])
+            self.metrics.lag_s.observe(max(0.0, age_s))
+
+    def place_of(self, pod: str) -> Mapping[str, str] | None:
+        """Labels of a pod of this fleet; None for a pod that the cluster does not show."""
+        return self._places.get(pod)
+
+    def _see(self) -> ClusterSight:
+        with self.metrics.stage("view"):
+            sight = self.look(wall_s())
+        if sight.pods is not self.sight.pods:
+            self._places = {
+                pod.name: {"region": pod.region, "service": pod.service, "node": pod.node}
+                for pod in sight.pods
+            }
+        self.sight = sight
+        return sight
+
+    def _config(self) -> LoopConfig:
+        return loop_config(self.spec, scrape_s=self.scrape_s)
+
+    def now_s(self) -> float:
+        """The moment on the clock that stamps the samples, ours before the first reading."""
+        return wall_s() if self._ahead_s is None else monotonic_s() + self._ahead_s
+
+    def step(self, alerts: Sequence[Alert]) -> tuple[Decision, ...]:
+        """Advance the loop to now."""
+        now_s = self.now_s()
+        sight = self._see()
+        self.snapshot = Snapshot(
+            now_s=now_s,
+            # What is not fresh is not fed: the rows before it stay, and grow old.
+            frame=self.watch.trusted(),
+            pods=sight.pods,
+            nodes=sight.nodes,
+            services=sight.services,
+            changes=sight.changes,
+            events=sight.events,
+            slos=slo_targets(self.spec),
+            scrape_jobs=self._jobs,
+            alerts=tuple(alerts),
+        )
+        self.diagnoser.snapshot = self.snapshot
+        with self.metrics.stage("step"):
+            self.state, decisions = step(
+                self.state, self.snapshot, diagnoser=self.diagnoser, config=self._config()
+            )
+        # A frame is a megabyte; the watch makes the next one from a third of that.
+        self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)
+        return decisions
+
+
+def slo_targets(spec: FleetSpec) -> tuple[SloTarget, ...]:
+    """Limits of the loop from a Fleet's SLOs."""
+    return tuple(
+        SloTarget(
+            name=slo.name,
+            ttft_s=slo.ttft_seconds,
+            tpot_s=slo.tpot_seconds,
+            target_ratio=slo.target,
+        )
+        for slo in spec.slos
+    )
+
+
+def loop_config(spec: FleetSpec, *, scrape_s: float) -> LoopConfig:
+    """Thresholds of the loop; nothing is carried out in this release, whatever the mode.
+
+    What counts as old is meant for scrapes every five seconds; rarer ones are older by nature.
+    """
+    budgets, base = spec.budgets, LoopConfig()
+    rarer = max(1.0, scrape_s / STEP_S)
+    guard = GuardConfig(
+        stale_after_s=base.guard.stale_after_s * rarer,
+        frame_stale_after_s=base.guard.frame_stale_after_s * rarer,
+        frozen=(spec.freeze_reason or "spec.frozen is true") if spec.frozen else "",
+        dry_run=True,
+        actions_max_per_hour=budgets.actions_per_hour,
+        actions_max_per_hour_target=budgets.actions_per_hour_target,
+        cool_down_s=budgets.cool_down_seconds,
+        concurrent_max=budgets.concurrent_actions,
+        blast_ratio_max=budgets.blast_ratio,
+    )
+    diagnose = replace(
+        base.diagnose, note_gap_s=base.diagnose.note_gap_s * rarer, retry_s=ASK_AGAIN_S
+    )
+    return replace(base, guard=guard, diagnose=diagnose)

@@ -1,0 +1,238 @@
+"""What is wanted of every Incident of one fleet, and what of it the server holds. Pure.
+
+The loop's cases and decisions come in, `ops.controller.incidents.writer` writes what differs. A
+case that ended stays here until its end is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.controller.alerts.digests import add_digests
+from ops.controller.incidents.conditions import Reported
+from ops.controller.incidents.events import News, newest, news_of
+from ops.controller.incidents.names import incident_name
+from ops.controller.incidents.objects import incident_body
+from ops.controller.incidents.restore import Restored
+from ops.controller.incidents.status import incident_status
+from ops.controller.resources.fleet_object import FleetObject
+from ops.controller.resources.incident import IncidentStatus, Phase
+from ops.controller.worker_link.wire import ReportAnswer
+from ops.pipeline_state import Case
+from ops.state import Alert, Decision, DecisionKind
+
+logger = logging.getLogger(__name__)
+
+NEWS_MAX = 32  # of one incident that wait for a server
+DECISIONS_MAX = 256  # of one incident that are kept for its report
+ENDED_MAX = 200  # whose end could not be written; the oldest are given up beyond it
+WINDOW_BEFORE_S = 1200.0  # of metrics before the trouble began
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One Incident: what the server holds, and what is wanted.
+
+    Attributes:
+        uid: empty until the object was created from `body`.
+        stored: status as it was last written, None = never by us.
+        report: pages that are still to be written.
+        news, counts: Events that wait, and how often each was written.
+        decisions: its journal since this process began, oldest first.
+        gone: a person has deleted it; it is not made again.
+        fault: why the server refuses it, empty where it does not.
+    """
+
+    name: str
+    case: Case | None = None
+    uid: str = ""
+    generation: int = 1
+    stored: IncidentStatus | None = None
+    wanted: IncidentStatus | None = None
+    body: Mapping[str, Any] | None = None
+    report: ReportAnswer | None = None
+    reported: bool = False
+    news: list[News] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    gone: bool = False
+    fault: str = ""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something of the record itself is still to be written."""
+        return not self.gone and (not self.uid or self.wanted != self.stored)
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the server holds the object, as far as is known."""
+        return bool(self.uid) and not self.gone
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the server holds its end: it may be removed when there are too many."""
+        return self.stored is not None and self.stored.phase is Phase.RESOLVED and not self.dirty
+
+
+class IncidentBook:
+    """The Incidents of one fleet.
+
+    Attributes:
+        fleet: their owner; renew it when the Fleet changes.
+        entries: by the loop's incident id, oldest first.
+        closed: names of resolved objects without an entry, oldest first.
+        given_up: ended incidents whose end was never written, for a metric.
+    """
+
+    def __init__(self, fleet: FleetObject) -> None:
+        """Know of nothing yet; `adopt` tells what the server holds."""
+        self.fleet = fleet
+        self.entries: dict[str, Entry] = {}
+        self.closed: list[str] = []
+        self.given_up = 0
+
+    def adopt(self, restored: Restored) -> None:
+        """Go on with the objects that the server holds."""
+        for record in restored.records:
+            if record.case is None:
+                if record.resolved:
+                    self.closed.append(record.name)
+                continue
+            self.entries[record.case.incident.incident_id] = Entry(
+                name=record.name, case=record.case, uid=record.uid,
+                generation=record.generation, stored=record.status, wanted=record.status,
+                reported=record.status.report is not None,
+            )  # fmt: skip
+
+    def name_of(self, incident_id: str) -> str:
+        """Name of the object of an incident; empty where it is not known."""
+        entry = self.entries.get(incident_id)
+        return entry.name if entry is not None else ""
+
+    @property
+    def pending(self) -> int:
+        """Incidents of which something is still to be written."""
+        return sum(entry.dirty for entry in self.entries.values())
+
+    @property
+    def trouble(self) -> str:
+        """What of it the server refuses, oldest first; empty where nothing is refused."""
+        return "; ".join(f"{e.name}: {e.fault}" for e in self.entries.values() if e.fault)
+
+    def take(
+        self,
+        cases: Sequence[Case],
+        decisions: Iterable[Decision],
+        *,
+        alerts: Sequence[Alert] = (),
+        now_s: float,
+        seed: int = 0,
+    ) -> None:
+        """Note what the loop has decided.
+
+        Args:
+            cases: all cases of the loop's state.
+            decisions: new ones, oldest first.
+            alerts: those of this turn, for the digests of the incidents that counted some.
+        """
+        said: dict[str, list[Decision]] = {}
+        for decision in decisions:
+            said.setdefault(decision.incident_id, []).append(decision)
+        for case in cases:
+            own = said.get(case.incident.incident_id, [])
+            entry = self._entry(case, alerts)
+            if entry.gone or (not own and _same(entry.case, case) and entry.wanted is not None):
+                continue
+            counted = alerts if any(d.kind is DecisionKind.ALERT for d in own) else ()
+            self._want(entry, case, own, alerts=counted, now_s=now_s, seed=seed)
+        self._forget({case.incident.incident_id for case in cases})
+
+    def put_report(self, incident_id: str, answer: ReportAnswer) -> None:
+        """Note an Incident's new pages; newer ones take the place of older ones."""
+        entry = self.entries.get(incident_id)
+        if entry is not None and not entry.gone:
+            entry.report = answer
+
+    def written(self, entry: Entry, reported: Reported, *, now_s: float) -> None:
+        """The pages of an Incident are on the server: its status may say so."""
+        entry.report, entry.reported = None, True
+        if entry.case is not None:
+            self._want(entry, entry.case, [], report=reported, now_s=now_s)
+
+    def _entry(self, case: Case, alerts: Sequence[Alert]) -> Entry:
+        incident = case.incident
+        entry = self.entries.get(incident.incident_id)
+        if entry is None:
+            name = incident_name(self.fleet.name, incident.symptom)
+            body = incident_body(
+                name, incident, self.fleet, alerts=alerts,
+                window_start_s=incident.began_at_s - WINDOW_BEFORE_S,
+            )  # fmt: skip
+            entry = self.entries[incident.incident_id] = Entry(name=name, body=body)
+        return entry
+
+    def _want(
+        self,
+        entry: Entry,
+        case: Case,
+        own: Sequence[Decision],
+        *,
+        alerts: Sequence[Alert] = (),
+        report: Reported | None = None,
+        now_s: float,
+        seed: int | None = None,
+    ) -> None:
+        before = entry.wanted
+        digests = before.alert_digests if before else ""
+        entry.wanted = incident_status(
+            case.incident,
+            keys=case.keys,
+            decisions=own,
+            alert_digests=add_digests(digests, (a for a in alerts if a.firing)),
+            firing_digests="".join(sorted(case.firing)),
+            alert_severity=_severity(alerts),
+            report=report,
+            seed=(before.seed if before else 0) if seed is None else seed,
+            namespace=self.fleet.namespace,
+            previous=before,
+            now_s=now_s,
+            generation=entry.generation,
+        )
+        entry.case = case
+        entry.decisions = [*entry.decisions, *own][-DECISIONS_MAX:]
+        entry.news = newest([*entry.news, *news_of(own)], NEWS_MAX)
+
+    def _forget(self, known: set[str]) -> None:
+        """What the loop has dropped is over; it goes from here when its end is written."""
+        ended = [i for i in self.entries if i not in known]
+        waiting = [i for i in ended if self.entries[i].dirty]
+        for incident_id in ended:
+            entry = self.entries[incident_id]
+            if entry.dirty and len(waiting) <= ENDED_MAX:
+                continue
+            if entry.dirty:
+                waiting.remove(incident_id)
+                self.given_up += 1
+                logger.error("incident given up name=%s fault=%s", entry.name, entry.fault)
+            elif entry.on_server:
+                self.closed.append(entry.name)
+            del self.entries[incident_id]
+
+
+def _same(old: Case | None, new: Case) -> bool:
+    """Whether nothing that a status shows differs."""
+    return (
+        old is not None
+        and old.incident == new.incident
+        and old.keys == new.keys
+        and old.firing == new.firing
+    )
+
+
+def _severity(alerts: Sequence[Alert]) -> str:
+    """The strongest word that the alerts use."""
+    told = {alert.labels.get("severity", "").lower() for alert in alerts if alert.firing}
+    return next((word for word in ("critical", "page", "warning") if word in told), "")

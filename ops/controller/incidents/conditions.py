@@ -1,0 +1,110 @@
+"""The conditions of an Incident, and the sentences that they are made of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from ops.controller.conditions import Observed
+from ops.controller.resources.fields import ConditionStatus, ReportRef
+from ops.controller.resources.incident import IncidentStatus
+from ops.controller.worker_link.wire import RecordedAs
+from ops.state import Decision, DecisionKind, Incident, IncidentPhase
+from rca.state import RankedCause, RcaResult, Symptom
+
+SYMPTOMS = {
+    "errors": ("ErrorsSeen", "requests fail"),
+    "latency": ("LatencySeen", "requests miss their limits"),
+    "missing": ("AnswersMissing", "requests are not answered"),
+    "alert": ("AlertReceived", "an alert fires"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What the worker made of an incident, and where it was put."""
+
+    ref: ReportRef | None = None
+    headline: str = ""  # the report's own first sentence
+    recorded: RecordedAs = RecordedAs.NOT_DIAGNOSED
+    message: str = ""
+
+
+def symptom_text(symptom: Symptom) -> str:
+    """ "requests miss their limits in eu-west/chat: 31 % bad"."""
+    what = SYMPTOMS.get(symptom.reason, ("", "users suffer"))[1]
+    unknown = symptom.reason == "missing" or isnan(symptom.bad_ratio)
+    share = "" if unknown else f": {symptom.bad_ratio:.0%} bad"
+    where = "/".join(part for part in (symptom.region, symptom.slo_class) if part)
+    return f"{what} in {where}{share}"
+
+
+def observed_of(
+    incident: Incident,
+    named: RankedCause | None,
+    decisions: Sequence[Decision],
+    report: Reported | None,
+    before: IncidentStatus,
+) -> list[Observed]:
+    """Detected, Diagnosed, Mitigated, Resolved, Recorded as they are seen now.
+
+    Args:
+        named: the cause that was named, None before.
+        decisions: new ones of this incident.
+        before: the status so far.
+    """
+    fresh = not before.conditions
+    yes, no, unknown = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+    kind, _ = SYMPTOMS.get(incident.symptom.reason, ("SymptomSeen", ""))
+    seen = [Observed(type="Detected", status=yes, reason=kind,
+                     message=symptom_text(incident.symptom))]  # fmt: skip
+    result = incident.result
+    if named is not None:
+        text = f"{named.entity} {named.resource_class}, confidence {named.confidence:.2f}"
+        seen.append(Observed(type="Diagnosed", status=yes, reason="CauseNamed", message=text))
+    elif abstained(decisions):
+        said = [d.reason for d in decisions if d.kind is DecisionKind.ABSTAIN][-1]
+        reason, text = ("NoAnswer", said) if result is None else ("Abstained", _why(result))
+        seen.append(Observed(type="Diagnosed", status=no, reason=reason, message=text))
+    elif fresh:
+        text = "the first diagnosis is under way"
+        seen.append(Observed(type="Diagnosed", status=unknown, reason="UnderWay", message=text))
+    over = incident.phase is IncidentPhase.RESOLVED
+    well = over or incident.phase is IncidentPhase.MITIGATED
+    seen.append(_ended("Mitigated", well, "users are well again", decisions, before))
+    seen.append(_ended("Resolved", over, "users stayed well", (), before))
+    if report is not None:
+        made = report.recorded is RecordedAs.BUNDLE_WRITTEN
+        seen.append(Observed(type="Recorded", status=yes if made else no,
+                             reason=str(report.recorded), message=report.message))  # fmt: skip
+    elif fresh:
+        text = "nothing was diagnosed yet"
+        seen.append(Observed(type="Recorded", status=unknown, reason="UnderWay", message=text))
+    return seen
+
+
+def _ended(
+    kind: str, done: bool, text: str, decisions: Sequence[Decision], before: IncidentStatus
+) -> Observed:
+    if done:
+        return Observed(type=kind, status=ConditionStatus.TRUE, reason="UsersWell", message=text)
+    # "No action fits" is said once by the loop; the condition keeps it while users suffer.
+    said = [d.reason for d in decisions if d.kind is DecisionKind.REFUSE and d.action is None]
+    kept = [
+        c.message for c in before.conditions if c.type == kind and c.status is ConditionStatus.FALSE
+    ]
+    message = [*kept, "users still suffer"][0] if not said else said[-1]
+    return Observed(type=kind, status=ConditionStatus.FALSE, reason="UsersSuffer", message=message)
+
+
+def abstained(decisions: Sequence[Decision]) -> bool:
+    """Whether these decisions give up naming a cause for now."""
+    return any(d.kind is DecisionKind.ABSTAIN for d in decisions)
+
+
+def _why(result: RcaResult) -> str:
+    parts = [result.reason]
+    parts += [f"missing: {', '.join(result.missing)}"] if result.missing else []
+    parts += [f"would settle it: {', '.join(result.would_settle)}"] if result.would_settle else []
+    return "; ".join(parts)

@@ -1,0 +1,240 @@
+"""The status of an Incident from the loop's incident. Pure: no clock, no server.
+
+The status is the record: what a restarted operator needs is in it (`ops.controller.restore`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isnan
+
+from ops.controller.conditions import cut, merged
+from ops.controller.incidents.conditions import (
+    Reported,
+    abstained,
+    observed_of,
+    symptom_text,
+)
+from ops.controller.incidents.size import fitted
+from ops.controller.live_commands import all_here
+from ops.controller.moments import optional, rfc3339, short_span
+from ops.controller.resources.fields import TEXT_MAX
+from ops.controller.resources.incident import (
+    ACTIONS_MAX,
+    CAUSES_MAX,
+    EVIDENCE_MAX,
+    RULED_OUT_MAX,
+    ActionStatus,
+    CauseStatus,
+    EvidenceStatus,
+    IncidentStatus,
+    Phase,
+    RuledOut,
+    Severity,
+)
+from ops.encode import to_plain
+from ops.ranking import ranking_sha256
+from ops.reports.sentence import entity_subject, verb_of
+from ops.slo import Key
+from ops.state import Decision, DecisionKind, Incident
+from rca.state import RankedCause, RcaResult, Symptom
+
+RESTORED = "read back from the Incident object"  # stands in `checked` of a restored result
+DRY_RUN = "dry run"  # what the guard says of an action that is otherwise allowed
+CRITICAL_BAD_RATIO = 0.25  # one request in four
+SUFFERING_BAD_RATIO = 0.002  # below it only the alert says that something is wrong
+NAME_BYTES_MAX, KEYS_MAX, MISSING_MAX = 512, 64, 16
+_ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
+
+
+def incident_status(
+    incident: Incident,
+    *,
+    keys: Sequence[Key],
+    decisions: Sequence[Decision] = (),
+    alert_digests: str = "",
+    firing_digests: str | None = None,
+    alert_severity: str = "",
+    report: Reported | None = None,
+    seed: int = 0,
+    namespace: str = "",
+    previous: IncidentStatus | None = None,
+    now_s: float,
+    generation: int = 1,
+) -> IncidentStatus:
+    """The whole status, at most 64 KiB as JSON whatever stands in it.
+
+    Args:
+        keys: (region, class) pairs that suffer from it.
+        decisions: new ones of this incident, oldest first; actions of earlier ones come from
+            `previous`.
+        alert_digests: of the counted alerts; empty keeps those of `previous`.
+        firing_digests: of those that still fire; None keeps those of `previous`.
+        alert_severity: label `severity` of its alerts, which can only raise ours.
+        report: None keeps what `previous` says.
+        namespace: of the fleet, for commands that a person types.
+    """
+    before = previous or IncidentStatus()
+    result, named = incident.result, _named(incident)
+    symptom = incident.symptom
+    status = IncidentStatus(
+        observed_generation=generation,
+        phase=Phase(incident.phase.value),
+        severity=_severity(symptom, alert_severity, before if previous else None),
+        summary=cut(_summary(incident, named, report, before), TEXT_MAX),
+        cause=cut(str(named.entity), NAME_BYTES_MAX) if named else "",
+        confidence=_ratio(named.confidence) if named else None,
+        symptom=cut(symptom_text(symptom), TEXT_MAX),
+        keys=[cut("/".join(key), 130) for key in list(dict.fromkeys(keys))[:KEYS_MAX]],
+        began=rfc3339(incident.began_at_s),
+        detected=rfc3339(incident.detected_at_s),
+        diagnosed=optional(incident.diagnosed_at_s),
+        mitigated=optional(incident.mitigated_at_s),
+        resolved=optional(incident.resolved_at_s),
+        time_to_cause=_since(incident.began_at_s, incident.diagnosed_at_s),
+        time_to_mitigate=_since(incident.began_at_s, incident.mitigated_at_s),
+        abstained=named is None and (abstained(decisions) or before.abstained),
+        reason=cut(result.reason, TEXT_MAX) if result else "",
+        causes=_causes(result),
+        ruled_out=_ruled_out(result),
+        missing=[cut(text, TEXT_MAX) for text in (result.missing if result else ())[:MISSING_MAX]],
+        actions=_actions(before.actions, decisions, namespace),
+        alerts=max(incident.alerts, before.alerts),
+        alert_digests=alert_digests or before.alert_digests,
+        firing_digests=before.firing_digests if firing_digests is None else firing_digests,
+        ranking_sha256=_ranking(result) or before.ranking_sha256,
+        seed=seed,
+        report=report.ref if report and report.ref else before.report,
+        conditions=merged(
+            before.conditions,
+            observed_of(incident, named, decisions, report, before),
+            now_s=now_s,
+            generation=generation,
+        ),
+    )
+    return fitted(status)
+
+
+def _named(incident: Incident) -> RankedCause | None:
+    """The cause that was named; a candidate of an abstention is none."""
+    result = incident.result
+    if incident.diagnosed_at_s is None or result is None or not result.causes:
+        return None
+    return result.causes[0]
+
+
+def _summary(
+    incident: Incident, named: RankedCause | None, report: Reported | None, before: IncidentStatus
+) -> str:
+    """The report's headline where it speaks of the same cause, else one made of the same words."""
+    if report and report.headline:
+        return report.headline
+    if named is None:
+        if before.report is not None and before.summary and not before.cause:
+            return before.summary
+        return _unnamed(incident)
+    same = before.cause == cut(str(named.entity), NAME_BYTES_MAX)
+    if same and before.report is not None and before.summary:
+        return before.summary
+    over = incident.resolved_at_s is not None
+    verb = verb_of(named.entity.kind, named.resource_class, over=over)
+    return f"{entity_subject(named.entity)} {verb}."
+
+
+def _unnamed(incident: Incident) -> str:
+    """What is known before a cause is named, or where none can be."""
+    symptom, looked = incident.symptom, incident.result is not None
+    if symptom.reason == "alert" and isnan(symptom.bad_ratio):  # no SLO is measured there
+        return f"An alert fires in {symptom.region}{'; its cause cannot be told' * looked}."
+    who = f"{symptom.region} {symptom.slo_class}".strip()
+    return f"Cannot tell what makes {who} miss its SLO." if looked else f"{who} miss its SLO."
+
+
+def _severity(symptom: Symptom, alert: str, before: IncidentStatus | None) -> Severity:
+    """The worst that was seen: an incident that calms down was as bad as it was."""
+    told = {"critical": Severity.CRITICAL, "page": Severity.CRITICAL, "warning": Severity.WARNING}
+    own = Severity.WARNING
+    if symptom.reason == "missing" or symptom.bad_ratio >= CRITICAL_BAD_RATIO:
+        own = Severity.CRITICAL
+    elif symptom.reason == "alert" and symptom.bad_ratio < SUFFERING_BAD_RATIO:
+        own = Severity.INFO
+    seen = [own, told.get(alert.lower(), Severity.INFO)]
+    seen += [before.severity] if before is not None else []
+    return max(seen, key=_ORDER.index)
+
+
+def _causes(result: RcaResult | None) -> list[CauseStatus]:
+    return [
+        CauseStatus(
+            rank=place,
+            entity=cut(str(cause.entity), NAME_BYTES_MAX),
+            resource=str(cause.resource_class),
+            confidence=_ratio(cause.confidence) or 0.0,
+            began=optional(cause.onset_s),
+            evidence=_evidence(cause),
+        )
+        for place, cause in enumerate((result.causes if result else ())[:CAUSES_MAX], start=1)
+    ]
+
+
+def _evidence(cause: RankedCause) -> list[EvidenceStatus]:
+    strongest = sorted(cause.evidence, key=lambda e: (-abs(e.strength), e.channel, e.text))
+    return [
+        EvidenceStatus(
+            channel=cut(item.channel, 32),
+            text=cut(item.text, TEXT_MAX),
+            metric="" if item.series is None else cut(str(to_plain(item.series)), TEXT_MAX),
+        )
+        for item in strongest[:EVIDENCE_MAX]
+    ]
+
+
+def _ruled_out(result: RcaResult | None) -> list[RuledOut]:
+    return [
+        RuledOut(entity=cut(str(entity), NAME_BYTES_MAX), reason=cut(reason, TEXT_MAX))
+        for entity, reason in (result.ruled_out if result else ())[:RULED_OUT_MAX]
+    ]
+
+
+def _actions(
+    known: Sequence[ActionStatus], decisions: Sequence[Decision], namespace: str
+) -> list[ActionStatus]:
+    """What is recommended, newest last; one entry per action and target."""
+    found = {(item.kind, item.target): item for item in known}
+    for decision in decisions:
+        if decision.kind is not DecisionKind.REFUSE or decision.action is None:
+            continue
+        action, allowed = decision.action, decision.reason == DRY_RUN
+        action = all_here(action, namespace=namespace) if namespace else action
+        made = ActionStatus(
+            kind=str(action.kind),
+            target=cut(str(action.target), NAME_BYTES_MAX),
+            reason=cut(action.reason, TEXT_MAX),
+            command=cut(action.command, 1024),
+            undo=cut(action.undo, TEXT_MAX),
+            allowed=allowed,
+            guard="" if allowed else cut(decision.reason, TEXT_MAX),
+            decided=rfc3339(decision.at_s),
+            request=cut(str(decision.details.get("request", "")), 1024),
+            patch=cut(str(decision.details.get("patch", "")), 4096),
+            dry_run=cut(str(decision.details.get("dry_run", "")), 1024),
+        )
+        old = found.pop((made.kind, made.target), None)
+        if old is not None and not made.dry_run:  # what the API server said of it stays
+            made = replace(made, request=old.request, patch=old.patch, dry_run=old.dry_run)
+        found[made.kind, made.target] = made
+    return list(found.values())[-ACTIONS_MAX:]
+
+
+def _ranking(result: RcaResult | None) -> str:
+    """Empty where the ranking was read back from an object, which has no scores."""
+    return "" if result is None or RESTORED in result.checked else ranking_sha256(result)
+
+
+def _since(began_s: float, then_s: float | None) -> str:
+    return "" if then_s is None else short_span(then_s - began_s)
+
+
+def _ratio(value: float) -> float | None:
+    return None if isnan(value) else min(max(float(value), 0.0), 1.0)

@@ -1,0 +1,1 @@
+"""Which replica leads: the Lease, and who keeps it."""

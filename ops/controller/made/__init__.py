@@ -1,0 +1,1 @@
+"""Files made of code: CustomResourceDefinitions, the dashboard, alerts on midwatch itself."""

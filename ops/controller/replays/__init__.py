@@ -1,0 +1,1 @@
+"""Replay objects: handed to the worker once each, answered in their status."""
