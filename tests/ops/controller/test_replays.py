@@ -109,7 +109,7 @@ def test_a_spec_of_neither_incident_nor_scenario_fails_with_its_reason():
 
 
 def test_a_busy_worker_is_waited_for_and_a_dead_one_given_up(monkeypatch):
-    monkeypatch.setattr(replays, "PAUSE_S", 0.001)
+    monkeypatch.setattr(desk, "PAUSE_S", 0.001)
     answer = ReplayAnswer(verdict="It was the pod.")
     worker = FakeWorker(WorkerBusyError("busy", retry_after_s=0.001), WorkerError("down"), answer)
     api = answered(worker, replay({"scenario": "chat"}))
