@@ -146,6 +146,7 @@ class FleetWork:
             self.record.take(
                 tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
             )
+            self.record.book.tell_silence(self.parts.worker_trouble(), now_s=tick.snapshot.now_s)
             for decision in decisions:
                 self.last_decision = decision_status(
                     decision.kind,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ops.controller.alerts.digests import add_digests
-from ops.controller.incidents.conditions import Reported
+from ops.controller.conditions import merged
+from ops.controller.incidents.conditions import Reported, waiting
 from ops.controller.incidents.events import News, newest, news_of
 from ops.controller.incidents.names import incident_name
 from ops.controller.incidents.objects import incident_body
@@ -149,6 +150,16 @@ class IncidentBook:
             counted = alerts if any(d.kind is DecisionKind.ALERT for d in own) else ()
             self._want(entry, case, own, alerts=counted, now_s=now_s, seed=seed)
         self._forget({case.incident.incident_id for case in cases})
+
+    def tell_silence(self, trouble: str, *, now_s: float) -> None:
+        """Say of every Incident that waits for its first diagnosis whether the worker answers."""
+        for entry in self.entries.values():
+            wanted = entry.wanted
+            said = waiting(wanted.conditions, trouble) if wanted is not None else None
+            if wanted is None or said is None:
+                continue
+            told = merged(wanted.conditions, [said], now_s=now_s, generation=entry.generation)
+            entry.wanted = replace(wanted, conditions=told)
 
     def put_report(self, incident_id: str, answer: ReportAnswer) -> None:
         """Note an Incident's new pages; newer ones take the place of older ones."""

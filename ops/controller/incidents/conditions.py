@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 
 from ops.controller.conditions import Observed
-from ops.controller.resources.fields import ConditionStatus, ReportRef
+from ops.controller.resources.fields import Condition, ConditionStatus, ReportRef
 from ops.controller.resources.incident import IncidentStatus
 from ops.controller.worker_link.wire import RecordedAs
 from ops.state import Decision, DecisionKind, Incident, IncidentPhase
@@ -19,6 +19,8 @@ SYMPTOMS = {
     "missing": ("AnswersMissing", "requests are not answered"),
     "alert": ("AlertReceived", "an alert fires"),
 }
+NO_ANSWER, UNDER_WAY = "NoAnswer", "UnderWay"
+FIRST = "the first diagnosis is under way"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,10 @@ def observed_of(
         seen.append(Observed(type="Diagnosed", status=yes, reason="CauseNamed", message=text))
     elif abstained(decisions):
         said = [d.reason for d in decisions if d.kind is DecisionKind.ABSTAIN][-1]
-        reason, text = ("NoAnswer", said) if result is None else ("Abstained", _why(result))
+        reason, text = (NO_ANSWER, said) if result is None else ("Abstained", _why(result))
         seen.append(Observed(type="Diagnosed", status=no, reason=reason, message=text))
     elif fresh:
-        text = "the first diagnosis is under way"
-        seen.append(Observed(type="Diagnosed", status=unknown, reason="UnderWay", message=text))
+        seen.append(Observed(type="Diagnosed", status=unknown, reason=UNDER_WAY, message=FIRST))
     over = incident.phase is IncidentPhase.RESOLVED
     well = over or incident.phase is IncidentPhase.MITIGATED
     seen.append(_ended("Mitigated", well, "users are well again", decisions, before))
@@ -82,6 +83,23 @@ def observed_of(
         text = "nothing was diagnosed yet"
         seen.append(Observed(type="Recorded", status=unknown, reason="UnderWay", message=text))
     return seen
+
+
+def waiting(before: Sequence[Condition], trouble: str) -> Observed | None:
+    """`Diagnosed` of an incident without a first diagnosis; None where nothing new is to be said.
+
+    Args:
+        before: the conditions so far.
+        trouble: why the worker did not answer last time, empty where it did or was not asked.
+    """
+    known = next((c for c in before if c.type == "Diagnosed"), None)
+    if known is None or known.status is not ConditionStatus.UNKNOWN:
+        return None
+    reason = NO_ANSWER if trouble else UNDER_WAY
+    if reason == known.reason:  # other words of the same outage are no news
+        return None
+    text = f"no answer yet: {trouble}" if trouble else FIRST
+    return Observed(type="Diagnosed", status=ConditionStatus.UNKNOWN, reason=reason, message=text)
 
 
 def _ended(
