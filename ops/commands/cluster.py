@@ -1,7 +1,7 @@
 """`kubectl midwatch`: what a person asks a cluster about incidents.
 
 It uses the user's own kubeconfig and rights, and changes one thing, a Fleet's `spec.frozen`. Exit
-codes: 0 fine, 1 `status` found an open incident or a fleet that is not watched, 2 wrong use, or no
+codes: 0 fine, 1 `status` shows an open incident or a line that begins with "!", 2 wrong use, or no
 answer. The bodies, and with them the client of the API server, are imported when one runs.
 """
 
@@ -43,7 +43,8 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="text, or json fo
 Json = Annotated[bool, typer.Option("--json", help="The same as -o json.")]
 Timeout = Annotated[float, typer.Option("--timeout-s", help="Limit of one request.", min=0.1)]
 IncidentName = Annotated[
-    str, typer.Argument(help="Name, or how it begins; the only open one where none is given.")
+    str,
+    typer.Argument(help="Name, how it begins, or its Fleet's name; else the only open one."),
 ]
 FleetName = Annotated[str, typer.Argument(help="Name of the Fleet.")]
 
@@ -59,7 +60,7 @@ def status(
     as_json: Json = False,
     timeout_s: Timeout = 10.0,
 ) -> None:
-    """Fleets, what is wrong with them, open incidents. Exit code 1 where somebody should look.
+    """Fleets, what is wrong with them ("!"), open incidents. Exit code 1 where there is either.
 
     Example: kubectl midwatch status -A
     """
@@ -85,7 +86,11 @@ def why(
 ) -> None:
     """One incident: cause, how sure, two numbers, what was ruled out, what to do and its undo.
 
+    Lines `look` change nothing. Nor does midwatch: what stands under `run` is for you to type.
+
     Example: kubectl midwatch why chat-20261130-021045-a1b2c -n shop
+
+    Example: kubectl midwatch why chat -n shop
     """
     asked = _asked(namespace, context, kubeconfig, output, as_json, timeout_s, everywhere)
     from ops.commands.cluster_look import explain

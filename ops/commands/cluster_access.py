@@ -66,7 +66,9 @@ class Cluster:
             return found
 
     def incident(self, name: str) -> tuple[Object, StoredIncident]:
-        """One incident by its name or the beginning of it; without a name the only open one.
+        """One incident by its name, the beginning of it, or its Fleet's name.
+
+        Of several that fit the only open one is taken; without a name, of all.
 
         Raises:
             typer.Exit: none, or several; the message lists near ones.
@@ -74,18 +76,21 @@ class Cluster:
         raws = self.raw("incidents")
         found = [(raw, item) for raw in raws for item in readable(stored_incident, [raw])]
         exact = [pair for pair in found if pair[1].name == name]
+        of_fleet = [pair for pair in found if pair[1].spec.fleet == name]
         begins = [pair for pair in found if pair[1].name.startswith(name)]
-        chosen = exact or (begins if name else [pair for pair in found if pair[1].open])
-        if len(chosen) == 1:
-            return chosen[0]
+        chosen = exact or of_fleet or begins
+        is_open = [pair for pair in chosen if pair[1].open]
+        if len(is_open) == 1 or (name and len(chosen) == 1):
+            return (is_open or chosen)[0]
         if name and not chosen:
             self._unknown(name, [item.name for _, item in found])
-        if not chosen:
-            before = _few(_newest(found))
-            raise fail(f"no incident is open in {self.where}; name a resolved one: {before}")
-        what = "begin with " + repr(name) if name else "are open"
+        whose = f" of {name!r}" if name else ""
+        if not is_open:
+            before = _few(_newest(chosen))
+            raise fail(f"no incident{whose} is open in {self.where}; name a resolved one: {before}")
         raise fail(
-            f"{len(chosen)} incidents {what} in {self.where}; name one: {_few(_newest(chosen))}"
+            f"{len(is_open)} incidents{whose} are open in {self.where}; name one: "
+            f"{_few(_newest(is_open))}"
         )
 
     def _unknown(self, name: str, names: Sequence[str]) -> None:

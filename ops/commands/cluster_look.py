@@ -15,6 +15,8 @@ from ops.commands.cluster_access import (
 )
 from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION, to_object
+from ops.controller.screens.leader import LEASE, leader_trouble
+from ops.controller.screens.look import SYSTEM
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import (
     StoredFleet,
@@ -32,14 +34,16 @@ def look_at_fleets(asked: Asked, *, resolved: bool) -> None:
     raw_fleets, raw_incidents = cluster.raw("fleets"), cluster.raw("incidents")
     fleets = readable(stored_fleet, raw_fleets)
     incidents = readable(stored_incident, raw_incidents)
-    look = needs_a_look(fleets, incidents)
+    leader = leader_of(cluster)
+    look = needs_a_look(fleets, incidents, leader=leader)
     if asked.as_json:
         shown = [
             raw
             for raw in raw_incidents
             if resolved or (raw.get("status") or {}).get("phase") != "Resolved"
         ]
-        show_json({"fleets": raw_fleets, "incidents": shown, "needsALook": look})
+        show_json({"fleets": raw_fleets, "incidents": shown, "needsALook": look,
+                   "operator": leader or None})  # fmt: skip
     else:
         show(
             status_lines(
@@ -50,6 +54,8 @@ def look_at_fleets(asked: Asked, *, resolved: bool) -> None:
                 now_s=cluster.now_s,
                 width=width(),
                 resolved=resolved,
+                leader=leader,
+                options=cluster.options,
             )
         )
     raise typer.Exit(int(look))
@@ -79,6 +85,15 @@ def explain(asked: Asked, name: str, *, whole: bool) -> None:
         )
     else:
         show(lines)
+
+
+def leader_of(cluster: Cluster) -> str:
+    """Why no operator leads; empty where one does, or where this user may not know."""
+    path = path_of("coordination.k8s.io", "v1", "leases", SYSTEM, LEASE)
+    try:
+        return leader_trouble(cluster.api.get(path), now_s=cluster.now_s)
+    except KubeError:
+        return ""  # installed elsewhere, or not for this user's eyes: a Fleet without status tells
 
 
 def fleet_of(cluster: Cluster, incident: StoredIncident) -> StoredFleet | None:

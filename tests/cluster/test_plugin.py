@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from ops.controller.screens.look import Kubectl, look_commands
 from tests.cluster.certificates import openssl
 from tests.cluster.control_plane import write_private
 from tests.cluster.installing import path_of
 from tests.cluster.processes import eventually, free_ports
+from tests.cluster.workloads import deployment, deployments_path, pods_path
 from tests.ops.controller import stored_objects as made
 
 pytestmark = pytest.mark.cluster
@@ -98,6 +100,28 @@ def test_everything_is_seen_from_everywhere(installed, namespace, user):
     elsewhere = user("why", "here-1", "-n", "default")
     assert elsewhere.returncode == 2
     assert f"add -n {namespace}" in elsewhere.stderr
+
+
+def test_commands_to_look_with_are_taken_by_kubectl_as_they_stand(installed, namespace, user):
+    """All but logs and top: kwok runs no containers, and nobody measures them here."""
+    store(installed, namespace, *named(namespace))
+    installed.admin.create(deployments_path(namespace), deployment("chat"))
+    eventually(lambda: installed.admin.items(pods_path(namespace)), timeout_s=20.0)
+    pod = installed.admin.items(pods_path(namespace))[0]["metadata"]["name"]
+    suspects = (f"pod:north/{pod}", "service:north/chat", "node:north/north-0",
+                "link:north/chat->chat", "workload:north", "registry:north", "")  # fmt: skip
+    kubectl = Kubectl(namespace=namespace)
+    for command in (one for suspect in suspects for one in look_commands(suspect, kubectl)):
+        if " logs " in command or " top " in command:
+            continue
+        script = command.replace("kubectl", str(installed.binaries.kubectl), 1)
+        done = subprocess.run(
+            ["sh", "-c", script.split(" | ")[0]], capture_output=True, text=True, timeout=60,
+            env={"PATH": os.defpath, "KUBECONFIG": str(user.kubeconfig)},
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr)
+    why = user("why", "chat", "-n", namespace)
+    assert f"look      kubectl -n {namespace} describe deployment session-store" in why.stdout
 
 
 def test_freezing_changes_one_field_and_its_undo_brings_it_back(installed, namespace, user):

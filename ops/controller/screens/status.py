@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ops.controller.resources.fields import Condition, ConditionStatus
+from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.fleet import Mode
 from ops.controller.resources.incident import Severity
 from ops.controller.screens import told
-from ops.controller.screens.stored import StoredFleet, StoredIncident, is_false, moment
+from ops.controller.screens.look import Kubectl, operator_commands, worker_commands
+from ops.controller.screens.stored import StoredFleet, StoredIncident, condition, moment
 from ops.reports import words
 from ops.reports.rca_terminal import CAUSE, QUIET, STRONG, Line
 from ops.reports.sentence import confidence_text
@@ -18,6 +19,11 @@ from ops.reports.words import plain
 _WORST = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 RECENT_S = 86_400.0
 INDENT = 2
+Commands = Callable[[Kubectl], list[str]]
+_STEPS: Mapping[tuple[str, str], Sequence[Commands]] = {
+    ("Diagnosing", "WorkerSilent"): [worker_commands],
+    ("Ready", "ClusterNotSeen"): [operator_commands],
+}
 
 
 def status_lines(
@@ -29,17 +35,24 @@ def status_lines(
     now_s: float,
     width: int = 80,
     resolved: bool = False,
+    leader: str = "",
+    options: str = "",
 ) -> list[Line]:
     """The answer.
 
     Args:
         where: what was looked at, e.g. "namespace shop"; elsewhere: there are other places.
         resolved: list resolved incidents too, else only how many there were within a day.
+        leader: why no operator leads, empty where one does or nobody may know.
+        options: of the plugin, behind the commands that are proposed, e.g. " --context eu".
     """
-    lines: list[Line] = []
+    lines = _trouble(leader, width, indent=0) if leader else []
+    if leader:
+        lines += _commands(operator_commands(Kubectl(namespace="", options=options)), 0)
     for fleet in sorted(fleets, key=lambda f: (f.namespace, f.name)):
         own = [i for i in incidents if (i.namespace, i.spec.fleet) == (fleet.namespace, fleet.name)]
-        lines += _fleet(fleet, own, now_s=now_s, width=width, resolved=resolved)
+        kubectl = Kubectl(namespace=fleet.namespace, options=options)
+        lines += _fleet(fleet, own, kubectl, now_s=now_s, width=width, resolved=resolved)
     known = {(f.namespace, f.name) for f in fleets}
     orphans = [i for i in incidents if (i.namespace, i.spec.fleet) not in known]
     listed = [i for i in orphans if i.open or resolved]
@@ -47,26 +60,25 @@ def status_lines(
         lines += [Line(t, STRONG) for t in wrapped(f"{'/'.join(place)}  no such Fleet", width)]
         for incident in _ordered([i for i in listed if (i.namespace, i.spec.fleet) == place]):
             lines += _incident(incident, now_s=now_s, width=width)
-    if not lines:
+    if not fleets and not listed:
         other = " Look everywhere: kubectl midwatch status -A" if elsewhere else ""
         text = f"No fleet in {where}.{other}"
-        return [Line(t) for t in wrapped(text, width)]
+        return lines + [Line(t) for t in wrapped(text, width)]
     return lines
 
 
-def needs_a_look(fleets: Sequence[StoredFleet], incidents: Sequence[StoredIncident]) -> bool:
-    """Whether somebody should look: an open incident, or a fleet that is not watched."""
-    blind = any(
-        is_false(fleet.status.conditions, kind)
-        for fleet in fleets
-        for kind in ("Ready", "DataFresh", "Authorized")
-    )
-    return blind or any(not f.seen for f in fleets) or any(i.open for i in incidents)
+def needs_a_look(
+    fleets: Sequence[StoredFleet], incidents: Sequence[StoredIncident], *, leader: str = ""
+) -> bool:
+    """Whether somebody should look: an open incident, or anything that is shown behind a "!"."""
+    troubled = bool(leader) or any(_troubles(fleet) for fleet in fleets)
+    return troubled or any(incident.open for incident in incidents)
 
 
 def _fleet(
     fleet: StoredFleet,
     incidents: Sequence[StoredIncident],
+    kubectl: Kubectl,
     *,
     now_s: float,
     width: int,
@@ -81,10 +93,10 @@ def _fleet(
         parts.append(ready if status.pods else "no pod")
         parts.append(words.count(len(opened), "open incident") if opened else "no open incident")
     lines = [Line(t, STRONG) for t in wrapped("  ".join(parts), width)]
-    for text in _troubles(fleet):
-        lines += [
-            Line(t, STRONG) for t in labelled(f"{'':{INDENT}}!", plain(text), width, INDENT + 2)
-        ]
+    for text, commands in _troubles(fleet):
+        lines += _trouble(text, width, indent=INDENT)
+        lines += _commands([c for make in commands for c in make(kubectl)], INDENT)
+    lines += [Line(" " * INDENT + t) for x in _notes(fleet) for t in wrapped(x, width - INDENT)]
     shown = opened + (ended if resolved else [])
     for incident in _ordered(shown):
         lines += _incident(incident, now_s=now_s, width=width)
@@ -95,25 +107,38 @@ def _fleet(
     return lines
 
 
-def _troubles(fleet: StoredFleet) -> list[str]:
-    """What keeps midwatch from watching, or from proposing."""
+def _trouble(text: str, width: int, *, indent: int) -> list[Line]:
+    rows = labelled(f"{'':{indent}}!", plain(text), width, indent + 2)
+    return [Line(row, STRONG) for row in rows]
+
+
+def _commands(commands: Sequence[str], indent: int) -> list[Line]:
+    """One line each, however long: they are there to be copied."""
+    return [Line(f"{'':{indent + 2}}{command}") for command in commands]
+
+
+def _troubles(fleet: StoredFleet) -> list[tuple[str, Sequence[Commands]]]:
+    """What keeps midwatch from watching, diagnosing or being believed, and what to look at."""
     if not fleet.seen:
-        return ["The operator has written nothing about it yet: is it running?"]
-    found = [_said(c) for c in fleet.status.conditions if _bad(c, fleet.spec.mode)]
+        text = "The operator has written nothing about it yet: is it running?"
+        return [(text, [operator_commands])]
+    return [
+        (f"{c.type} {c.status.value}: {c.message or c.reason}", _STEPS.get((c.type, c.reason), ()))
+        for c in fleet.status.conditions
+        if c.status is ConditionStatus.FALSE and c.type != "Acting"
+    ]
+
+
+def _notes(fleet: StoredFleet) -> list[str]:
+    """What a person has chosen: to be known, nothing to be woken for."""
+    found = []
+    acting = condition(fleet.status.conditions, "Acting")
+    if fleet.spec.mode is Mode.ACT and acting is not None and acting.message:
+        found.append(f"{words.capital(acting.message)}.")
     if fleet.spec.frozen:
         because = f": {fleet.spec.freeze_reason}" if fleet.spec.freeze_reason else ""
         found.append(f"Frozen, nothing is proposed{because}")
-    return found
-
-
-def _bad(item: Condition, mode: Mode) -> bool:
-    if item.type == "Acting":  # False is the rule: it matters to who asked for more
-        return mode is Mode.ACT and item.status is ConditionStatus.FALSE
-    return item.status is ConditionStatus.FALSE
-
-
-def _said(item: Condition) -> str:
-    return f"{item.type} {item.status.value}: {item.message or item.reason}"
+    return [plain(text) for text in found]
 
 
 def _ordered(incidents: Sequence[StoredIncident]) -> list[StoredIncident]:

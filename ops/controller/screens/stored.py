@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.controller.moments import seconds
-from ops.controller.resources.fields import Condition, ConditionStatus, parse
+from ops.controller.resources.fields import Condition, parse
 from ops.controller.resources.fleet import FleetSpec, FleetStatus
 from ops.controller.resources.incident import IncidentSpec, IncidentStatus, Phase
 from ops.errors import ResourceError
@@ -82,12 +82,6 @@ def stored_incident(raw: Mapping[str, Any]) -> StoredIncident:
 def condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
     """The condition of that type."""
     return next((c for c in conditions if c.type == kind), None)
-
-
-def is_false(conditions: Sequence[Condition], kind: str) -> bool:
-    """Whether a condition is there and False."""
-    found = condition(conditions, kind)
-    return found is not None and found.status is ConditionStatus.FALSE
 
 
 def moment(text: str | None) -> float | None:

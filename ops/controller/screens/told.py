@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.incident import ActionStatus, CauseStatus, Phase
-from ops.controller.screens.stored import StoredIncident, condition, moment
+from ops.controller.screens.stored import StoredFleet, StoredIncident, condition, moment
 from ops.reports import words
 from ops.reports.calibration import calibrated, load_calibration
 from ops.reports.parts import ClockBase
@@ -100,10 +100,31 @@ def confidence(incident: StoredIncident) -> str:
     )
 
 
-def no_cause(incident: StoredIncident) -> list[tuple[str, str]]:
-    """What it means that no cause is named: rows of (label, text)."""
+def silence(incident: StoredIncident, fleet: StoredFleet | None) -> str:
+    """Why the worker does not answer the questions about it; empty where it does, or has."""
+    if incident.status.causes or is_over(incident):
+        return ""
+    told = condition(incident.status.conditions, "Diagnosed")
+    if told is not None and told.reason == "NoAnswer":
+        return told.message or "it does not answer"
+    known = condition(fleet.status.conditions, "Diagnosing") if fleet is not None else None
+    if is_waiting(incident) and known is not None and known.status is ConditionStatus.FALSE:
+        return known.message or known.reason
+    return ""
+
+
+def no_cause(incident: StoredIncident, silent: str = "") -> list[tuple[str, str]]:
+    """What it means that no cause is named: rows of (label, text).
+
+    Args:
+        silent: why the worker does not answer, empty where it does.
+    """
     status = incident.status
     told = condition(status.conditions, "Diagnosed")
+    if silent:
+        why = silent.removeprefix("no cause can be named: ").removesuffix(".")
+        text = f"Not known: nobody diagnoses. {words.capital(why)}."
+        return [("cause", f"{text} It is asked again until it answers.")]
     if is_waiting(incident):
         waits = told.message if told else "the first diagnosis is under way"
         return [("cause", f"Not known yet: {waits}. Ask again in half a minute.")]

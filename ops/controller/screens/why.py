@@ -5,6 +5,13 @@ from __future__ import annotations
 from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.incident import ActionStatus
 from ops.controller.screens import told
+from ops.controller.screens.look import (
+    WORKER,
+    Kubectl,
+    look_commands,
+    operator_commands,
+    worker_commands,
+)
 from ops.controller.screens.stored import StoredFleet, StoredIncident, condition
 from ops.reports import words
 from ops.reports.rca_terminal import CAUSE, PLAIN, QUIET, STRONG, Line
@@ -12,8 +19,7 @@ from ops.reports.terminal import labelled, wrapped
 from ops.reports.words import plain
 
 EVIDENCE_SHOWN, RULED_OUT_SHOWN, KEYS_SHOWN, MISSING_SHOWN = 2, 3, 4, 4
-PODS = "kubectl get pods -A -l app.kubernetes.io/part-of=midwatch"
-COMMANDS, NO_WRAP = ("run", "undo", "request", "patch", "report"), 100_000
+COMMANDS, NO_WRAP = ("run", "undo", "request", "patch", "look", "report"), 100_000
 Rows = list[tuple[str, str]]
 
 
@@ -41,14 +47,18 @@ def why_lines(
     lines += [Line(text, QUIET) for text in wrapped(state, width)]
     style = CAUSE if status.cause else STRONG
     lines += [Line(text, style) for text in wrapped(plain(told.headline(incident)), width)]
+    kubectl = Kubectl(namespace=incident.namespace, options=options)
     if not incident.seen:
         text = "If this stays so, see whether it runs:"
-        return [*lines, *(Line(t) for t in wrapped(text, width)), Line(f"  {PODS}")]
+        lines += [Line(t) for t in wrapped(text, width)]
+        return lines + [Line(f"  {command}") for command in operator_commands(kubectl)]
     if sure := told.confidence(incident):
         lines += [Line(text) for text in wrapped(plain(sure), width)]
-    rows = _evidence(incident, whole=whole)
+    silent = told.silence(incident, fleet)
+    rows = _evidence(incident, silent, whole=whole)
     rows += _suffering(incident)
-    rows += _next(incident, fleet, whole=whole)
+    rows += _next(incident, fleet, silent, kubectl, whole=whole)
+    rows += _look(incident, silent, kubectl, whole=whole)
     rows += _ruled_out(incident, whole=whole)
     rows += _about(incident, options)
     for label, text in rows:
@@ -59,9 +69,9 @@ def why_lines(
     return lines
 
 
-def _evidence(incident: StoredIncident, *, whole: bool) -> Rows:
+def _evidence(incident: StoredIncident, silent: str, *, whole: bool) -> Rows:
     status = incident.status
-    rows: Rows = [] if status.cause else told.no_cause(incident)
+    rows: Rows = [] if status.cause else told.no_cause(incident, silent)
     if status.cause and status.causes:
         shown = status.causes[0].evidence[: None if whole else EVIDENCE_SHOWN]
         rows += [("evidence" if n == 0 else "", item.text) for n, item in enumerate(shown)]
@@ -103,7 +113,14 @@ def _ruled_out(incident: StoredIncident, *, whole: bool) -> Rows:
     return rows
 
 
-def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -> Rows:
+def _next(
+    incident: StoredIncident,
+    fleet: StoredFleet | None,
+    silent: str,
+    kubectl: Kubectl,
+    *,
+    whole: bool,
+) -> Rows:
     rows: Rows = []
     if fleet is not None and fleet.spec.frozen:
         because = f": {fleet.spec.freeze_reason}" if fleet.spec.freeze_reason else ""
@@ -116,11 +133,14 @@ def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -
     actions = sorted(newest, key=lambda action: not action.allowed)
     shown = actions if whole else actions[: 0 if over else 1]
     for action in shown:
-        rows += _action(action, whole=whole)
+        rows += _action(action, kubectl, whole=whole)
     if len(actions) > len(shown):
         rows.append(("", f"{len(actions) - len(shown)} more: --all"))
     if actions or over:
         return rows
+    if silent:
+        text = "See why the worker does not answer, restart it; look for the cause yourself."
+        return [*rows, ("next", text), ("  run", kubectl.system(f"rollout restart {WORKER}"))]
     if told.is_waiting(incident):
         return [*rows, ("next", "Wait for the diagnosis; nothing is recommended before it.")]
     mitigated = condition(incident.status.conditions, "Mitigated")
@@ -129,15 +149,25 @@ def _next(incident: StoredIncident, fleet: StoredFleet | None, *, whole: bool) -
     return [*rows, ("next", f"Nothing is recommended: {said.removesuffix('.')}.{look}")]
 
 
-def _action(action: ActionStatus, *, whole: bool) -> Rows:
+def _look(incident: StoredIncident, silent: str, kubectl: Kubectl, *, whole: bool) -> Rows:
+    """What changes nothing and tells most of the suspect; once it is over only on request."""
+    if told.is_over(incident) and not whole:
+        return []
+    status = incident.status
+    suspect = status.cause or (status.causes[0].entity if status.causes else "")
+    commands = worker_commands(kubectl) if silent else []
+    return [("look", command) for command in [*commands, *look_commands(suspect, kubectl)]]
+
+
+def _action(action: ActionStatus, kubectl: Kubectl, *, whole: bool) -> Rows:
     reason = f" {words.capital(action.reason)}." if action.reason else ""
     label = "next" if action.allowed else "not this"
     rows: Rows = [(label, f"{words.capital(told.action_title(action))}.{reason}")]
     rows.append(("  guard", told.guard(action)))
     if not (action.allowed or whole):
         return rows  # nobody should copy at night what the guard refuses
-    rows += [("  run", action.command)] if action.command else []
-    rows.append(("  undo", action.undo or "No way back is known."))
+    rows += [("  run", kubectl.reached(action.command))] if action.command else []
+    rows.append(("  undo", kubectl.reached(action.undo) or "No way back is known."))
     rows += [("  request", action.request)] if action.request else []
     rows += [("  patch", action.patch)] if action.patch else []
     rows += [("  server", action.dry_run)] if action.dry_run else []

@@ -86,8 +86,8 @@ NAMED = IncidentStatus(
         ActionStatus(
             kind="rollback", target="service:eu-west/session-store",
             reason="its configuration changed 85 s before the onset",
-            command="kubectl --context eu-west -n shop rollout undo deployment/session-store",
-            undo="kubectl --context eu-west -n shop rollout undo deploy/session-store  # to 118",
+            command="kubectl --namespace shop rollout undo deployment/session-store",
+            undo="kubectl --namespace shop rollout undo deploy/session-store  # to 118",
             allowed=True,
             decided="2026-11-30T02:07:06Z",
         ),
@@ -169,21 +169,34 @@ def incident(name, status, *, fleet="chat", namespace="shop", source="Alert"):
     }  # fmt: skip
 
 
-def fleet(name="chat", *, namespace="shop", conditions=(), seen=True, **spec):
+def fleet(name="chat", *, namespace="shop", conditions=(), seen=True, well=False, **spec):
+    slo = ("True", "1 pair of region and class is within its error budget") if well else (
+        "False", "eu-west/interactive burns its budget 21 times too fast (5m)",
+    )  # fmt: skip
+    usual = [
+        said("Ready", "True", "watched"), said("DataFresh", "True", "newest sample 3 s old"),
+        said("SLOMet", *slo), said("Acting", "False", "mode Observe", "Observing"),
+    ]  # fmt: skip
+    given = {item.type for item in conditions}
     status = FleetStatus(
         pods=12, ready_pods=11, open_incidents=1,
-        conditions=[
-            said("Ready", "True", "watched"), said("DataFresh", "True", "newest sample 3 s old"),
-            said("SLOMet", "False", "eu-west/interactive burns its budget 21 times too fast (5m)"),
-            said("Acting", "False", "mode Observe", "Observing"), *conditions,
-        ],
+        conditions=[*(item for item in usual if item.type not in given), *conditions],
     )  # fmt: skip
     return {
         "apiVersion": API_VERSION,
         "kind": "Fleet",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": to_object(FleetSpec(mode=Mode.OBSERVE, **spec)),
+        "spec": to_object(FleetSpec(**{"mode": Mode.OBSERVE} | spec)),
         "status": to_object(status) if seen else {},
+    }
+
+
+def lease(renewed="2026-11-30T02:18:58.123456Z", holder="midwatch-operator-7d9f-x"):
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "midwatch-operator", "namespace": "midwatch-system"},
+        "spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 7},
     }
 
 

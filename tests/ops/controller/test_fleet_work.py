@@ -22,8 +22,8 @@ def work_with(trouble, told=None):
     work.parts = SimpleNamespace(worker_trouble=lambda: "refused")
     told = [] if told is None else told
     work.tick = SimpleNamespace(
-        step=lambda alerts: (), snapshot=SimpleNamespace(now_s=7.0), state=SimpleNamespace(cases=()),
-        now_s=lambda: 0.0,
+        step=lambda alerts: (), snapshot=SimpleNamespace(now_s=7.0), now_s=lambda: 0.0,
+        state=SimpleNamespace(cases=()),
     )  # fmt: skip
     work.record = SimpleNamespace(
         take=lambda *_, **__: None, flush=lambda now_s: None,

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.controller.moments import rfc3339
+from ops.controller.resources.fleet import Mode
 from ops.controller.resources.incident import Phase
+from ops.controller.screens.leader import leader_trouble
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import stored_fleet, stored_incident
 from ops.controller.screens.why import COMMANDS, why_lines
@@ -19,6 +22,7 @@ from tests.ops.controller.stored_objects import (
     UNDER_WAY,
     fleet,
     incident,
+    lease,
     said,
 )
 
@@ -59,9 +63,18 @@ def all_fleets():
             fleet("blind", conditions=[
                 said("Authorized", "False", "list nodes in this cluster is refused; grant: nodes "
                      "get,list,watch to ServiceAccount midwatch-system/midwatch-operator"),
+                SILENT,
             ])
         ),
+        stored_fleet(fleet("asks", well=True, frozen=True, mode=Mode.ACT, conditions=[
+            said("Acting", "False", "mode Act is not available in this release", "NotAvailable"),
+        ])),
     ]  # fmt: skip
+
+
+def shown(line):
+    """Whether it is a command, which no width cuts."""
+    return line[:10].strip() in COMMANDS or line.lstrip().startswith("kubectl ")
 
 
 def all_incidents():
@@ -70,6 +83,13 @@ def all_incidents():
         for n, status in enumerate(STATUSES.values())
     ]
     return [*made, stored_incident(incident("old-20261130-020600-a1b2c", NAMED, fleet="gone"))]
+
+
+SILENT = said(
+    "Diagnosing", "False",
+    "no cause can be named: worker http://midwatch-worker.midwatch-system.svc:8082/v1/diagnose: no "
+    "answer (Connection refused)", "WorkerSilent",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", STATUSES)
@@ -97,8 +117,7 @@ def test_no_line_is_wider_than_asked_but_a_command(width):
     for status in STATUSES.values():
         lines += why_lines(stored(status), now_s=NOW_S, width=width)
     for line in lines:
-        command = line.text[:10].strip() in COMMANDS or line.text.startswith("  kubectl ")
-        assert command or len(line.text) <= width, line.text
+        assert shown(line.text) or len(line.text) <= width, line.text
 
 
 def test_without_wrapping_each_fact_is_one_line():
@@ -182,12 +201,47 @@ def test_control_characters_in_an_object_do_not_reach_the_terminal():
     assert not {"\x1b", "\x07", "\u202e"} & set(text)
 
 
-def test_somebody_should_look_at_open_incidents_and_at_blind_fleets():
-    calm = [stored_fleet(fleet())]
+def test_somebody_should_look_at_open_incidents_and_wherever_a_trouble_is_shown():
+    calm = [stored_fleet(fleet(well=True))]
     assert not needs_a_look(calm, [stored(RESOLVED)])
     assert needs_a_look(calm, [stored(UNDER_WAY)])
-    assert needs_a_look([stored_fleet(fleet(seen=False))], [])
-    assert needs_a_look([stored_fleet(fleet(conditions=[said("Authorized", "False", "no")]))], [])
+    assert needs_a_look(calm, [], leader="nobody leads")
+    for one in [*all_fleets(), stored_fleet(fleet(well=True, conditions=[SILENT]))]:
+        text = text_of(status_lines([one], [], where="x", now_s=NOW_S))
+        assert needs_a_look([one], []) == ("  ! " in text), text
+
+
+def test_a_choice_of_a_person_wakes_nobody():
+    asks = next(one for one in all_fleets() if one.name == "asks")
+    assert not needs_a_look([asks], [])
+    text = text_of(status_lines([asks], [], where="x", now_s=NOW_S))
+    assert "Frozen, nothing is proposed" in text
+    assert "Mode Act is not available" in text
+
+
+def test_a_worker_that_does_not_answer_is_no_diagnosis_under_way(golden):
+    silent = stored_fleet(fleet(conditions=[SILENT]))
+    lines = why_lines(stored(UNDER_WAY), fleet=silent, now_s=NOW_S)
+    text = text_of(lines)
+    assert text == golden("why_silent.txt", text), "it changed; see --update-golden"
+    assert "under way" not in text
+    no_answer = said("Diagnosed", "Unknown", "no answer yet: refused", "NoAnswer")
+    alone = stored(replace(UNDER_WAY, conditions=[no_answer]))
+    text = text_of(why_lines(alone, now_s=NOW_S))  # the Fleet may not be readable
+    assert "refused" in text
+    assert "logs deployment/midwatch-worker" in text
+
+
+@pytest.mark.parametrize(
+    ("age_s", "holder", "says"),
+    [(2, "a", ""), (40, "a", ""), (600, "a", "10 min ago"), (2, "", "gave its Lease up")],
+)
+def test_an_operator_that_leads_no_more_is_told_above_all(age_s, holder, says):
+    told = leader_trouble(lease(holder=holder, renewed=rfc3339(NOW_S - age_s)), now_s=NOW_S)
+    assert says in told
+    assert bool(told) == bool(says)
+    lines = status_lines(all_fleets(), [], where="x", now_s=NOW_S, leader=told)
+    assert lines[0].text.startswith("! No operator leads") == bool(says)
 
 
 def test_an_empty_place_says_where_to_look():
