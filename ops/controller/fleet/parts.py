@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import ClusterCache, Resource
 from ops.adapters.kube.cluster_watch import ClusterWatch
+from ops.adapters.kube.near_labels import why_unmatched
 from ops.adapters.kube.view import STALE_S, cluster_view, stale_text
 from ops.catalogue import Catalogue
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
@@ -79,6 +80,10 @@ class SharedParts:
 
     def _look(self, namespace: str, match_labels: Mapping[str, str], now_s: float) -> ClusterSight:
         view = cluster_view(self.cache, namespace=namespace, match_labels=match_labels, now_s=now_s)
+        unmatched = ""
+        if match_labels and view.pods == ():
+            pods = self.cache.rows(namespace).pods
+            unmatched = why_unmatched(match_labels, pods, namespace=namespace)
         return ClusterSight(
             pods=view.pods or (),
             nodes=view.nodes or (),
@@ -86,6 +91,7 @@ class SharedParts:
             changes=view.changes or (),
             events=view.events or (),
             stale=stale_text(view),
+            unmatched=unmatched,
         )
 
     def _diagnoser(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from ops.controller.conditions import Observed, cut, merged
+from ops.controller.fleet.classes import classes_seen
 from ops.controller.moments import rfc3339
 from ops.controller.resources.fields import TEXT_MAX, ConditionStatus
 from ops.controller.resources.fleet import (
@@ -48,6 +49,7 @@ class FleetSight:
     Attributes:
         fault: why the spec cannot be used, else empty.
         stale: what the cluster caches cannot show, in words.
+        unmatched: why the selector takes no pod, in words; empty where it takes some.
         missing_rights: rights that the server refused, as text.
         worker_trouble: why the worker does not answer, empty where it does.
     """
@@ -59,6 +61,7 @@ class FleetSight:
     data: DataSight = DataSight()
     pods: Sequence[PodRecord] = ()
     stale: str = ""
+    unmatched: str = ""
     missing_rights: tuple[str, ...] = ()
     worker_trouble: str = ""
     meter: SloMeter | None = None
@@ -69,11 +72,13 @@ class FleetSight:
 def fleet_status(sight: FleetSight, previous: FleetStatus, *, now_s: float) -> FleetStatus:
     """The whole status."""
     # Numbers of the past are shown to nobody as those of now.
-    rates = _burn_rates(sight.meter if sight.data.reason == "Fresh" else None)
+    meter = sight.meter if sight.data.reason == "Fresh" else None
+    rates = _burn_rates(meter)
     observed = (
         _ready(sight),
         _fresh(sight),
         _slo(sight, rates),
+        classes_seen([slo.name for slo in sight.spec.slos], meter),
         _acting(sight),
         _diagnosing(sight),
         _rights(sight),
@@ -123,6 +128,8 @@ def _ready(sight: FleetSight) -> Observed:
         status, reason, text = NO, sight.fault_reason, sight.fault
     elif sight.stale:
         status, reason, text = NO, "ClusterNotSeen", f"the cluster is not seen: {sight.stale}"
+    elif sight.unmatched and not sight.pods:
+        status, reason, text = NO, "NoPods", sight.unmatched
     else:
         status, reason, text = YES, "Watching", f"{len(sight.pods)} pods are watched"
     return Observed(type="Ready", status=status, reason=reason, message=text)

@@ -51,6 +51,7 @@ class ClusterSight:
 
     Attributes:
         stale: in words, what of it is out of date or was never listed; empty where all is well.
+        unmatched: in words, why the selector takes no pod; empty where it takes some.
     """
 
     pods: tuple[PodRecord, ...] = ()
@@ -59,6 +60,7 @@ class ClusterSight:
     changes: tuple[ChangeEvent, ...] = ()
     events: tuple[ClusterEvent, ...] = ()
     stale: str = ""
+    unmatched: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -267,6 +267,7 @@ class FleetWork:
             data=tick.data if tick and not fault else DataSight(detail=fault),
             pods=tick.sight.pods if tick else (),
             stale=tick.sight.stale if tick else "",
+            unmatched=tick.sight.unmatched if tick else "",
             missing_rights=tuple(sorted(map(str, self.parts.api.forbidden))),
             worker_trouble=self.parts.worker_trouble(),
             meter=tick.state.meter if tick else None,

@@ -238,7 +238,10 @@ class DecisionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """What is seen. Conditions: Ready, DataFresh, SLOMet, Acting, Diagnosing, Authorized."""
+    """What is seen.
+
+    Conditions: Ready, DataFresh, SLOMet, ClassesSeen, Acting, Diagnosing, Authorized.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
 

@@ -79,6 +79,11 @@ def operator_commands(kubectl: Kubectl) -> list[str]:
     ]
 
 
+def label_commands(kubectl: Kubectl) -> list[str]:
+    """Which labels a selector could ask for."""
+    return [kubectl.here("get pods --show-labels")]
+
+
 def _pod(names: Sequence[str], kubectl: Kubectl) -> list[str]:
     name = names[0]
     return [

@@ -8,7 +8,12 @@ from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.fleet import Mode
 from ops.controller.resources.incident import Severity
 from ops.controller.screens import told
-from ops.controller.screens.look import Kubectl, operator_commands, worker_commands
+from ops.controller.screens.look import (
+    Kubectl,
+    label_commands,
+    operator_commands,
+    worker_commands,
+)
 from ops.controller.screens.stored import StoredFleet, StoredIncident, condition, moment
 from ops.reports import words
 from ops.reports.rca_terminal import CAUSE, QUIET, STRONG, Line
@@ -23,6 +28,7 @@ Commands = Callable[[Kubectl], list[str]]
 _STEPS: Mapping[tuple[str, str], Sequence[Commands]] = {
     ("Diagnosing", "WorkerSilent"): [worker_commands],
     ("Ready", "ClusterNotSeen"): [operator_commands],
+    ("Ready", "NoPods"): [label_commands],
 }
 
 
@@ -130,8 +136,11 @@ def _troubles(fleet: StoredFleet) -> list[tuple[str, Sequence[Commands]]]:
 
 
 def _notes(fleet: StoredFleet) -> list[str]:
-    """What a person has chosen: to be known, nothing to be woken for."""
+    """What is to be known and nothing to be woken for: a person's choices, a quiet class."""
     found = []
+    classes = condition(fleet.status.conditions, "ClassesSeen")
+    if classes is not None and classes.reason == "NotSeen":
+        found.append(f"{words.capital(classes.message)}.")
     acting = condition(fleet.status.conditions, "Acting")
     if fleet.spec.mode is Mode.ACT and acting is not None and acting.message:
         found.append(f"{words.capital(acting.message)}.")

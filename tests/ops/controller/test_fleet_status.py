@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.controller.fleet.classes import classes_seen
 from ops.controller.fleet.status import (
     DataSight,
     FleetSight,
@@ -14,7 +15,7 @@ from ops.controller.fleet.status import (
     worth_writing,
 )
 from ops.controller.resources.fields import parse, to_object
-from ops.controller.resources.fleet import FleetSpec, FleetStatus, Mode
+from ops.controller.resources.fleet import FleetSpec, FleetStatus, Mode, SloSpec
 from ops.slo import SloMeter, advance
 
 SIGHT = FleetSight(generation=3, spec=FleetSpec(), data=DataSight(reason="Fresh"))
@@ -60,6 +61,38 @@ def test_a_fault_of_the_spec_is_told_in_its_own_words():
 def test_a_cluster_that_is_not_seen_is_no_empty_cluster():
     found = conditions(stale="pods never listed")
     assert found["Ready"] == ("False", "ClusterNotSeen")
+
+
+def test_a_selector_that_takes_no_pod_watches_nothing():
+    text = "spec.selector app=caht matches no pod of namespace shop: app is chat there"
+    assert conditions(unmatched=text)["Ready"] == ("False", "NoPods")
+    assert messages(unmatched=text)["Ready"] == text
+    assert conditions(unmatched=text, stale="pods 50 s old")["Ready"][1] == "ClusterNotSeen"
+
+
+@pytest.mark.parametrize(
+    ("slos", "expected", "says"),
+    [
+        (["chat", "batch"], ("True", "AllSeen"), ""),
+        (["chat"], ("True", "AllSeen"), "only failures count for batch"),
+        ([], ("True", "NoSLO"), "batch, chat"),
+        (["chta", "batch"], ("False", "UnknownClass"), "class chta is counted, but of chat"),
+        (["chat", "batch", "nightly"], ("Unknown", "NotSeen"), "nightly"),
+    ],
+)
+def test_a_class_that_no_metric_speaks_of_is_named_with_those_that_are(slos, expected, says):
+    meter = SloMeter(keys=(("east", "chat"), ("east", "batch"), ("west", "chat")))
+    told = classes_seen(slos, meter)
+    assert (told.status.value, told.reason) == expected
+    assert says in told.message
+
+
+def test_without_measurements_no_class_is_called_unknown(metered):
+    spec = FleetSpec(slos=[SloSpec(name="chta")])
+    assert conditions(spec=spec, meter=metered())["ClassesSeen"] == ("False", "UnknownClass")
+    assert conditions(spec=spec)["ClassesSeen"] == ("Unknown", "NotMeasured")
+    stale = DataSight(reason="Stale", detail="old")
+    assert conditions(spec=spec, meter=metered(), data=stale)["ClassesSeen"][0] == "Unknown"
 
 
 @pytest.mark.parametrize(

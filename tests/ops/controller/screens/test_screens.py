@@ -219,6 +219,23 @@ def test_a_choice_of_a_person_wakes_nobody():
     assert "Mode Act is not available" in text
 
 
+def test_a_mistyped_selector_and_class_are_shown_with_what_is_there():
+    selector = "spec.selector app=caht matches no pod of namespace shop: app is chat there"
+    wrong = stored_fleet(fleet(well=True, conditions=[
+        said("Ready", "False", selector, "NoPods"),
+        said("ClassesSeen", "False", "no request of class chta is counted", "UnknownClass"),
+    ]))  # fmt: skip
+    text = text_of(status_lines([wrong], [], where="x", now_s=NOW_S, width=200))
+    assert f"  ! Ready False: {selector}\n    kubectl -n shop get pods --show-labels\n" in text
+    assert "  ! ClassesSeen False: no request of class chta is counted\n" in text
+    quiet = stored_fleet(fleet(well=True, conditions=[
+        said("ClassesSeen", "Unknown", "no request of class batch is counted", "NotSeen"),
+    ]))  # fmt: skip
+    text = text_of(status_lines([quiet], [], where="x", now_s=NOW_S))
+    assert "\n  No request of class batch is counted.\n" in text
+    assert not needs_a_look([quiet], [])
+
+
 def test_a_worker_that_does_not_answer_is_no_diagnosis_under_way(golden):
     silent = stored_fleet(fleet(conditions=[SILENT]))
     lines = why_lines(stored(UNDER_WAY), fleet=silent, now_s=NOW_S)
