@@ -8,12 +8,12 @@ answer. The bodies, and with them the client of the API server, are imported whe
 from __future__ import annotations
 
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ops.commands import extras
 from ops.commands.cluster_asked import Asked
 
 app = typer.Typer(
@@ -203,13 +203,7 @@ def _asked(
     timeout_s: float,
     everywhere: bool = False,
 ) -> Asked:
-    if find_spec("kubernetes") is None:
-        typer.echo(
-            "error: this installation of midwatch has no client of the API server; "
-            "pip install 'midwatch[operator]'",
-            err=True,
-        )
-        raise typer.Exit(2)
+    extras.need("kubectl midwatch", extras.PLUGIN)
     return Asked(
         namespace=namespace,
         everywhere=everywhere,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands import extras
 from ops.controller.log_form import LogForm
 from ops.errors import OpsError
 
@@ -34,6 +35,7 @@ def run(
 
     Example: `midwatch operator run --config operator.yaml --check`
     """
+    extras.need("midwatch operator run", extras.OPERATOR)
     # Heavy: HTTP, kopf, the client of the API server.
     import asyncio
 
@@ -51,5 +53,5 @@ def run(
 
         asyncio.run(Operator(settings, kubeconfig=kubeconfig).serve())
     except OpsError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from ops.commands import extras
+
 if TYPE_CHECKING:
     from ops.burn_rules import FleetName
     from ops.openslo import SloClass
@@ -33,6 +35,7 @@ def import_(
 
     Example: `midwatch operator slo import slos.yaml --json | jq .slos`
     """
+    extras.need("midwatch operator slo", extras.SLO)
     slos = {"slos": [_fleet_entry(one) for one in _openslo(_documents(file), file)]}
     typer.echo(orjson.dumps(slos).decode() if as_json else _yaml([slos]), nl=as_json)
 
@@ -73,6 +76,7 @@ def rules(
     Example: `midwatch operator slo rules slos.yaml --namespace shop --fleet chat --metric
     http_requests_total`
     """
+    extras.need("midwatch operator slo", extras.SLO)
     from ops.burn_rules import FleetName, rule_file, rule_object
     from ops.catalogue import Catalogue
     from ops.commands.options import OURS

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands import extras
 from ops.controller.log_form import LogForm
 from ops.errors import OpsError
 
@@ -29,12 +30,15 @@ def worker(
 
     Example: `midwatch operator worker --config worker.yaml --check`
     """
+    extras.need("midwatch operator worker", extras.WORKER)
     # Heavy: scipy and, where it is installed, torch.
     from ops.controller.logs import set_up_logs
     from ops.controller.settings import load_settings
 
     try:
         settings = load_settings(config)
+        if settings.granger == "neural":
+            extras.need(f"{config}: granger: neural", extras.MODELS, extra="models")
         if check:
             typer.echo(f"{config}: no fault found")
             return
@@ -45,5 +49,5 @@ def worker(
 
         run_worker(worker_settings(settings))
     except OpsError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

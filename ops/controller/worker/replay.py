@@ -98,7 +98,10 @@ def _child(pipe: Connection, raw: bytes, root: Path | None, granger: str) -> Non
         if request.scenario:
             answer = run_scenario(request, granger=granger)
         elif root is None:
-            answer = _failed("the worker has no bundleDir, so no incident was recorded")
+            answer = _failed(
+                "the worker has recorded no incident: set bundleDir in its settings, on a volume; "
+                "what is diagnosed from then on can be replayed"
+            )
         else:
             answer = replay_bundle(request, root)
     except (OpsError, RcaError, ServingError) as error:

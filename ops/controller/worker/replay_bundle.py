@@ -6,6 +6,7 @@ import hashlib
 from base64 import b64encode
 from pathlib import Path
 
+from ops.bundle import MANIFEST
 from ops.catalogue import Catalogue
 from ops.controller.worker.diagnose import forecaster_of
 from ops.controller.worker.incident_bundle import Recording, read_recording
@@ -20,11 +21,14 @@ from ops.controller.worker_link.wire import (
     ReportRequest,
     Window,
 )
+from ops.errors import BundleError
 from ops.ranking import ranking_sha256
 from ops.reports import RunReport
 from ops.reports.sentence import headline
 from ops.state import Decision, DecisionKind, Incident, IncidentPhase
 from rca.state import RcaResult
+
+NAMED_MAX = 5  # other bundles that a message tells of
 
 
 def replay_bundle(request: ReplayRequest, root: Path) -> ReplayAnswer:
@@ -38,6 +42,12 @@ def replay_bundle(request: ReplayRequest, root: Path) -> ReplayAnswer:
         RcaError: its metrics cannot be compared, or its model is not installed.
     """
     folder = root / request.namespace / request.incident
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(
+            f"no bundle of Incident {request.namespace}/{request.incident} is on the worker's "
+            f"volume ({folder}): see condition Recorded of that Incident; there are bundles of "
+            f"{_kept(folder.parent)}"
+        )
     recording = read_recording(folder)
     question = recording.question
     result = question.answer(forecaster_of(question.granger))
@@ -55,6 +65,12 @@ def replay_bundle(request: ReplayRequest, root: Path) -> ReplayAnswer:
         sha256=hashlib.sha256(page).hexdigest(),
         markdown=short_markdown(report),
     )
+
+
+def _kept(folder: Path) -> str:
+    """Incidents that could be named instead, newest last as their names tell the time."""
+    names = sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}"))
+    return ", ".join(names[-NAMED_MAX:]) or "no incident of this namespace"
 
 
 def _report(

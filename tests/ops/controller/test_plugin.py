@@ -237,15 +237,6 @@ def test_every_command_shows_an_example():
         assert f"Example: kubectl midwatch {command.callback.__name__}" in command.callback.__doc__
 
 
-def test_without_the_extra_the_plugin_says_what_to_install(run, server, monkeypatch):
-    from ops.commands import cluster
-
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
-    done = run(server, "status")
-    assert done.code == 2
-    assert "pip install 'midwatch[operator]'" in done.err
-
-
 @pytest.mark.slow
 def test_help_loads_no_client_of_the_api_server():
     code = (

@@ -168,7 +168,7 @@ def test_replays_run_in_a_process_of_their_own_and_say_what_went_wrong(fake_prom
     assert [check.passed for check in drill.checks] == [False, True], drill
     assert drill.verdict.endswith("gpu-throttle: not named.")
     assert "gpu-throttle at 10 min" in gzip.decompress(b64decode(drill.html_gzip)).decode()
-    assert "manifest.json is missing" in gone.failed
+    assert "no bundle of Incident shop/chat-1 is on the worker's volume" in gone.failed
     assert "known are" in wrong.failed
     assert "more than 0.5 s" in late.failed
 
