@@ -6,8 +6,8 @@ and flags, is read as JSON. That is several times faster than building an object
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,8 @@ from rca.state import FloatArray
 _SAMPLES = b'"values":[['
 _SAMPLES_END = b'"]]'
 _SERIES = b'{"metric":'
-_NEXT_SERIES, _LAST_SERIES = b"},", b"}]"
+_NEXT_SERIES, _LAST_SERIES = b'"]]},', b'"]]}]'  # of the same length
+_MARKS = b'[]"'  # between the numbers of a series, beside commas
 _BLOCK_BYTES = 1 << 19  # read at once: larger lists of numbers leave the processor's cache
 
 
@@ -70,27 +71,57 @@ def read_raw_matrix(body: bytes) -> RawAnswer:
     Raises:
         PrometheusError: the body is no such answer.
     """
-    head, *pieces = body.split(_SERIES)
+    pieces = body.split(_SERIES)
+    cut = _cut(pieces[1:])
+    if cut is None:
+        return _raw(_read_by_skeleton(body))
+    metrics, texts, tail = cut
+    _, warnings = _data(pieces[0] + tail, "matrix")
+    counts, times_s, values = _samples(texts)
+    return RawAnswer(
+        metrics=tuple(metrics), counts=counts, times_s=times_s, values=values, warnings=warnings
+    )
+
+
+def read_matrix(body: bytes) -> Answer:
+    """Read the answer to a range selector.
+
+    Raises:
+        PrometheusError: the body is no such answer.
+    """
+    raw = read_raw_matrix(body)
+    try:
+        labels = orjson.loads(b"[%b]" % b",".join(raw.metrics))
+    except orjson.JSONDecodeError as error:
+        raise PrometheusError(f"its labels cannot be read: {error!r}") from error
+    return Answer(
+        labels=tuple(labels),
+        counts=raw.counts,
+        times_s=raw.times_s,
+        values=raw.values,
+        warnings=raw.warnings,
+        num_histograms=raw.num_histograms,
+    )
+
+
+def _cut(pieces: Sequence[bytes]) -> tuple[list[bytes], list[bytes], bytes] | None:
+    """Labels and samples of each series as text, and what follows the last one.
+
+    None where a series holds anything else: histograms, or spaces.
+    """
     metrics: list[bytes] = []
     texts: list[bytes] = []
     tail = b""
-    for piece in pieces:
+    for k, piece in enumerate(pieces, start=1):
         start = piece.find(_SAMPLES)
-        end = piece.find(_SAMPLES_END, start)
-        tail = piece[end + len(_SAMPLES_END) :]
-        if start < 0 or end < 0 or not (tail == _NEXT_SERIES or tail.startswith(_LAST_SERIES)):
-            return _raw(read_matrix(body))  # histograms, or spaces
+        last = k == len(pieces)  # warnings may follow; samples are long, so not searched elsewhere
+        end = piece.find(_LAST_SERIES, start) if last else len(piece) - len(_NEXT_SERIES)
+        if start < 0 or end < start or not (last or piece.endswith(_NEXT_SERIES)):
+            return None
         metrics.append(piece[: start - 1])
         texts.append(piece[start + len(_SAMPLES) : end])
-    _, warnings = _data(head + tail[1:], "matrix")
-    numbers, counts = _samples(texts)
-    return RawAnswer(
-        metrics=tuple(metrics),
-        counts=counts,
-        times_s=numbers[0::2],
-        values=numbers[1::2],
-        warnings=warnings,
-    )
+        tail = piece[end + len(_LAST_SERIES) - 1 :]
+    return metrics, texts, tail if pieces else b""
 
 
 def _raw(answer: Answer) -> RawAnswer:
@@ -104,25 +135,26 @@ def _raw(answer: Answer) -> RawAnswer:
     )
 
 
-def _samples(texts: Sequence[bytes]) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Times and values in turn, and the number of samples of each text."""
+def _samples(texts: Sequence[bytes]) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
+    """Number of samples of each text; times and values of all of them."""
+    flat = [text.translate(None, _MARKS) for text in texts]
+    marks = np.fromiter(map(len, texts), np.intp, len(texts))
+    marks -= np.fromiter(map(len, flat), np.intp, len(flat))
+    counts = (marks + 3) // 4  # four a sample: 1,"2"],[3,"4 has five
     try:
-        numbers = _numbers(texts)
-        counts = np.array([text.count(b"[") + 1 for text in texts], dtype=np.intp)
-        if len(numbers) != 2 * counts.sum():
-            raise ValueError(f"{len(numbers)} numbers for {counts.sum()} samples")
-    except ValueError as error:
+        numbers = [_numbers(block) for block in _blocks(flat)]
+        times_s = np.concatenate([block[0::2] for block in numbers] or [np.empty(0)])
+        values = np.concatenate([block[1::2] for block in numbers] or [np.empty(0)])
+        if not len(times_s) == len(values) == counts.sum() or (marks % 4 != 1).any():
+            raise ValueError(f"{len(times_s) + len(values)} numbers for {counts.sum()} samples")
+    except (ValueError, TypeError, struct.error) as error:
         raise PrometheusError(f"its samples cannot be read: {error!r}") from error
-    return numbers, counts
+    return counts, times_s, values
 
 
-def read_matrix(body: bytes) -> Answer:
-    """Read the answer to a range selector.
-
-    Raises:
-        PrometheusError: the body is no such answer.
-    """
-    runs, skeleton = _cut(body)
+def _read_by_skeleton(body: bytes) -> Answer:
+    """Read an answer of any form: the samples that are found are cut out, the rest is JSON."""
+    runs, skeleton = _skeleton(body)
     data, warnings = _data(skeleton, "matrix")
     labels: list[Mapping[str, str]] = []
     texts: list[bytes] = []
@@ -137,15 +169,15 @@ def read_matrix(body: bytes) -> Answer:
                 texts.append(runs[values])
             elif values:  # written with spaces, as no known server does
                 labels.append(one["metric"])
-                texts.append(orjson.dumps(values)[2:-2])
+                texts.append(orjson.dumps(values)[2:-3])
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise PrometheusError(f"its samples cannot be read: {error!r}") from error
-    numbers, counts = _samples(texts)
+    counts, times_s, numbers = _samples(texts)
     return Answer(
         labels=tuple(labels),
         counts=counts,
-        times_s=numbers[0::2],
-        values=numbers[1::2],
+        times_s=times_s,
+        values=numbers,
         warnings=warnings,
         num_histograms=num_histograms,
     )
@@ -200,7 +232,7 @@ def read_error(body: bytes) -> tuple[str, str]:
         return "", " ".join(body[:160].decode("utf-8", "replace").split())
 
 
-def _cut(body: bytes) -> tuple[list[bytes], bytes]:
+def _skeleton(body: bytes) -> tuple[list[bytes], bytes]:
     """Samples per series as text, and the body with their numbers instead."""
     runs: list[bytes] = []
     rest: list[bytes] = []
@@ -240,27 +272,28 @@ def _data(body: bytes, result_type: str) -> tuple[Mapping[str, Any], tuple[str, 
     return data, tuple(str(one) for one in document.get("warnings") or ())
 
 
-def _numbers(texts: Sequence[bytes]) -> FloatArray:
-    """Times and values in turn, shape [2 * samples]."""
-    parts: list[FloatArray] = []
+def _blocks(texts: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The texts in order, about `_BLOCK_BYTES` at once."""
     block: list[bytes] = []
     size = 0
     for text in texts:
         block.append(text)
         size += len(text)
         if size >= _BLOCK_BYTES:
-            parts.append(_block(block))
+            yield block
             block, size = [], 0
     if block:
-        parts.append(_block(block))
-    return np.concatenate(parts) if parts else np.empty(0)
+        yield block
 
 
-def _block(texts: Sequence[bytes]) -> FloatArray:
-    flat = b",".join(texts).translate(None, b'[]" ')
+def _numbers(texts: Sequence[bytes]) -> FloatArray:
+    """Times and values in turn, shape [2 * samples]."""
+    flat = b",".join(texts)
     if b"N" in flat or b"I" in flat:  # NaN, +Inf, -Inf are no JSON
         return np.array([float(number) for number in flat.split(b",")])
-    return np.frombuffer(array("d", orjson.loads(b"[%b]" % flat)))
+    numbers = orjson.loads(b"[%b]" % flat)
+    # Twice as fast as array("d", ...), and that faster than np.array.
+    return np.frombuffer(struct.pack(f"{len(numbers)}d", *numbers))
 
 
 def _seen(value: object) -> str:

@@ -72,15 +72,18 @@ class WatchRing:
         kept = (rows > self.newest - self.rows) & (rows <= self.newest) & np.isfinite(values)
         if not kept.all():
             rows, columns, values = rows[kept], columns[kept], values[kept]
-        rows = rows % self.rows
-        if np.isnan(self._base[: self.num_columns]).any():
-            fresh = np.flatnonzero(np.isnan(self._base[columns]))
+        rows = rows - rows // self.rows * self.rows  # several times as fast as %
+        base = self._base[columns]
+        fresh = np.isnan(base)
+        if fresh.any():
             self._base[columns[fresh]] = values[fresh]  # of several the last
-        distance = values - self._base[columns]
+            base = self._base[columns]
+        distance = values - base
         cells = distance.astype(np.float32)
-        off = np.abs(cells.astype(np.float64) - distance)
-        for column in set(columns[off > OFF_MAX].tolist()) - set(self._wide):
-            self._wide[column] = self._column(column)
+        off = np.abs(cells - distance) > OFF_MAX
+        if off.any():
+            for column in set(columns[off].tolist()) - set(self._wide):
+                self._wide[column] = self._column(column)
         self._cells[rows, columns] = cells
         if self._wide:
             for k in np.flatnonzero(np.isin(columns, list(self._wide))).tolist():

@@ -61,5 +61,7 @@ class RowOffsets:
 
     def _take(self, times_ms: IntArray, columns: IntArray, chosen: npt.NDArray[np.bool_]) -> None:
         """Take the newest sample's offset for the chosen columns."""
-        anew = np.flatnonzero(chosen[columns])
-        self._offset[columns[anew]] = times_ms[anew] % self.step_ms
+        newest = np.full(len(chosen), _UNKNOWN, dtype=np.int64)
+        newest[columns] = times_ms  # of several the last
+        taken = chosen & (newest != _UNKNOWN)
+        self._offset[taken] = newest[taken] % self.step_ms

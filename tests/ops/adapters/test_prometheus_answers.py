@@ -96,3 +96,37 @@ def test_any_refusal_gives_a_short_text(body):
     kind, text = read_error(body)
     assert kind == ""
     assert len(text) <= 160
+
+
+def matrix(*samples: str) -> bytes:
+    result = ",".join(
+        f'{{"metric":{{"k":"{k}"}},"values":[[{"],[".join(one.split(" "))}]]}}'
+        for k, one in enumerate(samples)
+    )
+    return f'{{"status":"success","data":{{"resultType":"matrix","result":[{result}]}}}}'.encode()
+
+
+EDGES = ("NaN", "+Inf", "-Inf", "0", "5e-324", "1e308", "1.7976931348623157e+308",
+         "2.2250738585072014e-308", "9007199254740993", "18446744073709551615", "1e-07",
+         "0.30000000000000004", "-1.2345678901234567e+21", "123456789.12345679")  # fmt: skip
+
+
+@pytest.mark.parametrize("read", [read_matrix, read_raw_matrix])
+def test_every_number_is_read_to_the_last_bit(read):
+    answer = read(matrix(" ".join(f'1700000000.{k:03d},"{one}"' for k, one in enumerate(EDGES))))
+    expected = np.array([float(one) for one in EDGES])
+    assert answer.values.tobytes() == expected.tobytes()
+    assert answer.times_s.tolist() == [float(f"1700000000.{k:03d}") for k in range(len(EDGES))]
+    finite = np.isfinite(expected)  # with NaN or Inf in the block another way is taken
+    texts = [one for one, kept in zip(EDGES, finite, strict=True) if kept]
+    answer = read(matrix(*(f'{k},"{one}"' for k, one in enumerate(texts))))
+    assert answer.values.tobytes() == expected[finite].tobytes()
+    assert answer.counts.tolist() == [1] * len(texts)
+
+
+@pytest.mark.parametrize(
+    "samples", ['1,"2" 3', '1,"2",3', '1,"2" "3","4"x', '1,2 3,"4"', '1,"2" [3,"4"', '"x","y"']
+)
+def test_samples_of_another_form_are_refused(samples):
+    with pytest.raises(PrometheusError, match=r"samples cannot be read|ends within a series"):
+        read_raw_matrix(matrix(samples))
