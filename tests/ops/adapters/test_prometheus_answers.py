@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.adapters import prometheus_answers
+from ops.adapters import prometheus_samples
 from ops.adapters.prometheus_answers import (
     read_counts,
     read_error,
@@ -70,7 +70,7 @@ def test_many_samples_are_read_in_blocks_without_a_seam(monkeypatch):
     data = {"resultType": "matrix", "result": result}
     body = json.dumps({"status": "success", "data": data}, separators=(",", ":")).encode()
     whole = read_matrix(body)
-    monkeypatch.setattr(prometheus_answers, "_BLOCK_BYTES", 50)
+    monkeypatch.setattr(prometheus_samples, "_BLOCK_BYTES", 50)
     parts = read_matrix(body)
     np.testing.assert_array_equal(parts.values, whole.values)
     assert whole.values[-1] == 3939.0
