@@ -36,7 +36,7 @@ def shift_away(context: Context) -> Action | None:
         reason=f"{to.region} is healthy and serves {share * away.demand_rps:.2f} requests/s more "
         f"in time beside its own {to.demand_rps:.2f}",
         undo=f"give {away.region} its own traffic back",
-        command=f"kubectl --context {away.region} patch httproute --type=json  "
+        command=f"kubectl --context {away.region} edit httproutes  "
         f"# weight of the backends of {to.region}: {share:.2f}",
     )
 
@@ -64,6 +64,10 @@ def make_room(context: Context) -> Action | None:
         return None
     _, less, to = max(choices, key=lambda c: (round(c[0], 1), c[1], c[2].region))
     replicas = to.instances_total - less
+    place = (to.region, to.service)
+    elsewhere = sum(
+        s.replicas_elsewhere for s in context.snapshot.services if (s.region, s.service) == place
+    )
     return Action(
         action_id="",
         kind=ActionKind.SCALE_OUT,
@@ -71,9 +75,9 @@ def make_room(context: Context) -> Action | None:
         params={"add": float(-less), "for_region": away.region},
         reason=f"with {replicas} instances {to.region} can take every user of {away.region}, "
         f"ready in about {to.cold_start_s:.0f} s",
-        undo=f"scale {to.service} back to {to.instances_total}",
+        undo=f"scale {to.service} back to {to.instances_total + elsewhere}",
         command=f"kubectl --context {to.region} scale deployment/{to.service} "
-        f"--replicas={replicas}",
+        f"--replicas={replicas + elsewhere}",
     )
 
 

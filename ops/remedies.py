@@ -199,7 +199,7 @@ def surge(context: Context) -> Action | None:
     add = instances_to_add(load, context.config) if load else 1
     if add < 1:
         return None
-    replicas = service.replicas + add
+    replicas = service.replicas_in_all + add
     why = (
         f"forecast demand needs {add} more, ready in about {load.cold_start_s:.0f} s"
         if load
@@ -211,7 +211,7 @@ def surge(context: Context) -> Action | None:
         target=Entity(EntityKind.SERVICE, service.region, service.service),
         params={"add": float(add)},
         reason=why,
-        undo=f"scale {service.service} back to {service.replicas}",
+        undo=f"scale {service.service} back to {service.replicas_in_all}",
         command=f"kubectl --context {service.region} scale deployment/{service.service} "
         f"--replicas={replicas}",
     )

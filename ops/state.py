@@ -56,7 +56,11 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRecord:
-    """A deployment as a watch on the cluster shows it."""
+    """A deployment as a watch on the cluster shows it: its part in one region.
+
+    Attributes:
+        replicas_elsewhere: of the same object in other regions; it has one count for all of them.
+    """
 
     region: str
     service: str
@@ -66,6 +70,12 @@ class ServiceRecord:
     previous_revision: str = ""
     engine: bool = False
     replicas_max: int = 0  # upper bound that the owner allows; 0 = no scaling by anybody
+    replicas_elsewhere: int = 0
+
+    @property
+    def replicas_in_all(self) -> int:
+        """What the object itself asks for, which is what a command has to name."""
+        return self.replicas + self.replicas_elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

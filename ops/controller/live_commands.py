@@ -16,11 +16,17 @@ T = TypeVar("T")
 
 _CONTEXT = re.compile(r"\bkubectl --context \S+")
 _REGION = re.compile(r'\bregion="(?:[^"\\]|\\.)*"')
+# Played fleets take a limit from an annotation; nothing in a cluster reads it.
+_LIMIT = re.compile(r"^kubectl .*annotate \S+ midwatch\.dev/admission-ratio(?:=(\S+) .*|-)$")
 QUERY = "Query"  # label of a command that is PromQL
 
 
 def here(command: str, *, namespace: str) -> str:
     """A command that is typed in the cluster of `namespace`."""
+    limit = _LIMIT.match(command)
+    if limit is not None:
+        what = f"admit {float(limit[1]):.0%} of the requests" if limit[1] else "admit all requests"
+        return f"# no API of Kubernetes does it: {what} where they are taken in (gateway, router)"
     return _CONTEXT.sub(f"kubectl --namespace {namespace}", command)
 
 

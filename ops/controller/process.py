@@ -72,6 +72,7 @@ class Operator:
             kubeconfig=kubeconfig,
             token_file=token_file,
             before_write=lambda: self.leadership.check(),
+            connect_s_max=settings.lease.connect_s_max,
         )
         clock = SystemClock()
         self.leadership = Leadership(
@@ -116,8 +117,7 @@ class Operator:
         self._lead_task: asyncio.Task[None] | None = None
         self._catch_signals()
         probes, port = await serve_probes(
-            make_probes(self._checks, self.metrics.registry),
-            self.settings.probes.listen,
+            make_probes(self._checks, self.metrics.registry), self.settings.probes.listen
         )
         logger.info("probes port=%d", port)
         webhook = await self._serve_webhook()

@@ -130,6 +130,11 @@ class LeaseSettings:
                 f"{self.retry_seconds:g}, {self.renew_seconds:g}, {self.duration_seconds:g}"
             )
 
+    @property
+    def connect_s_max(self) -> float:
+        """Until the connection of a write stands: less than another waits beyond our deadline."""
+        return 0.8 * (self.duration_seconds - self.renew_seconds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

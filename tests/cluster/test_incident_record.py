@@ -94,10 +94,13 @@ def test_an_incident_from_its_first_symptom_to_its_report_and_back(
     report = installed.admin.get(maps)
     assert gzip.decompress(b64decode(report["binaryData"]["report.html.gz"])) == b"<html>"
     name = stored["metadata"]["name"]
+    shown = installed.kubectl("-n", namespace, "get", "inc").stdout.splitlines()
+    assert max(map(len, shown)) <= 80, shown
+    assert "pod:eu/llm-2" in shown[1]
     described = installed.kubectl("-n", namespace, "describe", "inc", name).stdout
     assert "RootCauseFound" in described
     assert "MitigationProposed" in described
-    restored = restore(list_objects(api, "incidents", namespace=namespace), fleet="chat")
+    restored = restore(list_objects(api, "incidents", namespace=namespace), fleet=book.fleet)
     (back,) = restored.cases
     assert back.incident.symptom == case.incident.symptom  # a float survives the server exactly
     assert back.incident.phase is case.incident.phase

@@ -12,9 +12,12 @@ import pytest
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.rights import Right
 from ops.controller.checks import operator_checks
-from ops.controller.fleet.recommend import ApiRequest, Verb, dry_run
+from ops.controller.fleet.api_request import ApiRequest, Verb
+from ops.controller.fleet.recommend import dry_run, recommended
 from ops.controller.incidents.events import News, event_body
 from ops.errors import KubeError
+from ops.state import Action, ActionKind
+from rca.state import Entity
 from tests.cluster.api import ApiError
 from tests.cluster.granted import granted, rights_in, used, without
 from tests.cluster.installing import OPERATOR, SYSTEM, WORKER, apply, body, no_fleet_but, path_of
@@ -304,8 +307,41 @@ def test_recommend_uses_what_it_adds(control_plane, shop, tmp_path):
     ):
         answer = dry_run(api, ApiRequest(verb=verb, path=path, body=sent))
         assert answer == "accepted: the server would carry it out"
-    assert used(control_plane, since=since) == added
+    roll_out(control_plane, shop, "web", image="registry.example/web:2")
+    rollback = Action(
+        action_id="", kind=ActionKind.ROLLBACK, target=Entity.parse("service:default/web"),
+        params={"to_revision": "1"},
+    )  # fmt: skip
+    found = recommended(api, rollback, None, namespace=shop)
+    assert found.dry_run == "accepted: the server would carry it out"
+    assert json.loads(found.patch)[-1]["path"] == "/spec/template/spec/containers/0/image"
+    assert used(control_plane, since=since) - SHIPPED == added
+    lists = Right("list", "apps", "replicasets")
+
+    def told():
+        return recommended(api, rollback, None, namespace=shop).dry_run
+
+    with without(control_plane, lists):
+        eventually(lambda: told().startswith("no request"), timeout_s=TOLD_S)
+        assert "list replicasets.apps" in told()
+        assert any((r.verb, r.resource) == ("list", "replicasets") for r in api.forbidden)
+    eventually(lambda: told().startswith("accepted"), timeout_s=TOLD_S)
     assert before <= granted(control_plane)
     assert control_plane.audit.writes(user=OPERATOR, since=since) == []
     assert control_plane.admin.get(f"{pods_path(shop)}/{name}")["metadata"]["name"] == name
-    assert control_plane.admin.get(f"{deployments_path(shop)}/web")["spec"]["replicas"] == 2
+    web = control_plane.admin.get(f"{deployments_path(shop)}/web")
+    assert web["spec"]["replicas"] == 2
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":2")
+
+
+def roll_out(plane, namespace, name, *, image):
+    """A second revision, as somebody's deploy makes it."""
+    path = f"{deployments_path(namespace)}/{name}"
+    containers = plane.admin.get(path)["spec"]["template"]["spec"]["containers"]
+    changed = [{**containers[0], "image": image}]
+    plane.admin.patch(path, {"spec": {"template": {"spec": {"containers": changed}}}})
+    mark = "deployment.kubernetes.io/revision"
+    eventually(
+        lambda: plane.admin.get(path)["metadata"].get("annotations", {}).get(mark) == "2",
+        timeout_s=60.0, what="the second revision",
+    )  # fmt: skip

@@ -251,3 +251,23 @@ def test_topology_knows_pods_that_are_gone(fleet):
     assert topology.pods["east-engine-0"][:2] == ("east", "engine")
     assert topology.pods["east-door-0"] == ("east", "door", "east-n0")
     assert topology.entries == (("east", "door"), ("west", "door"))
+
+
+def test_a_command_names_the_count_of_the_whole_deployment(fleet, make_cause):
+    """One Deployment over two regions: the count of one region would take pods from the other."""
+    for key, service in fleet.services.items():
+        fleet.services[key] = replace(service, replicas_elsewhere=4)
+    for _ in range(60):
+        fleet.advance()
+    (scale,) = (
+        action
+        for actions in propose(
+            make_cause("service:east/door", Class.LOAD), INCIDENT, fleet.snapshot(),
+            regions_suffering=frozenset({"east", "west"}), config=LoopConfig(),
+        )
+        for action in actions
+    )  # fmt: skip
+    own = fleet.services["east", "door"].replicas
+    assert scale.kind is SCALE
+    assert f"--replicas={own + 4 + int(scale.params['add'])}" in scale.command
+    assert scale.undo == f"scale door back to {own + 4}"

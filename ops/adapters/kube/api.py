@@ -45,15 +45,20 @@ class KubeApi:
         token: TokenFile | None = None,
         timeout_s: float = 10.0,
         before_write: Callable[[], None] | None = None,
+        connect_s_max: float = CONNECT_S_MAX,
     ) -> None:
         """Wrap a configured client; `timeout_s` limits a whole call unless it says otherwise.
 
         Args:
-            before_write: called last before anything but a read is sent; what it raises holds the
-                call back.
+            before_write: called last before anything but a read is sent, each time that it is sent;
+                what it raises holds the call back.
+            connect_s_max: of `timeout_s`, for a connection to stand: a write that `before_write`
+                has allowed leaves this process no later.
         """
-        self._transport, self._timeout_s = Transport(client, token), timeout_s
-        self._before_write = before_write or _allow
+        self._timeout_s = timeout_s
+        self._transport = Transport(
+            client, token, before_write=before_write or _allow, connect_s_max=connect_s_max
+        )
 
     @classmethod
     def connect(
@@ -63,19 +68,26 @@ class KubeApi:
         token_file: Path | None = None,
         timeout_s: float = 10.0,
         before_write: Callable[[], None] | None = None,
+        connect_s_max: float = CONNECT_S_MAX,
     ) -> KubeApi:
         """Prepare; sends nothing yet.
 
         Args:
             kubeconfig: None = the ServiceAccount of the pod that this process runs in.
             token_file: token to use instead of the kubeconfig's; re-read when it is rotated.
-            before_write: see `KubeApi`.
+            before_write, connect_s_max: see `KubeApi`.
 
         Raises:
             KubeError: no usable configuration.
         """
         client, token = connect_client(kubeconfig=kubeconfig, token_file=token_file)
-        return cls(client, token=token, timeout_s=timeout_s, before_write=before_write)
+        return cls(
+            client,
+            token=token,
+            timeout_s=timeout_s,
+            before_write=before_write,
+            connect_s_max=connect_s_max,
+        )
 
     @property
     def host(self) -> str:
@@ -137,7 +149,7 @@ class KubeApi:
         call = Call(method="GET", path=path, params={**(params or {}), "watch": True})
         response = self._transport.opened(
             call,
-            connect_s=min(CONNECT_S_MAX, read_timeout_s),
+            connect_s=read_timeout_s,
             read_s=min(self._timeout_s, read_timeout_s),  # until the headers
         )
         return LineStream(response, asked=f"watch {path}", read_timeout_s=read_timeout_s)
@@ -187,7 +199,6 @@ class KubeApi:
     ) -> dict[str, Any]:
         """Delete an object."""
         call = Call(method="DELETE", path=path, params=params or {})
-        self._before_write()
         return _decoded(path, self._whole(call, timeout_s))
 
     # --- how
@@ -204,7 +215,6 @@ class KubeApi:
     ) -> dict[str, Any]:
         asked = {"fieldManager": FIELD_MANAGER, **(params or {})}
         call = Call(method=method, path=path, params=asked, body=body, content_type=content_type)
-        self._before_write()
         return _decoded(path, self._whole(call, timeout_s))
 
     def _whole(self, call: Call, timeout_s: float | None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,9 +45,22 @@ class Call:
 class Transport:
     """Sends calls; nothing twice, except once with a freshly read token after a 401."""
 
-    def __init__(self, client: ApiClient, token: TokenFile | None) -> None:
-        """Wrap a configured client; `token` replaces its own."""
+    def __init__(
+        self,
+        client: ApiClient,
+        token: TokenFile | None,
+        *,
+        before_write: Callable[[], None],
+        connect_s_max: float = CONNECT_S_MAX,
+    ) -> None:
+        """Wrap a configured client; `token` replaces its own.
+
+        Args:
+            before_write: called before each exchange that is no read, also before a second try.
+            connect_s_max: until a connection stands.
+        """
         self._client, self._token = client, token
+        self._before_write, self.connect_s_max = before_write, connect_s_max
         self.missing = MissingRights()
 
     @property
@@ -80,7 +93,7 @@ class Transport:
             KubeError: refused, or no whole answer within `allowed_s`.
         """
         deadline = Deadline.after(allowed_s)
-        response = self.opened(call, connect_s=min(CONNECT_S_MAX, allowed_s), read_s=allowed_s)
+        response = self.opened(call, connect_s=allowed_s, read_s=allowed_s)
         try:
             return _body(response, call, deadline)
         except HTTPError as error:
@@ -93,8 +106,11 @@ class Transport:
         Raises:
             KubeError: refused, or no answer in time.
         """
+        connect_s = min(connect_s, self.connect_s_max)
         right = right_of(call.method, call.path, watch=bool(call.params.get("watch")))
         for again in (False, True):
+            if call.method != "GET":
+                self._before_write()
             response = self._exchange(call, timeout=(connect_s, read_s), again=again)
             if response.status != _UNAUTHORIZED or again or self._token is None:
                 break

@@ -188,10 +188,12 @@ def _services(fleet: FleetRows) -> Iterator[ServiceRecord]:
         regions = fleet.places.regions_of(name)
         for region in regions:
             wanted, ready = counts.get((region, name), (0, 0))
+            replicas = row.replicas if len(regions) == 1 else wanted
             yield ServiceRecord(
                 region=region,
                 service=name,
-                replicas=row.replicas if len(regions) == 1 else wanted,
+                replicas=replicas,
+                replicas_elsewhere=row.replicas - replicas,
                 ready_replicas=ready,
                 revision=row.revision,
                 previous_revision=previous_revision(row.revision),

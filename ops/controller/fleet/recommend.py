@@ -1,57 +1,31 @@
-"""A recommended action as the exact request of the API server, and what the server says to it.
+"""What the API server says to a recommended action.
 
-The request is sent with dryRun=All: admission, quotas, budgets and rights answer as they would, and
-nothing is stored. It is made only for a fleet of mode Recommend that is not frozen.
+The exact request is sent with dryRun=All: admission, quotas, budgets and rights answer as they
+would, and nothing is stored. It is made only for a fleet of mode Recommend that is not frozen, and
+only after the Incident itself is written: an answer that is late keeps no record waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
-
-import orjson
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ops.adapters.kube.api import KubeApi, PatchKind
-from ops.adapters.kube.paths import path_of
+from ops.controller.fleet.api_request import WITHHELD, ApiRequest, Verb, request_of
+from ops.controller.fleet.rollback import read_rollback
+from ops.controller.incidents.status import DRY_RUN as ALLOWED
+from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
-from ops.state import Action, ActionKind, Snapshot
+from ops.state import Action, ActionKind, Decision, DecisionKind, Snapshot
 
+logger = logging.getLogger(__name__)
 DRY_RUN = {"dryRun": "All"}
-BODY_CHARS_MAX, ANSWER_CHARS_MAX = 4096, 1024
-# Why no request can be shown for the others.
-WITHOUT = {
-    ActionKind.ROLLBACK: "the template of the earlier revision is in a ReplicaSet, which midwatch "
-    "has no right to read; use the command",
-    ActionKind.SHIFT_TRAFFIC: "which route carries the traffic is not known; use the command",
-    ActionKind.LIMIT_ADMISSION: "which component admits requests is not known; use the command",
-    ActionKind.UNDO: "nothing was done that could be undone",
-}
-
-
-class Verb(StrEnum):
-    """How the request is sent."""
-
-    PATCH = "PATCH"
-    POST = "POST"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiRequest:
-    """One request; a PATCH is a JSON patch, whose `test` holds it to what was seen."""
-
-    verb: Verb
-    path: str
-    body: Any
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.path}"
-
-    @property
-    def text(self) -> str:
-        """The body as JSON."""
-        return orjson.dumps(self.body).decode()
+DRY_RUN_S = 3.0  # of one answer: admission webhooks of others may hang
+BODY_BYTES_MAX, ANSWER_CHARS_MAX = 4096, 1024
+SECRET_CHARS_MIN = 4  # a shorter value would blot out half a sentence
+WAITING_MAX = 32  # actions of one fleet that wait for an answer; the oldest are given up
+TRIES_MAX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,41 +41,99 @@ class Recommended:
         return {"request": self.request, "patch": self.patch, "dry_run": self.dry_run}
 
 
-def request_of(action: Action, snapshot: Snapshot, *, namespace: str) -> ApiRequest | str:
-    """The request that carries an action out, or why there is none."""
-    name = action.target.name
-    match action.kind:
-        case ActionKind.SCALE_OUT:
-            return _scale(action, snapshot, namespace)
-        case ActionKind.REPLACE_POD | ActionKind.RESTART_POD:
-            body = {
-                "apiVersion": "policy/v1",
-                "kind": "Eviction",
-                "metadata": {"name": name, "namespace": namespace},
-            }
-            path = path_of("", "v1", "pods", namespace, name, "eviction")
-            return ApiRequest(verb=Verb.POST, path=path, body=body)
-        case ActionKind.CORDON_DRAIN_NODE:
-            operations = [
-                {"op": "test", "path": "/metadata/name", "value": name},
-                {"op": "add", "path": "/spec/unschedulable", "value": True},
-            ]
-            path = path_of("", "v1", "nodes", "", name)
-            return ApiRequest(verb=Verb.PATCH, path=path, body=operations)
-        case _:
-            return WITHOUT[action.kind]
+@dataclass(slots=True)
+class _Waiting:
+    decision: Decision
+    tries: int = 0
+
+
+class Recommender:
+    """Allowed actions of one fleet that wait for the server's word. Used from one thread."""
+
+    def __init__(self, api: KubeApi, *, namespace: str) -> None:
+        """Start with none."""
+        self._api, self._namespace = api, namespace
+        self._waiting: list[_Waiting] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Actions without an answer."""
+        return len(self._waiting)
+
+    def note(self, decisions: Sequence[Decision], spec: FleetSpec) -> None:
+        """Want an answer for what the guard allows, where the mode wants it.
+
+        What waits is dropped where the mode or a freeze forbids it now.
+        """
+        if spec.mode not in (Mode.RECOMMEND, Mode.ACT) or spec.frozen:
+            self._waiting.clear()
+            return
+        self._waiting += [
+            _Waiting(one)
+            for one in decisions
+            if one.action is not None and one.kind is DecisionKind.REFUSE and one.reason == ALLOWED
+        ]
+        del self._waiting[:-WAITING_MAX]
+
+    def ask(self, snapshot: Snapshot, *, ready: Callable[[str], bool]) -> list[Decision]:
+        """Ask the server; the decisions that were answered, with the answer in their details.
+
+        Args:
+            ready: whether the record of an incident is on the server.
+        """
+        answered, left = [], []
+        away = False
+        for one in self._waiting:
+            decision = one.decision
+            assert decision.action is not None
+            if away or not ready(decision.incident_id):
+                left.append(one)
+                continue
+            try:
+                found = recommended(self._api, decision.action, snapshot, namespace=self._namespace)
+            except KubeError as error:
+                logger.warning(
+                    "no dry run action=%s target=%s: %s",
+                    decision.action.kind, decision.action.target, error,
+                )  # fmt: skip
+                away, one.tries = True, one.tries + 1
+                if one.tries < TRIES_MAX:
+                    left.append(one)
+                    continue
+                found = Recommended(dry_run=f"no answer: {error}"[:ANSWER_CHARS_MAX])
+            details = {**decision.details, **found.details()}
+            answered.append(replace(decision, details=details))
+        self._waiting = left
+        return answered
 
 
 def recommended(api: KubeApi, action: Action, snapshot: Snapshot, *, namespace: str) -> Recommended:
-    """The request of an action with the server's answer to its dry run."""
-    request = request_of(action, snapshot, namespace=namespace)
+    """The request of an action with the server's answer to its dry run.
+
+    Raises:
+        KubeError: no answer came at all.
+    """
+    try:
+        request = _request(api, action, snapshot, namespace)
+    except KubeError as error:
+        if error.status == 0:
+            raise
+        return Recommended(dry_run=f"no request: {error}"[:ANSWER_CHARS_MAX])
     if isinstance(request, str):
-        return Recommended(dry_run=f"no request: {request}")
-    return Recommended(
-        request=str(request),
-        patch=request.text[:BODY_CHARS_MAX],
-        dry_run=dry_run(api, request)[:ANSWER_CHARS_MAX],
-    )
+        return Recommended(dry_run=f"no request: {request}"[:ANSWER_CHARS_MAX])
+    answer, text = dry_run(api, request), request.text
+    if len(text.encode()) > BODY_BYTES_MAX:  # exact or absent, never cut
+        answer += f"; its body of {len(text.encode())} bytes is too long to be shown"
+        text = ""
+    answer += f"; {request.hint}" if request.hint else ""
+    return Recommended(request=str(request), patch=text, dry_run=answer[:ANSWER_CHARS_MAX])
+
+
+def _request(api: KubeApi, action: Action, snapshot: Snapshot, namespace: str) -> ApiRequest | str:
+    if action.kind is not ActionKind.ROLLBACK:
+        return request_of(action, snapshot, namespace=namespace)
+    revision = str(action.params.get("to_revision", ""))
+    return read_rollback(api, namespace=namespace, name=action.target.name, to_revision=revision)
 
 
 def dry_run(api: KubeApi, request: ApiRequest) -> str:
@@ -112,30 +144,39 @@ def dry_run(api: KubeApi, request: ApiRequest) -> str:
     """
     try:
         if request.verb is Verb.PATCH:
-            api.patch(request.path, request.body, kind=PatchKind.JSON, params=DRY_RUN)
+            api.patch(
+                request.path,
+                request.body,
+                kind=PatchKind.JSON,
+                params=DRY_RUN,
+                timeout_s=DRY_RUN_S,
+            )
         else:
-            api.create(request.path, request.body, params=DRY_RUN)
+            api.create(request.path, request.body, params=DRY_RUN, timeout_s=DRY_RUN_S)
     except KubeError as error:
         if error.status == 0:
             raise
-        return f"refused: {error}"
+        return f"refused: {_discreet(str(error), request)}"
     return "accepted: the server would carry it out"
 
 
-def _scale(action: Action, snapshot: Snapshot, namespace: str) -> ApiRequest | str:
-    """Through the scale subresource; a Deployment over several regions has one count."""
-    name = action.target.name
-    rows = [service for service in snapshot.services if service.service == name]
-    if not rows:
-        return f"no Deployment {name} is seen in namespace {namespace}"
-    replicas = sum(row.replicas for row in rows)
-    operations = [
-        {"op": "test", "path": "/spec/replicas", "value": replicas},
-        {
-            "op": "replace",
-            "path": "/spec/replicas",
-            "value": replicas + round(float(action.params["add"])),
-        },
-    ]
-    path = path_of("apps", "v1", "deployments", namespace, name, "scale")
-    return ApiRequest(verb=Verb.PATCH, path=path, body=operations)
+def _discreet(text: str, request: ApiRequest) -> str:
+    """A refusal without the values that it may repeat."""
+    if request.shown is None:
+        return text
+    for sent, shown in zip(request.body, request.shown, strict=True):
+        if sent != shown:
+            for value in sorted(_texts(sent["value"]), key=len, reverse=True):
+                text = text.replace(value, WITHHELD)
+    return text
+
+
+def _texts(value: object) -> set[str]:
+    if isinstance(value, str):
+        return {value} if len(value) >= SECRET_CHARS_MIN else set()
+    inner: Sequence[object] = ()
+    if isinstance(value, Mapping):
+        inner = list(value.values())
+    elif isinstance(value, list):
+        inner = value
+    return set().union(*map(_texts, inner)) if inner else set()

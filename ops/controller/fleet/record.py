@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ops.adapters.kube.api import KubeApi
-from ops.controller.fleet.recommend import recommended
+from ops.controller.fleet.recommend import Recommender
 from ops.controller.fleet.reporting import Reporter
 from ops.controller.incidents.book import IncidentBook
 from ops.controller.incidents.objects import FLEET_LABEL
@@ -16,9 +16,8 @@ from ops.controller.incidents.status import DRY_RUN
 from ops.controller.incidents.writer import IncidentWriter
 from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.controller.resources.fleet import FleetSpec, Mode
+from ops.controller.resources.fleet import FleetSpec
 from ops.controller.resources.fleet_object import FleetObject
-from ops.errors import KubeError
 from ops.pipeline_state import Case
 from ops.state import Alert, Decision, DecisionKind, Snapshot
 
@@ -35,10 +34,13 @@ class FleetRecord:
     reporter: Reporter = field(init=False)
     book: IncidentBook = field(init=False)
     _writer: IncidentWriter = field(init=False)
+    _recommender: Recommender = field(init=False)
+    _snapshot: Snapshot | None = None
 
     def __post_init__(self) -> None:
         self.book = IncidentBook(self.fleet)
         self._writer = IncidentWriter(self.api, self.book)
+        self._recommender = Recommender(self.api, namespace=self.fleet.namespace)
 
     def renew(self, fleet: FleetObject) -> None:
         """Take over a changed Fleet object."""
@@ -56,7 +58,7 @@ class FleetRecord:
             namespace=self.fleet.namespace,
             labels=f"{FLEET_LABEL}={self.fleet.name}",
         )
-        restored = restore(objects, fleet=self.fleet.name)
+        restored = restore(objects, fleet=self.fleet)
         self.book.adopt(restored)
         return restored
 
@@ -69,12 +71,13 @@ class FleetRecord:
         snapshot: Snapshot,
         spec: FleetSpec,
     ) -> None:
-        """Note what was decided; `flush` writes it."""
-        told = [self._with_request(decision, snapshot, spec) for decision in decisions]
-        for decision in told:
+        """Note what was decided; `flush` writes it, then asks the server what is recommended."""
+        for decision in decisions:
             self._count(decision, spec)
-        self.book.take(cases, told, alerts=alerts, now_s=snapshot.now_s)
-        self.reporter.note(told, alerts)
+        self._snapshot = snapshot
+        self._recommender.note(decisions, spec)
+        self.book.take(cases, decisions, alerts=alerts, now_s=snapshot.now_s)
+        self.reporter.note(decisions, alerts)
         self.reporter.forget(case.incident.incident_id for case in cases)
         page = self.reporter.turn(snapshot, spec)
         if page is not None:
@@ -88,20 +91,15 @@ class FleetRecord:
         """
         with self.metrics.stage("write"):
             self._writer.flush(now_s=now_s)
-
-    def _with_request(self, decision: Decision, snapshot: Snapshot, spec: FleetSpec) -> Decision:
-        """An allowed action with its request and the dry run's answer, where the mode wants it."""
-        action = decision.action
-        wanted = spec.mode in (Mode.RECOMMEND, Mode.ACT) and not spec.frozen
-        allowed = decision.kind is DecisionKind.REFUSE and decision.reason == DRY_RUN
-        if action is None or not wanted or not allowed:
-            return decision
-        try:
-            found = recommended(self.api, action, snapshot, namespace=self.fleet.namespace)
-        except KubeError as error:
-            logger.warning("no dry run action=%s target=%s: %s", action.kind, action.target, error)
-            return decision
-        return replace(decision, details={**decision.details, **found.details()})
+        if self._snapshot is None or not self._recommender.num_waiting:
+            return
+        # Only now: a server that is slow to answer must not keep an Incident from being written.
+        with self.metrics.stage("dry-run"):
+            answered = self._recommender.ask(self._snapshot, ready=self.book.is_written)
+        if answered:
+            self.book.put_answers(answered)
+            with self.metrics.stage("write"):
+                self._writer.flush(now_s=now_s)
 
     def _count(self, decision: Decision, spec: FleetSpec) -> None:
         incident, metrics = decision.incident, self.metrics

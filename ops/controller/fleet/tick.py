@@ -111,7 +111,7 @@ class FleetTick:
                 self.state,
                 reading.frame,
                 slos=slo_targets(self.spec),
-                config=self._config().detect,
+                config=self.config().detect,
             )
         if fresh or self._history_reads >= HISTORY_READS_MAX:
             self.history = None
@@ -145,7 +145,8 @@ class FleetTick:
         self.sight = sight
         return sight
 
-    def _config(self) -> LoopConfig:
+    def config(self) -> LoopConfig:
+        """Thresholds of the loop, as the Fleet's spec has them now."""
         return loop_config(self.spec, scrape_s=self.scrape_s)
 
     def now_s(self) -> float:
@@ -172,7 +173,7 @@ class FleetTick:
         self.diagnoser.snapshot = self.snapshot
         with self.metrics.stage("step"):
             self.state, decisions = step(
-                self.state, self.snapshot, diagnoser=self.diagnoser, config=self._config()
+                self.state, self.snapshot, diagnoser=self.diagnoser, config=self.config()
             )
         # A frame is a megabyte; the watch makes the next one from a third of that.
         self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)

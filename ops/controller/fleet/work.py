@@ -23,7 +23,6 @@ from ops.controller.fleet.status import (
 )
 from ops.controller.fleet.tick import ClusterSight, FleetTick
 from ops.controller.incidents.book import IncidentBook
-from ops.controller.incidents.names import incident_name
 from ops.controller.metrics_watch.clock import WatchedSamples
 from ops.controller.metrics_watch.frame import WatchFrame
 from ops.controller.metrics_watch.roles import USER_ROLES, WATCHED_ROLES
@@ -143,6 +142,7 @@ class FleetWork:
         if tick is not None:
             decisions = tick.step(alerts)
             assert tick.snapshot is not None
+            self.record.book.resolved_after_s = tick.config().outcome.resolved_after_s
             self.record.take(
                 tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
             )
@@ -216,7 +216,7 @@ class FleetWork:
             self.fleet,
             spec,
             lambda: self.wake(),
-            lambda symptom: incident_name(self.fleet.name, symptom),
+            self.record.book.name_for,
         )
 
     def _make_watch(

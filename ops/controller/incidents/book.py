@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ops.config import OutcomeConfig
 from ops.controller.alerts.digests import add_digests
 from ops.controller.conditions import merged
 from ops.controller.incidents.conditions import Reported, waiting
@@ -18,12 +19,13 @@ from ops.controller.incidents.events import News, newest, news_of
 from ops.controller.incidents.names import incident_name
 from ops.controller.incidents.objects import incident_body
 from ops.controller.incidents.restore import Restored
-from ops.controller.incidents.status import incident_status
+from ops.controller.incidents.status import incident_status, with_answer
 from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.resources.incident import IncidentStatus, Phase
 from ops.controller.worker_link.wire import ReportAnswer
 from ops.pipeline_state import Case
 from ops.state import Alert, Decision, DecisionKind
+from rca.state import Symptom
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class IncidentBook:
         entries: by the loop's incident id, oldest first.
         closed: names of resolved objects without an entry, oldest first.
         given_up: ended incidents whose end was never written, for a metric.
+        resolved_after_s: of quiet, as the loop is told.
     """
 
     def __init__(self, fleet: FleetObject) -> None:
@@ -94,6 +97,7 @@ class IncidentBook:
         self.entries: dict[str, Entry] = {}
         self.closed: list[str] = []
         self.given_up = 0
+        self.resolved_after_s = OutcomeConfig().resolved_after_s
 
     def adopt(self, restored: Restored) -> None:
         """Go on with the objects that the server holds."""
@@ -112,6 +116,16 @@ class IncidentBook:
         """Name of the object of an incident; empty where it is not known."""
         entry = self.entries.get(incident_id)
         return entry.name if entry is not None else ""
+
+    def name_for(self, symptom: Symptom) -> str:
+        """Name under which an incident is, or will be, on the server.
+
+        One that was read back keeps its name, whichever release has made it.
+        """
+        for entry in self.entries.values():
+            if entry.case is not None and entry.case.incident.symptom == symptom:
+                return entry.name
+        return incident_name(self.fleet.name, symptom, fleet_uid=self.fleet.uid)
 
     @property
     def pending(self) -> int:
@@ -167,6 +181,23 @@ class IncidentBook:
         if entry is not None and not entry.gone:
             entry.report = answer
 
+    def put_answers(self, decisions: Iterable[Decision]) -> None:
+        """Note what the server says to recommended actions; their decisions carry it."""
+        for told in decisions:
+            entry = self.entries.get(told.incident_id)
+            if entry is None or entry.gone or entry.wanted is None:
+                continue
+            entry.wanted = with_answer(entry.wanted, told, namespace=self.fleet.namespace)
+            same = (told.at_s, told.kind, told.action)
+            entry.decisions = [
+                told if (one.at_s, one.kind, one.action) == same else one for one in entry.decisions
+            ]
+
+    def is_written(self, incident_id: str) -> bool:
+        """Whether the server holds all of an Incident's record."""
+        entry = self.entries.get(incident_id)
+        return entry is not None and entry.on_server and not entry.dirty
+
     def written(self, entry: Entry, reported: Reported, *, now_s: float) -> None:
         """The pages of an Incident are on the server: its status may say so."""
         entry.report, entry.reported = None, True
@@ -177,7 +208,7 @@ class IncidentBook:
         incident = case.incident
         entry = self.entries.get(incident.incident_id)
         if entry is None:
-            name = incident_name(self.fleet.name, incident.symptom)
+            name = self.name_for(incident.symptom)
             body = incident_body(
                 name, incident, self.fleet, alerts=alerts,
                 window_start_s=incident.began_at_s - WINDOW_BEFORE_S,
@@ -211,6 +242,7 @@ class IncidentBook:
             previous=before,
             now_s=now_s,
             generation=entry.generation,
+            resolved_after_s=self.resolved_after_s,
         )
         entry.case = case
         entry.decisions = [*entry.decisions, *own][-DECISIONS_MAX:]

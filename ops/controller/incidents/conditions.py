@@ -13,6 +13,7 @@ from ops.controller.worker_link.wire import RecordedAs
 from ops.state import Decision, DecisionKind, Incident, IncidentPhase
 from rca.state import RankedCause, RcaResult, Symptom
 
+SUFFERING = "UsersSuffer"
 SYMPTOMS = {
     "errors": ("ErrorsSeen", "requests fail"),
     "latency": ("LatencySeen", "requests miss their limits"),
@@ -48,6 +49,8 @@ def observed_of(
     decisions: Sequence[Decision],
     report: Reported | None,
     before: IncidentStatus,
+    *,
+    resolved_after_s: float,
 ) -> list[Observed]:
     """Detected, Diagnosed, Mitigated, Resolved, Recorded as they are seen now.
 
@@ -55,6 +58,7 @@ def observed_of(
         named: the cause that was named, None before.
         decisions: new ones of this incident.
         before: the status so far.
+        resolved_after_s: users must stay well for so long.
     """
     fresh = not before.conditions
     yes, no, unknown = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -74,7 +78,11 @@ def observed_of(
     over = incident.phase is IncidentPhase.RESOLVED
     well = over or incident.phase is IncidentPhase.MITIGATED
     seen.append(_ended("Mitigated", well, "users are well again", decisions, before))
-    seen.append(_ended("Resolved", over, "users stayed well", (), before))
+    if well and not over:
+        text = f"users are well again; it resolves after {resolved_after_s:.0f} s of quiet"
+        seen.append(Observed(type="Resolved", status=no, reason="StayingWell", message=text))
+    else:
+        seen.append(_ended("Resolved", over, "users stayed well", (), before))
     if report is not None:
         made = report.recorded is RecordedAs.BUNDLE_WRITTEN
         seen.append(Observed(type="Recorded", status=yes if made else no,
@@ -109,11 +117,9 @@ def _ended(
         return Observed(type=kind, status=ConditionStatus.TRUE, reason="UsersWell", message=text)
     # "No action fits" is said once by the loop; the condition keeps it while users suffer.
     said = [d.reason for d in decisions if d.kind is DecisionKind.REFUSE and d.action is None]
-    kept = [
-        c.message for c in before.conditions if c.type == kind and c.status is ConditionStatus.FALSE
-    ]
+    kept = [c.message for c in before.conditions if c.type == kind and c.reason == SUFFERING]
     message = [*kept, "users still suffer"][0] if not said else said[-1]
-    return Observed(type=kind, status=ConditionStatus.FALSE, reason="UsersSuffer", message=message)
+    return Observed(type=kind, status=ConditionStatus.FALSE, reason=SUFFERING, message=message)
 
 
 def abstained(decisions: Sequence[Decision]) -> bool:

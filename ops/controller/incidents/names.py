@@ -11,13 +11,16 @@ NAME_MAX = 253
 HEX_CHARS = 5
 
 
-def incident_name(fleet: str, symptom: Symptom) -> str:
+def incident_name(fleet: str, symptom: Symptom, *, fleet_uid: str) -> str:
     """`<fleet>-<yyyymmdd>-<hhmmss>-<5 hex>`, from where and when users began to suffer.
+
+    The uid tells a Fleet from one of the same name that was deleted: the Incidents of that one are
+    being collected and must not be written to.
 
     A pure function: an operator that died after it created the object finds it again, and a
     question can be asked under the name before the object is there.
     """
-    text = "\0".join((symptom.region, symptom.slo_class, repr(symptom.detected_at_s)))
+    text = "\0".join((fleet_uid, symptom.region, symptom.slo_class, repr(symptom.detected_at_s)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()[:HEX_CHARS]
     began = datetime.fromtimestamp(max(0.0, symptom.began_at_s), UTC)
     tail = f"-{began:%Y%m%d-%H%M%S}-{digest}"

@@ -16,6 +16,7 @@ from ops.controller.alerts.digests import split_digests
 from ops.controller.incidents.status import RESTORED
 from ops.controller.moments import seconds
 from ops.controller.resources.fields import name_of, parse
+from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.resources.incident import (
     CauseStatus,
     IncidentSpec,
@@ -78,8 +79,11 @@ class Restored:
         )
 
 
-def restore(objects: Iterable[Mapping[str, Any]], *, fleet: str) -> Restored:
+def restore(objects: Iterable[Mapping[str, Any]], *, fleet: FleetObject) -> Restored:
     """Read the Incident objects of a namespace that belong to a fleet.
+
+    Those of a deleted Fleet of the same name are not its own: the server is about to collect them.
+    Nor is one that is being deleted. One without an owner, e.g. put back from a backup, is.
 
     The loop's numbers (`inc-0001`, ...) are given anew to the open ones, oldest first.
     """
@@ -87,7 +91,7 @@ def restore(objects: Iterable[Mapping[str, Any]], *, fleet: str) -> Restored:
     for raw in objects:
         try:
             spec = parse(IncidentSpec, raw.get("spec"), path=f"Incident {name_of(raw)}: spec")
-            if spec.fleet != fleet:
+            if spec.fleet != fleet.name or not _ours(raw, fleet):
                 continue
             found.append((_began_s(raw, spec), raw, spec))
         except (ResourceError, ValueError) as error:
@@ -103,6 +107,16 @@ def restore(objects: Iterable[Mapping[str, Any]], *, fleet: str) -> Restored:
     for text in unreadable:
         logger.warning("incident not read back %s", text)
     return Restored(records=tuple(records), unreadable=tuple(unreadable))
+
+
+def _ours(raw: Mapping[str, Any], fleet: FleetObject) -> bool:
+    meta = raw.get("metadata") or {}
+    owners = [one for one in meta.get("ownerReferences") or () if one.get("kind") == "Fleet"]
+    uids = {str(one.get("uid", "")) for one in owners}
+    if not meta.get("deletionTimestamp") and (not uids or fleet.uid in uids):
+        return True
+    logger.info("incident is going, left alone name=%s", name_of(raw))
+    return False
 
 
 def _record(

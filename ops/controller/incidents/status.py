@@ -1,6 +1,7 @@
 """The status of an Incident from the loop's incident. Pure: no clock, no server.
 
-The status is the record: what a restarted operator needs is in it (`ops.controller.restore`).
+The status is the record: what a restarted operator needs is in it
+(`ops.controller.incidents.restore`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan
 
+from ops.config import OutcomeConfig
 from ops.controller.conditions import cut, merged
 from ops.controller.incidents.conditions import (
     Reported,
@@ -62,6 +64,7 @@ def incident_status(
     previous: IncidentStatus | None = None,
     now_s: float,
     generation: int = 1,
+    resolved_after_s: float = OutcomeConfig().resolved_after_s,
 ) -> IncidentStatus:
     """The whole status, at most 64 KiB as JSON whatever stands in it.
 
@@ -74,6 +77,7 @@ def incident_status(
         alert_severity: label `severity` of its alerts, which can only raise ours.
         report: None keeps what `previous` says.
         namespace: of the fleet, for commands that a person types.
+        resolved_after_s: of quiet, as the loop is told.
     """
     before = previous or IncidentStatus()
     result, named = incident.result, _named(incident)
@@ -108,12 +112,30 @@ def incident_status(
         report=report.ref if report and report.ref else before.report,
         conditions=merged(
             before.conditions,
-            observed_of(incident, named, decisions, report, before),
+            observed_of(
+                incident, named, decisions, report, before, resolved_after_s=resolved_after_s
+            ),
             now_s=now_s,
             generation=generation,
         ),
     )
     return fitted(status)
+
+
+def with_answer(
+    status: IncidentStatus, decision: Decision, *, namespace: str = ""
+) -> IncidentStatus:
+    """The status with what the server says to a recommended action; else it is as it was."""
+    (told,) = _actions((), (decision,), namespace) or (None,)
+    if told is None:
+        return status
+    actions = [
+        replace(known, request=told.request, patch=told.patch, dry_run=told.dry_run)
+        if (known.kind, known.target) == (told.kind, told.target)
+        else known
+        for known in status.actions
+    ]
+    return fitted(replace(status, actions=actions))
 
 
 def _named(incident: Incident) -> RankedCause | None:
@@ -233,8 +255,10 @@ def _ranking(result: RcaResult | None) -> str:
 
 
 def _since(began_s: float, then_s: float | None) -> str:
-    return "" if then_s is None else short_span(then_s - began_s)
+    """Between the stamps that stand beside it, so that nobody finds another span."""
+    return "" if then_s is None else short_span(int(then_s) - int(began_s))
 
 
 def _ratio(value: float) -> float | None:
-    return None if isnan(value) else min(max(float(value), 0.0), 1.0)
+    """Rounded here, once: every screen and column shows the same digits."""
+    return None if isnan(value) else round(min(max(float(value), 0.0), 1.0), 2)

@@ -126,8 +126,8 @@ class IncidentWriter:
         except KubeError as error:
             if error.status != 409:
                 raise
-            # Ours: the name is made of the incident. Its answer was lost, or the process before
-            # this one died. An empty patch of the status tells the uid.
+            # Ours: the name is made of the Fleet's uid and the incident. Its answer was lost, or
+            # the process before this one died. An empty patch of the status tells the uid.
             stored = self._api.patch(incidents_path(self._namespace, entry.name, "status"), {})
         _note(entry, stored)
         logger.info("incident created name=%s", entry.name)
@@ -218,6 +218,9 @@ def _note(entry: Entry, stored: Mapping[str, Any]) -> None:
     meta = stored.get("metadata") or {}
     entry.uid = str(meta.get("uid") or entry.uid)
     entry.generation = int(meta.get("generation") or entry.generation)
+    if meta.get("deletionTimestamp"):  # it waits for its dependents: nobody reads it any more
+        entry.gone = True
+        logger.info("incident being deleted by somebody name=%s", entry.name)
 
 
 def _reported(answer: ReportAnswer, name: str) -> Reported:

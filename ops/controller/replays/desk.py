@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.paths import path_of
@@ -17,7 +17,7 @@ from ops.controller.replays.status import (
     replay_report_name,
     replay_request,
 )
-from ops.controller.resources.fields import GROUP, VERSION, parse, to_object
+from ops.controller.resources.fields import GROUP, VERSION, name_of, parse, to_object
 from ops.controller.resources.incident import IncidentStatus
 from ops.controller.resources.replay import ReplaySpec, ReplayStatus
 from ops.controller.worker_link.line import WorkerLine
@@ -26,25 +26,33 @@ from ops.errors import KubeError, OpsError, ResourceError, WorkerBusyError, Work
 
 logger = logging.getLogger(__name__)
 TRIES = 5
-PAUSE_S = 5.0
+PAUSE_S, PAUSE_S_MAX = 5.0, 60.0
 RUNNING_MAX = 16  # waiting for the worker; the others begin when one of these has ended
-DONE = ("Complete", "Failed")
+DONE, DONE_MAX = ("Complete", "Failed"), 1024
+REFUSED = frozenset({400, 404, 413, 422})  # for what the object is, not for when it came
+
+T = TypeVar("T")
 
 
 class ReplayDesk:
-    """Takes Replay objects as they come. Used on the main loop only."""
+    """Takes Replay objects as they come. Used on the main loop only.
+
+    One that a dead leader left Running is begun anew: nothing of it is kept but its start. What the
+    server does not take is tried until it does, so that none stays Running for ever.
+    """
 
     def __init__(self, api: KubeApi, worker: WorkerLine) -> None:
         """Start with none."""
         self._api, self._worker = api, worker
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by uid
+        self._done: dict[str, None] = {}  # uids, oldest first: an event may come late
         self._room = asyncio.Semaphore(RUNNING_MAX)
 
     def put(self, body: Mapping[str, Any]) -> None:
         """Run a Replay that was not answered yet."""
-        uid = str((body.get("metadata") or {}).get("uid", ""))
+        uid = _uid(body)
         phase = (body.get("status") or {}).get("phase", "")
-        if uid in self._tasks or phase in DONE:
+        if uid in self._tasks or uid in self._done or phase in DONE:
             return
         task = asyncio.get_running_loop().create_task(self._run(body))
         self._tasks[uid] = task
@@ -52,7 +60,8 @@ class ReplayDesk:
 
     def drop(self, body: Mapping[str, Any]) -> None:
         """Forget a deleted Replay."""
-        task = self._tasks.get(str((body.get("metadata") or {}).get("uid", "")))
+        self._done.pop(_uid(body), None)
+        task = self._tasks.get(_uid(body))
         if task is not None:
             task.cancel()
 
@@ -64,36 +73,76 @@ class ReplayDesk:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, body: Mapping[str, Any]) -> None:
-        meta = body["metadata"]
-        place = f"{meta['namespace']}/{meta['name']}"
+        place, generation = name_of(body), body["metadata"].get("generation", 0)
+        status = begun(_stored(body), now_s=wall_s(), generation=generation)
         try:
-            async with self._room:
-                await self._answered(body)
+            try:
+                await self._answered(body, status)
+            except (KubeError, ValueError, TypeError, LookupError) as error:
+                if isinstance(error, KubeError) and error.status == 404:
+                    logger.info("replay=%s deleted by somebody", place)
+                    return
+                logger.exception("replay=%s failed", place)
+                failed = ReplayAnswer(verdict="Not replayed.", failed=str(error) or repr(error))
+                await self._end(body, status, failed)
         except OpsError as error:
             logger.error("replay=%s not answered: %s", place, error)
         except Exception:  # the top of one replay
             logger.exception("replay=%s failed", place)
 
-    async def _answered(self, body: Mapping[str, Any]) -> None:
+    async def _answered(self, body: Mapping[str, Any], status: ReplayStatus) -> None:
         meta = body["metadata"]
-        namespace, name, generation = meta["namespace"], meta["name"], meta.get("generation", 0)
-        status = begun(_stored(body), now_s=wall_s(), generation=generation)
-        await self._write(namespace, name, status)
-        answer = await self._asked(body, namespace, name)
-        report = ""
+        async with self._room:
+            await self._write(body, status)
+            answer = await self._asked(body, meta["namespace"], meta["name"])
+        await self._end(body, status, answer)
+
+    async def _end(
+        self, body: Mapping[str, Any], status: ReplayStatus, answer: ReplayAnswer
+    ) -> None:
+        """Write what came out: the page first, so that the status names what is there."""
+        meta, report, trouble = body["metadata"], "", ""
         if answer.html_gzip:
-            made = replay_report(answer, namespace=namespace, name=name, uid=meta["uid"])
-            report = await _in_thread(lambda: self._put_report(namespace, name, made))
-        status = ended(status, answer, report=report, now_s=wall_s(), generation=generation)
-        await self._write(namespace, name, status)
-        logger.info("replay=%s/%s phase=%s verdict=%r", namespace, name, status.phase,
-                    status.verdict)  # fmt: skip
+            try:
+                report = await self._insisted(body, lambda: self._put_report(meta, answer))
+            except KubeError as error:
+                if error.status == 404:
+                    raise
+                trouble = f"its page is not stored: {error}"
+        status = ended(
+            status, answer, report=report, report_trouble=trouble, now_s=wall_s(),
+            generation=meta.get("generation", 0),
+        )  # fmt: skip
+        await self._write(body, status)
+        self._done[meta["uid"]] = None
+        if len(self._done) > DONE_MAX:
+            del self._done[next(iter(self._done))]
+        logger.info("replay=%s phase=%s verdict=%r", name_of(body), status.phase, status.verdict)
+
+    async def _insisted(self, body: Mapping[str, Any], ask: Callable[[], T]) -> T:
+        """What the API server answers, however long it is away.
+
+        Raises:
+            KubeError: it refuses the object itself; asking again would change nothing.
+        """
+        failures = 0
+        while True:
+            try:
+                return await asyncio.to_thread(ask)
+            except KubeError as error:
+                if error.status in REFUSED:
+                    raise
+                failures += 1
+                pause_s = min(PAUSE_S * 2.0 ** (failures - 1), PAUSE_S_MAX)
+                pause_s = max(pause_s, error.retry_after_s or 0.0)
+                logger.warning("replay=%s again in %.0fs: %s", name_of(body), pause_s, error)
+            await asyncio.sleep(pause_s)
 
     async def _asked(self, body: Mapping[str, Any], namespace: str, name: str) -> ReplayAnswer:
         """The worker's answer; what cannot be run is an answer that says so."""
         try:
             spec = parse(ReplaySpec, body.get("spec"), path=f"Replay {namespace}/{name}: spec")
-            ranking = await _in_thread(lambda: self._ranking(namespace, spec.incident))
+            ranking = await self._insisted(body, lambda: self._ranking(namespace, spec.incident))
             request = replay_request(spec, namespace=namespace, name=name, ranking_sha256=ranking)
         except (ResourceError, ValueError) as error:
             return ReplayAnswer(verdict="Not replayed.", failed=str(error))
@@ -121,7 +170,9 @@ class ReplayDesk:
             return parse(IncidentStatus, raw.get("status"), path=where).ranking_sha256
         return ""
 
-    def _put_report(self, namespace: str, name: str, made: Mapping[str, Any]) -> str:
+    def _put_report(self, meta: Mapping[str, Any], answer: ReplayAnswer) -> str:
+        namespace, name = meta["namespace"], meta["name"]
+        made = replay_report(answer, namespace=namespace, name=name, uid=meta["uid"])
         try:
             self._api.create(path_of("", "v1", "configmaps", namespace), made)
         except KubeError as error:
@@ -131,9 +182,15 @@ class ReplayDesk:
             self._api.patch(own, made)
         return replay_report_name(name)
 
-    async def _write(self, namespace: str, name: str, status: ReplayStatus) -> None:
-        path = path_of(GROUP, VERSION, "replays", namespace, name, "status")
-        await _in_thread(lambda: self._api.patch(path, {"status": to_object(status)}))
+    async def _write(self, body: Mapping[str, Any], status: ReplayStatus) -> None:
+        meta = body["metadata"]
+        path = path_of(GROUP, VERSION, "replays", meta["namespace"], meta["name"], "status")
+        patch = {"status": to_object(status)}
+        await self._insisted(body, lambda: self._api.patch(path, patch))
+
+
+def _uid(body: Mapping[str, Any]) -> str:
+    return str((body.get("metadata") or {}).get("uid", ""))
 
 
 def _stored(body: Mapping[str, Any]) -> ReplayStatus:
@@ -141,7 +198,3 @@ def _stored(body: Mapping[str, Any]) -> ReplayStatus:
         return parse(ReplayStatus, body.get("status"), path="status")
     except ResourceError:
         return ReplayStatus()
-
-
-async def _in_thread(work: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(work)

@@ -49,9 +49,20 @@ def begun(previous: ReplayStatus, *, now_s: float, generation: int) -> ReplaySta
 
 
 def ended(
-    previous: ReplayStatus, answer: ReplayAnswer, *, report: str, now_s: float, generation: int
+    previous: ReplayStatus,
+    answer: ReplayAnswer,
+    *,
+    report: str,
+    report_trouble: str = "",
+    now_s: float,
+    generation: int,
 ) -> ReplayStatus:
-    """What came out; `report` names the ConfigMap of its page, empty where there is none."""
+    """What came out.
+
+    Args:
+        report: the ConfigMap of its page, empty where there is none.
+        report_trouble: why there is none although the worker made one.
+    """
     checks = "; ".join(
         f"{c.check} {'holds' if c.passed else 'does not hold'}: {c.message}" for c in answer.checks
     )
@@ -61,7 +72,7 @@ def ended(
             type="Complete",
             status=NO if failed else YES,
             reason="Failed" if failed else "Answered",
-            message=answer.failed or answer.verdict,
+            message="; ".join(filter(None, (answer.failed or answer.verdict, report_trouble))),
         ),
         Observed(
             type="Passed",

@@ -17,7 +17,10 @@ NAME_MAX = 63  # a Fleet's name is the value of a label on its Incidents
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of `kubectl get`; `priority` 1 shows with `-o wide` only."""
+    """One column of `kubectl get`; `priority` 1 shows with `-o wide` only.
+
+    What shows always fits 80 columns with names of a usual length.
+    """
 
     name: str
     path: str
@@ -84,7 +87,7 @@ FLEET = Kind(
         Column(name="SLO", path=_condition("SLOMet"), description="Whether its SLOs are met."),
         Column(name="Pods", type="integer", path=".status.pods", description="Pods selected."),
         Column(
-            name="Incidents",
+            name="Open",
             type="integer",
             path=".status.openIncidents",
             description="Incidents not resolved yet.",
@@ -131,17 +134,34 @@ INCIDENT = Kind(
     ),
     columns=(
         Column(name="Phase", path=".status.phase", description="Open to Resolved."),
-        Column(name="Severity", path=".status.severity", description="How much users suffer."),
+        Column(name="Since", type="date", path=".status.began", description="Users suffer since."),
+        # The widest one last: it pushes nothing else out of sight.
         Column(name="Cause", path=".status.cause", description="First of the ranked causes."),
+        Column(
+            name="Severity",
+            path=".status.severity",
+            priority=1,
+            description="How much users suffer.",
+        ),
         Column(
             name="Conf",
             type="number",
             path=".status.confidence",
+            priority=1,
             description="Calibrated chance that this is the cause.",
         ),
-        Column(name="Since", type="date", path=".status.began", description="Users suffer since."),
-        Column(name="TTC", path=".status.timeToCause", description="Time to the named cause."),
-        Column(name="TTM", path=".status.timeToMitigate", description="Time until users are well."),
+        Column(
+            name="TTC",
+            path=".status.timeToCause",
+            priority=1,
+            description="Time to the named cause.",
+        ),
+        Column(
+            name="TTM",
+            path=".status.timeToMitigate",
+            priority=1,
+            description="Time until users are well.",
+        ),
         Column(name="Fleet", path=".spec.fleet", priority=1, description="Its Fleet."),
         Column(
             name="Alerts",
@@ -177,8 +197,9 @@ REPLAY = Kind(
     ),
     columns=(
         Column(name="Phase", path=".status.phase", description="Pending to Complete or Failed."),
-        Column(name="Verdict", path=".status.verdict", description="One sentence."),
+        Column(name="Passed", path=_condition("Passed"), description="Whether its checks hold."),
         AGE,
+        Column(name="Verdict", path=".status.verdict", priority=1, description="One sentence."),
         Column(name="Incident", path=".spec.incident", priority=1, description="What is replayed."),
         Column(name="Scenario", path=".spec.scenario", priority=1, description="What is replayed."),
     ),

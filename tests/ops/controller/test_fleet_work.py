@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ops.config import LoopConfig
 from ops.controller.fleet.work import FleetWork
 from ops.errors import KubeError
 from ops.state import Alert
@@ -23,12 +24,13 @@ def work_with(trouble, told=None):
     told = [] if told is None else told
     work.tick = SimpleNamespace(
         step=lambda alerts: (), snapshot=SimpleNamespace(now_s=7.0), now_s=lambda: 0.0,
-        state=SimpleNamespace(cases=()),
+        state=SimpleNamespace(cases=()), config=LoopConfig,
     )  # fmt: skip
     work.record = SimpleNamespace(
         take=lambda *_, **__: None, flush=lambda now_s: None,
         book=SimpleNamespace(
-            trouble=trouble, tell_silence=lambda text, now_s: told.append((text, now_s))
+            trouble=trouble, tell_silence=lambda text, now_s: told.append((text, now_s)),
+            resolved_after_s=0.0,
         ),
     )  # fmt: skip
     return work

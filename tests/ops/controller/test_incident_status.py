@@ -10,7 +10,7 @@ import pytest
 from ops.controller.conditions import Observed, cut, merged
 from ops.controller.incidents.conditions import Reported
 from ops.controller.incidents.size import STATUS_BYTES_MAX, fitted, status_bytes
-from ops.controller.incidents.status import incident_status
+from ops.controller.incidents.status import incident_status, with_answer
 from ops.controller.moments import rfc3339, seconds, short_span
 from ops.controller.resources.fields import (
     Condition,
@@ -241,3 +241,36 @@ def test_moments_read_back_and_spans_read_like_kubectls():
     assert [short_span(s) for s in (0.4, 21, 245, 3600, 11400, 190800)] == [
         "0s", "21s", "4m5s", "1h", "3h10m", "2d5h"
     ]  # fmt: skip
+
+
+def test_the_time_to_the_cause_is_the_span_between_the_stamps_beside_it():
+    late = replace(NAMED, began_at_s=T0 + 0.9, diagnosed_at_s=T0 + 21.1)
+    status = status_of(late)
+    assert seconds(status.diagnosed) - seconds(status.began) == 21.0
+    assert status.time_to_cause == "21s"
+
+
+def test_confidence_is_rounded_once_for_every_place_that_shows_it():
+    sure = replace(CAUSE, confidence=0.8249731)
+    status = status_of(replace(NAMED, result=replace(RESULT, causes=(sure,))))
+    assert (status.confidence, status.causes[0].confidence) == (0.82, 0.82)
+    told = {c.type: c.message for c in status.conditions}
+    assert told["Diagnosed"].endswith("confidence 0.82")
+
+
+def test_a_mitigated_incident_says_after_how_much_quiet_it_resolves():
+    well = replace(NAMED, phase=IncidentPhase.MITIGATED, mitigated_at_s=T0 + 60)
+    status = status_of(well, resolved_after_s=240.0)
+    assert conditions(status)["Resolved"] == ("False", "StayingWell")
+    told = {c.type: c.message for c in status.conditions}
+    assert told["Resolved"] == "users are well again; it resolves after 240 s of quiet"
+
+
+def test_an_answer_of_the_server_goes_to_its_action_alone():
+    status = status_of(NAMED, decisions=[said(DecisionKind.REFUSE, "dry run", restart())])
+    told = said(DecisionKind.REFUSE, "dry run", restart())
+    told = replace(told, details={"request": "POST /x", "patch": "{}", "dry_run": "accepted"})
+    (action,) = with_answer(status, told).actions
+    assert (action.request, action.dry_run, action.allowed) == ("POST /x", "accepted", True)
+    other = replace(told, action=replace(restart(), target=Entity(EntityKind.POD, "eu", "llm-9")))
+    assert with_answer(status, other) == status

@@ -325,7 +325,7 @@ def test_after_a_restart_the_cases_go_on_where_they_were(server, turn):
     case = replace(case, incident=replace(case.incident, alerts=1))
     done = ended(opened(2, began_s=T0 - 9000))
     turn([done, case], said(DecisionKind.ALERT, case), alerts=(alert,))
-    restored = restore(server.of("incidents"), fleet="chat")
+    restored = restore(server.of("incidents"), fleet=FLEET)
     (back,) = restored.cases
     assert back.incident.symptom == case.incident.symptom  # to the last bit: the name hangs on it
     assert (back.keys, back.firing, back.cause) == (case.keys, case.firing, POD)
@@ -348,16 +348,60 @@ def test_an_object_whose_status_was_never_written_is_taken_over(server, turn):
     server.fail["patch", "incidents/status"] = 503
     with pytest.raises(KubeError):
         turn([opened(reason="alert", bad_ratio=math.nan)])
-    (back,) = restore(server.of("incidents"), fleet="chat").cases
+    (back,) = restore(server.of("incidents"), fleet=FLEET).cases
     assert back.incident.phase is IncidentPhase.OPEN
     assert math.isnan(back.incident.symptom.bad_ratio)
+
+
+def test_incidents_of_a_deleted_fleet_of_the_same_name_are_not_adopted(server, turn):
+    """The server collects them: what would be written to them would be lost within seconds."""
+    case = opened()
+    turn([case])
+    assert restore(server.of("incidents"), fleet=FLEET).cases
+    anew = replace(FLEET, uid="uid-anew")
+    assert restore(server.of("incidents"), fleet=anew).records == ()
+    again = IncidentBook(anew)
+    again.take([case], (), now_s=T0 + 60)
+    IncidentWriter(server, again).flush(now_s=T0 + 60)
+    old, new = server.of("incidents")
+    assert old["metadata"]["name"] != new["metadata"]["name"]
+    assert new["metadata"]["ownerReferences"][0]["uid"] == "uid-anew"
+
+
+def test_an_incident_that_is_being_deleted_is_neither_adopted_nor_written_to(server, book, turn):
+    case = opened()
+    turn([case])
+    (stored,) = server.of("incidents")
+    stored["metadata"]["deletionTimestamp"] = "2026-11-18T11:07:00Z"
+    assert restore([stored], fleet=FLEET).records == ()
+    turn([named(case)], said(DecisionKind.DIAGNOSE, case))
+    server.calls.clear()
+    turn([ended(case)], said(DecisionKind.RESOLVE, case))
+    assert server.calls == []
+
+
+def test_an_incident_without_an_owner_is_adopted_by_the_fleet_that_it_names(server, turn):
+    turn([opened()])
+    (stored,) = server.of("incidents")
+    del stored["metadata"]["ownerReferences"]
+    assert len(restore([stored], fleet=FLEET).cases) == 1
+
+
+def test_an_incident_that_was_read_back_keeps_the_name_that_an_older_release_gave_it(server, turn):
+    case = opened()
+    turn([case])
+    (stored,) = server.of("incidents")
+    stored["metadata"]["name"] = "chat-older"
+    again = IncidentBook(FLEET)
+    again.adopt(restore([stored], fleet=FLEET))
+    assert again.name_for(case.incident.symptom) == "chat-older"
 
 
 def test_foreign_and_broken_objects_are_left_alone(caplog):
     good = {"metadata": {"name": "a", "namespace": "shop"}, "spec": {"fleet": "other"}}
     bad = {"metadata": {"name": "b", "namespace": "shop"}, "spec": {"fleet": "chat"},
            "status": {"phase": "Sideways"}}  # fmt: skip
-    restored = restore([good, bad], fleet="chat")
+    restored = restore([good, bad], fleet=FLEET)
     assert restored.cases == ()
     assert len(restored.unreadable) == 1
     assert "shop/b" in restored.unreadable[0]

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from ops.controller.fleet.recommend import ApiRequest, Verb, dry_run, recommended, request_of
+from ops.controller.fleet import recommend
+from ops.controller.fleet.api_request import ApiRequest, Verb, request_of
+from ops.controller.fleet.recommend import Recommender, dry_run, recommended
+from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
-from ops.state import Action, ActionKind
+from ops.state import Action, ActionKind, Decision, DecisionKind
 from rca.state import Entity
 
 
@@ -20,10 +23,13 @@ class FakeApi:
     def __init__(self, error=None):
         self.calls, self.error = [], error
 
-    def patch(self, path, body, *, kind, params):
+    def get(self, path, *, params):
+        return {"items": []}
+
+    def patch(self, path, body, *, kind, params, timeout_s):
         self._call("PATCH", path, body, params)
 
-    def create(self, path, body, *, params):
+    def create(self, path, body, *, params, timeout_s):
         self._call("POST", path, body, params)
 
     def _call(self, *call):
@@ -44,8 +50,13 @@ def test_scaling_goes_through_the_scale_subresource_and_tests_what_was_seen(flee
 
 
 def test_one_deployment_over_two_regions_has_one_count(fleet):
-    request = request_of(action(ActionKind.SCALE_OUT, add=1.0), fleet.snapshot(), namespace="shop")
-    assert [op["value"] for op in request.body] == [4, 5]
+    """The count of one region written as the whole would take the other region's pods away."""
+    snapshot = fleet.snapshot()
+    both = tuple(replace(s, replicas_elsewhere=3) for s in snapshot.services)
+    request = request_of(
+        action(ActionKind.SCALE_OUT, add=1.0), replace(snapshot, services=both), namespace="shop"
+    )
+    assert [op["value"] for op in request.body] == [5, 6]
 
 
 @pytest.mark.parametrize("kind", [ActionKind.REPLACE_POD, ActionKind.RESTART_POD])
@@ -83,4 +94,81 @@ def test_a_service_that_is_not_seen_is_named(fleet):
     found = request_of(
         action(ActionKind.SCALE_OUT, "service:east/ghost", add=1.0), fleet.snapshot(), namespace="n"
     )
-    assert found == "no Deployment ghost is seen in namespace n"
+    assert found == "no Deployment ghost with pods in east is seen in namespace n"
+
+
+def test_a_shift_of_traffic_says_what_is_not_known_and_how_a_person_finds_it(fleet):
+    shift = action(ActionKind.SHIFT_TRAFFIC, "workload:east/", to_region="west", share=0.25)
+    found = recommended(FakeApi(), shift, fleet.snapshot(), namespace="shop")
+    assert (found.request, found.patch) == ("", "")
+    assert found.dry_run.startswith("no request: no core API carries weights of traffic")
+    assert "kubectl --namespace shop get httproutes --output yaml" in found.dry_run
+    assert found.dry_run.endswith("backendRefs[].weight to 75 for east and 25 for west")
+
+
+def test_a_limit_of_admission_says_where_it_is_set(fleet):
+    limit = action(ActionKind.LIMIT_ADMISSION, "workload:east/", ratio=0.4)
+    found = recommended(FakeApi(), limit, fleet.snapshot(), namespace="shop")
+    assert found.dry_run.startswith("no request: no API of Kubernetes limits")
+    assert found.dry_run.endswith("(gateway, router or engine) to 40% of what arrives")
+
+
+def allowed(kind=ActionKind.REPLACE_POD, target="pod:east/p-1", reason="dry run"):
+    return Decision(
+        at_s=1.0, kind=DecisionKind.REFUSE, incident_id="inc-0001", reason=reason,
+        action=action(kind, target),
+    )  # fmt: skip
+
+
+RECOMMEND = FleetSpec(mode=Mode.RECOMMEND)
+
+
+def test_nothing_is_asked_before_the_incident_is_written(fleet):
+    api = FakeApi()
+    asking = Recommender(api, namespace="shop")
+    asking.note([allowed()], RECOMMEND)
+    assert asking.ask(fleet.snapshot(), ready=lambda _: False) == []
+    assert api.calls == []
+    (told,) = asking.ask(fleet.snapshot(), ready=lambda incident: incident == "inc-0001")
+    assert told.details["dry_run"] == "accepted: the server would carry it out"
+    assert asking.num_waiting == 0
+
+
+@pytest.mark.parametrize(
+    "spec", [FleetSpec(), FleetSpec(mode=Mode.RECOMMEND, frozen=True)], ids=["observe", "frozen"]
+)
+def test_what_waits_is_dropped_when_the_mode_forbids_it(spec):
+    asking = Recommender(FakeApi(), namespace="shop")
+    asking.note([allowed()], RECOMMEND)
+    asking.note([allowed()], spec)
+    assert asking.num_waiting == 0
+
+
+def test_what_the_guard_refuses_is_not_asked_for():
+    asking = Recommender(FakeApi(), namespace="shop")
+    asking.note([allowed(reason="cool-down of 60 s")], RECOMMEND)
+    assert asking.num_waiting == 0
+
+
+def test_a_server_that_is_silent_is_asked_some_times_and_then_told(fleet):
+    asking = Recommender(FakeApi(KubeError("no answer in 3 s")), namespace="shop")
+    asking.note([allowed(), allowed()], RECOMMEND)
+    told = [asking.ask(fleet.snapshot(), ready=bool) for _ in range(2 * recommend.TRIES_MAX)]
+    assert [len(one) for one in told] == [0, 0, 1, 0, 0, 1]
+    assert told[2][0].details["dry_run"] == "no answer: no answer in 3 s"
+
+
+def test_what_waits_for_answers_is_bounded():
+    asking = Recommender(FakeApi(), namespace="shop")
+    asking.note([allowed()] * (recommend.WAITING_MAX + 5), RECOMMEND)
+    assert asking.num_waiting == recommend.WAITING_MAX
+
+
+def test_a_body_that_is_too_long_is_absent_never_cut(fleet):
+    pod = "p" * (recommend.BODY_BYTES_MAX + 1)
+    found = recommended(
+        FakeApi(), action(ActionKind.REPLACE_POD, f"pod:east/{pod}"), fleet.snapshot(),
+        namespace="shop",
+    )  # fmt: skip
+    assert found.patch == ""
+    assert "too long to be shown" in found.dry_run

@@ -8,23 +8,34 @@ from concurrent.futures import Future
 from ops.controller.replays import desk
 from ops.controller.replays.desk import ReplayDesk
 from ops.controller.worker_link.wire import CheckResult, ReplayAnswer, ReplayCheck
-from ops.errors import WorkerBusyError, WorkerError
+from ops.errors import KubeError, WorkerBusyError, WorkerError
 
 HASH = "ab" * 32
 
 
 class FakeApi:
-    def __init__(self):
-        self.statuses, self.created = [], []
+    """Takes what it is given; `refusals` are answered first, by what is asked."""
+
+    def __init__(self, **refusals):
+        self.statuses, self.created, self.refusals = [], [], refusals
+
+    def _refused(self, what):
+        if self.refusals.get(what):
+            status = self.refusals[what].pop(0)
+            if status:
+                raise KubeError(f"{what}: {status}", status=status)
 
     def get(self, path, *, params):
         assert params == {"fieldSelector": "metadata.name=chat-1"}
+        self._refused("get")
         return {"items": [{"status": {"rankingSha256": HASH}}]}
 
     def create(self, path, body):
+        self._refused("create")
         self.created.append((path, body))
 
     def patch(self, path, body):
+        self._refused("patch")
         self.statuses.append(body["status"])
 
 
@@ -51,8 +62,9 @@ def replay(spec, *, phase=""):
     }
 
 
-def answered(worker, *bodies):
-    api = FakeApi()
+def answered(worker, *bodies, api=None):
+    """One after the other; a body that comes while another runs finds it running."""
+    api = api or FakeApi()
 
     async def main():
         desk = ReplayDesk(api, worker)
@@ -61,6 +73,8 @@ def answered(worker, *bodies):
         async with asyncio.timeout(5.0):
             while desk._tasks:
                 await asyncio.sleep(0.001)
+        desk.put(bodies[-1])  # an event that was on its way when it was answered
+        assert not desk._tasks
 
     asyncio.run(main())
     return api
@@ -117,3 +131,59 @@ def test_a_busy_worker_is_waited_for_and_a_dead_one_given_up(monkeypatch):
     dead = FakeWorker(*[WorkerError("down")] * desk.TRIES)
     api = answered(dead, replay({"scenario": "chat"}))
     assert conditions(api.statuses[-1])["Complete"] == ("False", "Failed")
+
+
+PAGE = ReplayAnswer(verdict="It was the pod.", html_gzip="AAAA", sha256="cd" * 32, markdown="#")
+
+
+def test_a_server_that_is_away_leaves_no_replay_running(monkeypatch):
+    """At every step: the first status, the Incident that it asks for, the page, the last status."""
+    monkeypatch.setattr(desk, "PAUSE_S", 0.001)
+    api = FakeApi(patch=[503, 0, 500, 429, 0], get=[403, 503], create=[503])
+    worker = FakeWorker(PAGE)
+    answered(worker, replay({"incident": "chat-1"}), api=api)
+    assert [status["phase"] for status in api.statuses] == ["Running", "Complete"]
+    assert api.statuses[-1]["started"]
+    assert len(worker.asked) == 1  # what the worker has answered is not asked again
+    assert api.statuses[-1]["report"]["configMap"] == "again-replay-report"
+
+
+def test_a_replay_that_a_dead_leader_left_running_is_taken_up_again():
+    left = replay({"incident": "chat-1"}, phase="Running")
+    left["status"]["started"] = "2026-11-30T02:00:00Z"
+    api = answered(FakeWorker(PAGE), left)
+    assert api.statuses[-1]["phase"] == "Complete"
+    assert api.statuses[-1]["started"] == "2026-11-30T02:00:00Z"
+
+
+def test_a_page_that_the_server_refuses_is_told_and_the_answer_stands():
+    api = answered(FakeWorker(PAGE), replay({"incident": "chat-1"}), api=FakeApi(create=[413]))
+    last = api.statuses[-1]
+    assert (last["phase"], "report" in last) == ("Complete", False)
+    assert "its page is not stored: create: 413" in str(last["conditions"])
+
+
+def test_a_replay_that_cannot_be_handled_ends_with_the_reason():
+    class Broken(FakeWorker):
+        def replay(self, request, *, wake):
+            raise TypeError("no such thing")
+
+    api = answered(Broken(), replay({"incident": "chat-1"}))
+    assert api.statuses[-1]["phase"] == "Failed"
+    assert "no such thing" in str(api.statuses[-1]["conditions"])
+
+
+def test_a_replay_that_somebody_deletes_is_left():
+    api = FakeApi(patch=[404])
+    worker = FakeWorker()
+    desk_body = replay({"incident": "chat-1"})
+
+    async def main():
+        one = ReplayDesk(api, worker)
+        one.put(desk_body)
+        async with asyncio.timeout(5.0):
+            while one._tasks:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    assert (api.statuses, worker.asked) == ([], [])

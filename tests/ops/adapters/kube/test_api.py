@@ -10,7 +10,7 @@ import pytest
 from ops.adapters.kube.api import KubeApi, PatchKind
 from ops.adapters.kube.connect import ACCOUNT_DIR
 from ops.adapters.kube.rights import Right
-from ops.errors import KubeError
+from ops.errors import KubeError, NotLeadingError
 from tests.ops.adapters.kube.scripted_server import hangs_up, refuses, says, silent, streams
 
 PODS = "/api/v1/namespaces/a/pods"
@@ -144,6 +144,42 @@ def test_a_token_refused_is_read_again_and_tried_once_more(server, connect, tmp_
     with pytest.raises(KubeError, match="token is not accepted"):
         api.get(PODS)
     assert len(server.requests) == 4  # the second call was tried twice, no more
+
+
+def test_a_second_try_of_a_write_asks_once_more_whether_it_may(server, connect, tmp_path) -> None:
+    """Between the two a leader may have lost its Lease."""
+    token = tmp_path / "token"
+    token.write_text("old")
+    server.answer(refuses(401, "Unauthorized"), says(200, {}))
+    asked = []
+
+    def held_once() -> None:
+        asked.append(True)
+        if len(asked) > 1:
+            raise NotLeadingError("lost meanwhile")
+
+    api = connect(token_file=token, before_write=held_once)
+    with pytest.raises(NotLeadingError):
+        api.create(PODS, {"metadata": {"name": "b"}})
+    assert (len(asked), len(server.requests)) == (2, 1)
+    api.get(PODS)
+    assert len(asked) == 2  # a read needs no leave
+
+
+def test_a_connection_may_not_take_longer_than_it_is_told_to(server, connect, monkeypatch) -> None:
+    """A write that was allowed must not leave when another may lead already."""
+    server.answer(says(200, {}))
+    api = connect(connect_s_max=0.75)
+    client = api._transport._client
+    seen, call = [], client.call_api
+    monkeypatch.setattr(
+        client,
+        "call_api",
+        lambda *args, **kwargs: (seen.append(kwargs["_request_timeout"]), call(*args, **kwargs))[1],
+    )
+    api.create(PODS, {})
+    api.get(PODS, timeout_s=0.5)
+    assert seen == [(0.75, 10.0), (0.5, 0.5)]
 
 
 @pytest.mark.parametrize("content", [None, "", "  \n"])

@@ -170,13 +170,14 @@ def test_a_service_in_two_regions_has_a_record_in_each() -> None:
             raw_pod("web-1-d", node="n2", deleting=True),
         ],
         nodes=[raw_node(), raw_node("n2", region="south")],
-        deployments=[raw_deployment(replicas=3)],
+        deployments=[raw_deployment(replicas=4)],
     )
     services = world.view().services
     assert [(s.region, s.replicas, s.ready_replicas) for s in services] == [
         ("north", 1, 1),
         ("south", 2, 1),
     ]
+    assert [s.replicas_in_all for s in services] == [4, 4]  # spec.replicas, wherever it is asked
 
 
 def test_a_deployment_without_pods_wants_them_and_has_none() -> None:
