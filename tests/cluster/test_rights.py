@@ -307,6 +307,7 @@ def test_recommend_uses_what_it_adds(control_plane, shop, tmp_path):
     ):
         answer = dry_run(api, ApiRequest(verb=verb, path=path, body=sent))
         assert answer == "accepted: the server would carry it out"
+    assert control_plane.admin.get(f"{pods_path(shop)}/{name}")["metadata"]["name"] == name
     roll_out(control_plane, shop, "web", image="registry.example/web:2")
     rollback = Action(
         action_id="", kind=ActionKind.ROLLBACK, target=Entity.parse("service:default/web"),
@@ -328,7 +329,6 @@ def test_recommend_uses_what_it_adds(control_plane, shop, tmp_path):
     eventually(lambda: told().startswith("accepted"), timeout_s=TOLD_S)
     assert before <= granted(control_plane)
     assert control_plane.audit.writes(user=OPERATOR, since=since) == []
-    assert control_plane.admin.get(f"{pods_path(shop)}/{name}")["metadata"]["name"] == name
     web = control_plane.admin.get(f"{deployments_path(shop)}/web")
     assert web["spec"]["replicas"] == 2
     assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":2")
