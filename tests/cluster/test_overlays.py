@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
+import kubernetes_validate
 import pytest
+import yaml
 
 from tests.cluster import binaries
 from tests.cluster.api import ApiError
@@ -22,10 +25,12 @@ from tests.cluster.installing import (
 )
 from tests.cluster.processes import eventually
 from tests.cluster.workloads import deployment, deployments_path, node
+from tests.manifests.installs import of_kind
 from tests.manifests.render import INSTALLS, rendered
 
 pytestmark = pytest.mark.cluster
 LIMIT_S = 60.0
+POLICY = "midwatch writes its own objects only"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,46 @@ def test_the_file_that_the_package_prints_is_what_kustomize_makes(name):
     assert stored == rendered(binaries.find().kubectl, INSTALLS[name]), "run `make manifests`"
 
 
+OWN_OVERLAY = """
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [midwatch/base]
+components: [midwatch/components/bundle-volume]
+images:
+- {name: ghcr.io/midwatch/operator, newName: registry.example/ops/operator, newTag: v1}
+- {name: ghcr.io/midwatch/worker, newName: registry.example/ops/worker, digest: "sha256:DIGEST"}
+configMapGenerator:
+- name: midwatch-operator-settings
+  namespace: midwatch-system
+  behavior: replace
+  files: [operator.yaml]
+""".replace("DIGEST", "0" * 64)
+
+
+def test_an_overlay_of_ones_own_has_its_images_settings_and_volume(tmp_path):
+    shutil.copytree(MANIFESTS, tmp_path / "midwatch")
+    (tmp_path / "kustomization.yaml").write_text(OWN_OVERLAY)
+    (tmp_path / "operator.yaml").write_text("scrapeSeconds: 7\n")
+    made = list(yaml.safe_load_all(rendered(binaries.find().kubectl, tmp_path)))
+    pods = {one["metadata"]["name"]: one["spec"]["template"]["spec"]
+            for one in made if one["kind"] == "Deployment"}  # fmt: skip
+    operator, worker = pods["midwatch-operator"], pods["midwatch-worker"]
+    assert operator["containers"][0]["image"] == "registry.example/ops/operator:v1"
+    assert worker["containers"][0]["image"] == f"registry.example/ops/worker@sha256:{'0' * 64}"
+    (mounted,) = [v["configMap"]["name"] for v in operator["volumes"] if "configMap" in v]
+    held = {c["metadata"]["name"]: c["data"] for c in made if c["kind"] == "ConfigMap"}
+    assert held[mounted] == {"operator.yaml": "scrapeSeconds: 7\n"}
+    shipped = {c["metadata"]["name"] for c in of_kind("default", "ConfigMap")}
+    assert mounted not in shipped, "other settings, another name: a roll-out"
+    (claim,) = [one for one in made if one["kind"] == "PersistentVolumeClaim"]
+    (bundles,) = [volume for volume in worker["volumes"] if volume["name"] == "bundles"]
+    assert bundles == {
+        "name": "bundles", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}
+    }  # fmt: skip
+    for item in made:
+        kubernetes_validate.validate(item, "1.36", strict=True)
+
+
 def test_a_second_apply_changes_nothing(empty):
     apply(empty)
     kinds = (*(f"{kind}.midwatch.dev" for kind in KINDS),)
@@ -138,19 +183,18 @@ def test_in_recommend_the_server_takes_dry_runs_only(empty, chat):
     api = operator_api(empty)
     path = f"{deployments_path(chat)}/web/scale"
     scale = {"spec": {"replicas": 3}}
-    policy = "only recommends in this release"
     same = {"spec": {"replicas": 2}}  # until the policy acts, this is a write without effect
-    eventually(lambda: refused(lambda: api.patch(path, same), policy), timeout_s=30.0)
+    eventually(lambda: refused(lambda: api.patch(path, same), POLICY), timeout_s=30.0)
     assert api.patch(path, scale, dryRun="All")["spec"]["replicas"] == 3
     (pod, *_) = empty.admin.items(f"/api/v1/namespaces/{chat}/pods")
     name = pod["metadata"]["name"]
     evict = f"/api/v1/namespaces/{chat}/pods/{name}/eviction"
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-    assert refused(lambda: api.create(evict, eviction), policy)
+    assert refused(lambda: api.create(evict, eviction), POLICY)
     dry = eviction | {"deleteOptions": {"dryRun": ["All"]}}
     assert api.create(evict, dry, dryRun="All")
     cordon = {"spec": {"unschedulable": True}}
-    assert refused(lambda: api.patch("/api/v1/nodes/north-0", cordon), policy)
+    assert refused(lambda: api.patch("/api/v1/nodes/north-0", cordon), POLICY)
     assert api.patch("/api/v1/nodes/north-0", cordon, dryRun="All")
     with pytest.raises(ApiError, match="cannot patch resource"):
         api.patch(f"{deployments_path(chat)}/web", scale, dryRun="All")
@@ -159,33 +203,57 @@ def test_in_recommend_the_server_takes_dry_runs_only(empty, chat):
     remove(empty, "overlays/recommend")
 
 
-def test_the_overlay_observe_holds_midwatch_to_its_own_objects(empty, chat):
-    apply(empty, "overlays/observe")
+def test_midwatch_writes_its_own_objects_only_whatever_its_roles_say(empty, chat):
+    apply(empty)
     # Wider rights than shipped: the policy must hold even then.
     empty.kubectl("create", "clusterrolebinding", "too-much", "--clusterrole=cluster-admin",
                   f"--user={OPERATOR}")  # fmt: skip
     api = operator_api(empty)
     configmaps = f"/api/v1/namespaces/{chat}/configmaps"
-    policy = "in Observe midwatch writes its own objects only"
-    empty.admin.create(configmaps, {"metadata": {"name": "foreign"}})
-    owner = {"apiVersion": "midwatch.dev/v1alpha1", "kind": "Incident", "name": "a", "uid": "1"}
-    taken = {"metadata": {"ownerReferences": [owner]}, "data": {"a": "b"}}
     web = f"{deployments_path(chat)}/web"
-    eventually(
-        lambda: refused(lambda: api.patch(web, {"spec": {"replicas": 2}}), policy), timeout_s=30.0
-    )
-    for call in (
-        lambda: api.patch(f"{web}/scale", {"spec": {"replicas": 0}}),
-        lambda: api.delete(web),
-        lambda: api.create(configmaps, {"metadata": {"name": "mine"}}),
-        lambda: api.patch(f"{configmaps}/foreign", taken),
-        lambda: api.delete(f"{configmaps}/foreign"),
-        lambda: api.create(f"/api/v1/namespaces/{chat}/secrets", {"metadata": {"name": "s"}}),
+    own = api.create(path_of("incidents", chat), body("Incident", "own", {"fleet": "chat"}))
+    owner = {"apiVersion": own["apiVersion"], "kind": "Incident", "name": "own",
+             "uid": own["metadata"]["uid"]}  # fmt: skip
+    taken = {"metadata": {"ownerReferences": [owner]}, "data": {"a": "b"}}
+
+    def configmap(name, **metadata):
+        return {"metadata": {"name": name, **metadata}}
+
+    for name in ("foreign", "foreign-report"):
+        empty.admin.create(configmaps, configmap(name))
+    empty.admin.create(configmaps, configmap("owned", ownerReferences=[owner]))
+    empty.admin.create(configmaps, configmap("old-report", ownerReferences=[owner]))
+    same = {"spec": {"replicas": 2}}  # until the policy acts, this is a write without effect
+    eventually(lambda: refused(lambda: api.patch(web, same), POLICY), timeout_s=30.0)
+    for number, call in enumerate(
+        (
+            lambda: api.patch(f"{web}/scale", {"spec": {"replicas": 0}}),
+            lambda: api.delete(web),
+            lambda: api.create(configmaps, configmap("a-report")),
+            lambda: api.create(configmaps, configmap("aws-auth", ownerReferences=[owner])),
+            lambda: api.patch(f"{configmaps}/foreign", taken),
+            lambda: api.patch(f"{configmaps}/foreign-report", taken),
+            lambda: api.patch(f"{configmaps}/owned", {"data": {"a": "b"}}),
+            lambda: api.delete(f"{configmaps}/old-report"),
+            lambda: api.create(f"/api/v1/namespaces/{chat}/secrets", configmap("s")),
+            lambda: api.create(
+                f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/midwatch-worker/token", {"spec": {}}
+            ),
+        )
     ):
-        assert refused(call, policy)
-    api.create(path_of("incidents", chat), body("Incident", "own", {"fleet": "chat"}))
-    report = {"metadata": {"name": "report", "ownerReferences": [owner]}}
-    api.create(configmaps, report)
+        assert refused(call, POLICY), number
+    assert api.patch(f"{web}/scale", {"spec": {"replicas": 0}}, dryRun="All")  # changes nothing
+    api.create(configmaps, configmap("own-report", ownerReferences=[owner]))
+    api.patch(f"{configmaps}/own-report", {"data": {"report": "again"}})
+    empty.admin.patch(f"{configmaps}/foreign", taken)  # nobody else is held back
+    empty.kubectl("delete", "clusterrolebinding", "too-much")
+    for name in ("foreign", "foreign-report", "owned", "old-report", "own-report"):
+        empty.admin.delete(f"{configmaps}/{name}")
+    remove(empty, ".")
+
+
+def test_the_overlay_observe_lets_no_fleet_ask_for_more(empty, chat):
+    apply(empty, "overlays/observe")
     fleet = body("Fleet", "acting", {"mode": "Recommend"})
     fleets = path_of("fleets", chat)
     eventually(
@@ -193,5 +261,41 @@ def test_the_overlay_observe_holds_midwatch_to_its_own_objects(empty, chat):
         timeout_s=30.0,
     )
     empty.admin.create(fleets, body("Fleet", "watched"))
-    empty.kubectl("delete", "clusterrolebinding", "too-much")
     remove(empty, "overlays/observe")
+
+
+def evicted(plane, pod):
+    """Whether a drain gets this pod off."""
+    name = pod["metadata"]["name"]
+    path = f"/api/v1/namespaces/{SYSTEM}/pods/{name}/eviction"
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    try:
+        plane.admin.create(path, eviction, dryRun="All")
+    except ApiError as error:
+        assert error.status == 429, error
+        return False
+    return True
+
+
+def test_a_drain_takes_one_of_two_operators_and_any_that_is_not_ready(empty):
+    apply(empty)
+    path = f"/api/v1/namespaces/{SYSTEM}/pods"
+    budget = f"/apis/policy/v1/namespaces/{SYSTEM}/poddisruptionbudgets/midwatch-operator"
+
+    def operators():
+        return empty.admin.items(path, labelSelector="app.kubernetes.io/name=midwatch-operator")
+
+    def healthy():
+        return empty.admin.get(budget).get("status", {}).get("currentHealthy")
+
+    eventually(lambda: len(operators()) == 2 and healthy() == 2, timeout_s=LIMIT_S)
+    assert empty.admin.get(budget)["status"]["disruptionsAllowed"] == 1
+    condition = {"type": "Ready", "status": "False", "reason": "Test"}
+    for pod in operators():
+        name = pod["metadata"]["name"]
+        empty.admin.patch(
+            f"{path}/{name}/status", {"status": {"conditions": [condition]}}, kind="strategic"
+        )
+    eventually(lambda: healthy() == 0, timeout_s=LIMIT_S)
+    assert [evicted(empty, pod) for pod in operators()] == [True, True]
+    remove(empty, ".")

@@ -238,8 +238,13 @@ def test_a_right_that_is_needed_late_is_named_too(control_plane, shop, right):
     api = KubeApi.connect(kubeconfig=control_plane.kubeconfig("midwatch-operator", token))
     folder = f"/api/v1/namespaces/{shop}/{right.resource}"
     involved = {"involvedObject": {"namespace": shop}} if right.resource == "events" else {}
+    # Of ConfigMaps only reports, which an Incident owns, may be written at all.
+    incident = control_plane.admin.items(path_of("incidents", shop))[0]["metadata"]
+    owner = {"apiVersion": "midwatch.dev/v1alpha1", "kind": "Incident",
+             "name": incident["name"], "uid": incident["uid"]}  # fmt: skip
+    meta = {"name": "late-report", "ownerReferences": [owner]}
     with suppress(ApiError):
-        control_plane.admin.create(folder, {"metadata": {"name": "late"}, **involved})
+        control_plane.admin.create(folder, {"metadata": meta, **involved})
     leads = SimpleNamespace(leader_address=None, holder="me", last_error="")
 
     def told():
@@ -247,7 +252,7 @@ def test_a_right_that_is_needed_late_is_named_too(control_plane, shop, right):
             if right.verb == "create":
                 api.create(folder, {"metadata": {"name": "more"}}, params={"dryRun": "All"})
             else:
-                api.patch(f"{folder}/late", {"metadata": {"labels": {"a": "b"}}})
+                api.patch(f"{folder}/late-report", {"metadata": {"labels": {"a": "b"}}})
         checks = operator_checks(
             leads, listed=True, num_fleets=1, forbidden=api.forbidden, watch_trouble=""
         )

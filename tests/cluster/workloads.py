@@ -20,10 +20,13 @@ def node(name: str, *, region: str = "north", gpus: int = 8, cores: int = 64) ->
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": {REGION: region, ZONE: f"{region}-a", "kubernetes.io/hostname": name},
+            "labels": {
+                REGION: region, ZONE: f"{region}-a", "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+            },
         },
         "status": {"capacity": capacity, "allocatable": capacity},
-    }
+    }  # fmt: skip
 
 
 def cold_start(*, pull_s: float, load_s: float) -> dict[str, str]:

@@ -48,8 +48,8 @@ def made_files() -> dict[Path, bytes]:
     }
 
 
-def rendered(kubectl: Path, folder: str) -> bytes:
-    """What kustomize makes of a folder below manifests/."""
+def rendered(kubectl: Path, folder: str | Path) -> bytes:
+    """What kustomize makes of a folder below manifests/, or of one elsewhere."""
     done = subprocess.run(
         [kubectl, "kustomize", MANIFESTS / folder], capture_output=True, check=False
     )

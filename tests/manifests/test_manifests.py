@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,26 @@ CORE_GROUPS = {
     "networking.k8s.io",
     "policy",
     "rbac.authorization.k8s.io",
+    "scheduling.k8s.io",
 }
-VERSIONS = ("1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 installs = pytest.mark.parametrize("name", INSTALLS)
 
 
-def rules_of(name: str) -> list[dict[str, Any]]:
+def rules_of(name: str, *, of_processes: bool = False) -> list[dict[str, Any]]:
+    """Rules of all roles, or of those that our own accounts hold."""
     roles = of_kind(name, "ClusterRole") + of_kind(name, "Role")
-    return [rule for role in roles for rule in role["rules"]]
+    bound = {
+        binding["roleRef"]["name"]
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for binding in of_kind(name, kind)
+    }
+    return [
+        rule
+        for role in roles
+        for rule in role["rules"]
+        if not of_processes or role["metadata"]["name"] in bound
+    ]
 
 
 def pods_of(name: str) -> list[dict[str, Any]]:
@@ -61,8 +74,6 @@ def test_every_object_of_the_default_fits_the_published_schema() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @installs
 def test_every_object_fits_each_supported_version(name: str, version: str) -> None:
-    if version == "1.29" and name in ("observe", "recommend"):
-        pytest.skip("admission policies are of Kubernetes 1.30")
     for item in install(name):
         kubernetes_validate.validate(item, version, strict=True)
 
@@ -86,7 +97,8 @@ def test_rights_are_enumerated(name: str) -> None:
 
 @installs
 def test_nothing_is_deleted_but_incidents(name: str) -> None:
-    deleting = [rule for rule in rules_of(name) if "delete" in rule["verbs"]]
+    rules = rules_of(name, of_processes=True)
+    deleting = [rule for rule in rules if "delete" in rule["verbs"]]
     assert [(r["apiGroups"], r["resources"]) for r in deleting] == [
         (["midwatch.dev"], ["incidents"])
     ]
@@ -155,9 +167,56 @@ def test_selectors_and_ports_meet_what_they_name(name: str) -> None:
     for item in selecting:
         chosen = item["spec"].get("podSelector") or item["spec"]["selector"]
         assert chosen["matchLabels"]["app.kubernetes.io/name"] in pods, label_of(item)
-    (budget,) = of_kind(name, "PodDisruptionBudget")
-    (operator,) = [d for d in of_kind(name, "Deployment") if "operator" in d["metadata"]["name"]]
-    assert budget["spec"]["minAvailable"] < operator["spec"]["replicas"]
+
+
+@installs
+def test_settings_are_named_by_their_content_so_that_other_ones_are_a_roll_out(name: str) -> None:
+    for pod in pods_of(name):
+        (config,) = [v["configMap"]["name"] for v in pod["spec"]["volumes"] if "configMap" in v]
+        (held,) = [c for c in of_kind(name, "ConfigMap") if c["metadata"]["name"] == config]
+        (file,) = held["data"]
+        assert config.rpartition("-")[0] == f"midwatch-{file.removesuffix('.yaml')}-settings"
+    if name == "two-region":
+        assert not {c["metadata"]["name"] for c in of_kind(name, "ConfigMap")} & {
+            c["metadata"]["name"] for c in of_kind("default", "ConfigMap")
+        }
+
+
+@installs
+def test_every_file_that_settings_name_is_mounted(name: str) -> None:
+    for pod in pods_of(name):
+        (config,) = [v["configMap"]["name"] for v in pod["spec"]["volumes"] if "configMap" in v]
+        (held,) = [c for c in of_kind(name, "ConfigMap") if c["metadata"]["name"] == config]
+        (text,) = held["data"].values()
+        volumes = {v["name"]: v for v in pod["spec"]["volumes"]}
+        mounts = {
+            m["mountPath"]: volumes[m["name"]] for m in pod["spec"]["containers"][0]["volumeMounts"]
+        }
+        named = [Path(path) for path in re.findall(r"File: (/\S+)", text)]  # also in comments
+        assert named
+        for path in named:
+            secret = mounts[str(path.parent)]["secret"]
+            assert secret["optional"] is True, "pods start before their Secret is there"
+            assert path.name in [
+                item["path"] for item in secret.get("items", [])
+            ] or not secret.get("items"), path
+
+
+def test_the_worker_does_not_hold_the_token_of_the_webhook() -> None:
+    (worker,) = [p for p in pods_of("default") if "worker" in p["spec"]["serviceAccountName"]]
+    secrets = [v["secret"] for v in worker["spec"]["volumes"] if "secret" in v]
+    assert [{item["key"] for item in secret["items"]} for secret in secrets] == [
+        {"worker", "prometheus", "prometheus-ca"}
+    ]
+
+
+@installs
+def test_the_watcher_is_kept_before_pods_of_no_priority_and_evicts_nobody(name: str) -> None:
+    (priority,) = of_kind(name, "PriorityClass")
+    assert (priority["preemptionPolicy"], priority["globalDefault"]) == ("Never", False)
+    assert 0 < priority["value"] < 10**9  # above are those of the system
+    used = {pod["spec"]["priorityClassName"] for pod in pods_of(name)}
+    assert used == {priority["metadata"]["name"]}
 
 
 @installs
