@@ -17,9 +17,13 @@ _BODY_BYTES_MAX = 1 << 16
 _POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _RETRY_AFTER_S_MAX = 600.0
 _MESSAGE_CHARS_MAX = 400
+# The server's words where a right is there and admission refuses all the same: policies, webhooks,
+# namespaces that end, quotas. Its authorizers say: User "..." cannot ...
+_ADMISSION = ("denied request", "denied the request", "being terminated", "exceeded quota")
 _NEXT = {
     400: "the request is malformed: check its parameters",
     401: "the token is not accepted: check that it belongs to this cluster and has not expired",
+    403: "a rule of the cluster refuses it, no right is missing: the message names the rule",
     404: "check that the object exists and that its kind is installed",
     409: "somebody else changed or created it: read it again and repeat",
     410: "the version asked for is too old: list again",
@@ -40,7 +44,7 @@ def refusal(asked: str, response: urllib3.BaseHTTPResponse, right: Right) -> Kub
     told = _status_object(body)
     reason = str(told.get("reason") or response.reason or "")
     message = str(told.get("message") or body[:_MESSAGE_CHARS_MAX].decode(errors="replace")).strip()
-    if response.status == 403:
+    if response.status == 403 and not by_admission(message):
         step = f"grant: {right}" if right.resource else "grant the path as a nonResourceURL"
     else:
         step = _NEXT.get(
@@ -53,6 +57,11 @@ def refusal(asked: str, response: urllib3.BaseHTTPResponse, right: Right) -> Kub
         reason=reason,
         retry_after_s=_retry_after_s(response, told),
     )
+
+
+def by_admission(message: str) -> bool:
+    """Whether a 403 is a rule's refusal: the same request with more rights would be refused too."""
+    return any(words in message for words in _ADMISSION)
 
 
 def no_answer(asked: str, host: str, error: Exception) -> KubeError:

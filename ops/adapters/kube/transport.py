@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from ops.adapters.kube.connect import USER_AGENT, Login, TokenFile
 from ops.adapters.kube.paths import query_of
-from ops.adapters.kube.refusals import no_answer, refusal
+from ops.adapters.kube.refusals import by_admission, no_answer, refusal
 from ops.adapters.kube.rights import MissingRights, right_of
 from ops.clock import Deadline
 from ops.errors import KubeError
@@ -119,7 +119,8 @@ class Transport:
             self.missing.allowed(right)
             return response
         error = refusal(str(call), response, right)
-        if error.status == _FORBIDDEN and self.missing.refused(right):
+        missing = error.status == _FORBIDDEN and not by_admission(str(error))
+        if missing and self.missing.refused(right):
             logger.warning("right missing right=%r", str(right))
         raise error
 

@@ -120,6 +120,24 @@ def test_a_refused_right_is_remembered_until_it_is_granted(server, connect) -> N
     assert not api.forbidden
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "a is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no",
+        'admission webhook "w.example" denied the request: no',
+        "forbidden: unable to create new content in namespace a because it is being terminated",
+        "a is forbidden: exceeded quota: q, requested: pods=1, used: pods=9, limited: pods=9",
+    ],
+)
+def test_a_rule_of_the_cluster_is_no_missing_right(server, connect, message) -> None:
+    server.answer(refuses(403, "Forbidden", message))
+    api = connect()
+    with pytest.raises(KubeError, match="no right is missing") as caught:
+        api.create(PODS, {"kind": "Pod"})
+    assert "grant" not in str(caught.value)
+    assert not api.forbidden
+
+
 @pytest.mark.parametrize("where", ["option", "kubeconfig"])
 def test_a_rotated_token_is_used_from_the_next_call_on(server, connect, tmp_path, where) -> None:
     token = tmp_path / "token"
