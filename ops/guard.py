@@ -22,6 +22,7 @@ DISRUPTIVE = frozenset(
     {ActionKind.RESTART_POD, ActionKind.REPLACE_POD, ActionKind.CORDON_DRAIN_NODE}
 )
 HOUR_S = 3600.0
+DRY_RUN = "dry run"  # the reason where nothing else stands against an action
 
 
 def refusal(
@@ -46,7 +47,7 @@ def refusal(
             _over_budget(action, log, now_s=snapshot.now_s, config=config),
             _blast(action, snapshot, log=log, config=config),
         ]
-    checks.append("dry run" if config.dry_run else "")
+    checks.append(DRY_RUN if config.dry_run else "")
     return next((reason for reason in checks if reason), "")
 
 

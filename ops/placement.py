@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ops.catalogue.owner_labels import NODE_LABELS
 from rca.state import EntityKind, MetricFrame, Series
 
 # In order of trust. Where a pod was renamed to exported_pod, only exported_* labels are its own.
 SERVICE_LABELS = (
     "service", "deployment", "app", "app_kubernetes_io_name", "service_name", "container", "job",
 )  # fmt: skip
-NODE_LABELS = ("node", "kubernetes_node", "k8s_node_name", "nodename")
 NAMESPACE = "namespace"
 POD_NAME = "pod's name"  # the last resort, in messages
 _EXPORTED = "exported_"

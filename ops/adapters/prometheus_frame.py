@@ -42,7 +42,7 @@ CELLS_MAX = 2**24  # rows times series: 128 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class FrameReading:
     """A frame and what a person should know of how it came about.
 
     Attributes:
@@ -126,7 +126,7 @@ def read_window(
     bucket_roles: frozenset[str] = BUCKET_ROLES,
     deadline_s: float = DEADLINE_S,
     tick: Tick = no_tick,
-) -> Reading:
+) -> FrameReading:
     """Read every series that has a role between two moments.
 
     A row holds what was scraped in the step that it ends. The values are float64: in float32 a
@@ -177,7 +177,7 @@ def read_window(
         roles=tuple(columns.roles),
         step_s=grid.step_ms / 1000.0,
     )
-    return Reading(
+    return FrameReading(
         frame=frame,
         names=tuple(sorted(name for names in columns.spellings.values() for name in names)),
         notes=tuple(_notes(answers, columns, grid, seen_ms)),

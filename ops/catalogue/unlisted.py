@@ -10,10 +10,11 @@ import re
 from collections.abc import Collection, Mapping
 
 from ops.catalogue.matcher import Catalogue
+from ops.catalogue.owner_labels import POD_LABELS
 from rca.state import Direction, Entity, EntityKind, MetricKind, MetricRole, ResourceClass, Series
 
 _LEFT_OUT = ("_bucket", "_created", "_info")
-_PODS = ("exported_pod", "pod", "pod_name", "k8s_pod_name", "instance")
+_PODS = (*POD_LABELS, "instance")
 _SERVICES = ("service", "deployment", "app", "app_kubernetes_io_name", "service_name", "job")
 _OUTCOMES = (
     "code", "status", "status_code", "response_code", "http_response_status_code",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ops.adapters.prometheus_frame import Reading, open_reader, read_window
+from ops.adapters.prometheus_frame import FrameReading, open_reader, read_window
 from ops.adapters.prometheus_selectors import (
     parse_label,
     parse_matcher,
@@ -173,7 +173,7 @@ def _one_region(frame: MetricFrame) -> tuple[MetricFrame, tuple[str, ...]]:
     return replace(frame, roles=roles), (f"{num} series name no region: taken as {only}",)
 
 
-def _said(reading: Reading) -> list[str]:
+def _said(reading: FrameReading) -> list[str]:
     frame = reading.frame
     return [
         f"read {len(frame.series)} series of {len(reading.names)} metrics, {len(frame.times_s)} "

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import Resource
+from ops.adapters.kube.connect import pod_namespace
 from ops.adapters.kube.rights import Right
 from ops.clock import monotonic_s
 from ops.controller.alerts.routes import AlertRoutes
@@ -28,7 +29,7 @@ from ops.controller.fleet.work import FleetWork
 from ops.controller.handlers import KopfTrouble, kinds_served, try_watching, watch_kinds
 from ops.controller.leading.leadership import Leadership, leave
 from ops.controller.leading.lease import Elector
-from ops.controller.leading.lease_store import KubeLeases, SystemClock, new_identity, own_namespace
+from ops.controller.leading.lease_store import KubeLeases, SystemClock, new_identity
 from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.probes import Check, make_probes, serve_probes
@@ -46,8 +47,7 @@ REST_S = 2.0  # for everything else at the end
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
 CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
 LIST_RETRY_S = 1.0
-WATCH_LOOK_S = 5.0
-WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
+WATCH_LOOK_S, WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 5.0, 60.0, 20.0
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Operator:
             Elector(
                 leases=KubeLeases(
                     self._lease_api,
-                    namespace=settings.lease.namespace or own_namespace(),
+                    namespace=settings.lease.namespace or pod_namespace("midwatch-system"),
                     name=settings.lease.name,
                     timeout_s=lease_s,
                 ),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ops.guard import DRY_RUN
 from ops.reports import sentence, words
 from ops.reports.build_done import undo_note
 from ops.reports.build_steps import LASTING, WELL, in_force, standing
-from ops.reports.build_story import DRY_RUN, done_title
+from ops.reports.build_story import done_title
 from ops.reports.looks import look, look_back
 from ops.reports.parts import ClockBase, Command, Step
 from ops.reports.place import Place, place_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ops.guard import DRY_RUN
 from ops.reports import sentence, words
 from ops.reports.build_findings import told
 from ops.reports.parts import Change, Mark, MarkKind
@@ -19,7 +20,6 @@ from ops.state import (
 )
 from rca.state import ChangeEvent, EntityKind, RankedCause, RcaResult, Symptom
 
-DRY_RUN = "dry run"  # what the guard says where nothing else stands against an action
 _CHANGES_BEFORE_S = 1800.0
 _SHIFT_FELT_S = 180.0  # users whom a shift overloads suffer within that time
 # They end the cause itself; moving or shedding load helps whatever the cause is.

@@ -86,6 +86,14 @@ def connect_client(
     return client, None if token_file is None else TokenFile(token_file)
 
 
+def pod_namespace(default: str) -> str:
+    """The namespace that this pod runs in, `default` for a process in no pod."""
+    try:
+        return (ACCOUNT_DIR / "namespace").read_text(encoding="utf-8").strip() or default
+    except OSError:
+        return default
+
+
 def _in_cluster() -> Configuration:
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")

@@ -18,7 +18,7 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
 
 from ops.adapters.kube.api import KubeApi
-from ops.adapters.kube.connect import ACCOUNT_DIR
+from ops.adapters.kube.connect import pod_namespace
 from ops.errors import KubeError
 
 DEFAULT_FILE = Path("~/.kube/config")
@@ -59,7 +59,7 @@ def connect_user(
     if not files:
         if "KUBERNETES_SERVICE_HOST" in environ and not context:
             api = KubeApi.connect(timeout_s=timeout_s)
-            return UserCluster(api=api, namespace=_pod_namespace(), context="")
+            return UserCluster(api=api, namespace=pod_namespace(NAMESPACE), context="")
         raise KubeError(
             f"no kubeconfig: neither --kubeconfig nor $KUBECONFIG is set, {DEFAULT_FILE} is no "
             "file; give --kubeconfig FILE"
@@ -127,13 +127,6 @@ def _chosen(
     if current is None:
         raise KubeError(f"{files} has no current context; give --context NAME")
     return current
-
-
-def _pod_namespace() -> str:
-    try:
-        return (ACCOUNT_DIR / "namespace").read_text(encoding="utf-8").strip() or NAMESPACE
-    except OSError:
-        return NAMESPACE
 
 
 class _Errors(logging.Handler):

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ops.clock import monotonic_s
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.controller.worker_link.wire import DiagnoseAnswer, DiagnoseRequest, Place, Window
+from ops.controller.worker_link.wire import DiagnoseAnswer, DiagnoseRequest, FleetPlace, Window
 from ops.errors import OpsError, WorkerBusyError
 from ops.state import Snapshot
 from rca.state import ChangeEvent, ClusterEvent, MetricFrame, RcaResult, Symptom, Topology
@@ -64,7 +64,7 @@ class RemoteDiagnoser:
         trouble: why the worker gave no answer last time, empty where it did.
     """
 
-    place: Place
+    place: FleetPlace
     ask: Ask
     wake: Callable[[], None]
     metrics: OperatorMetrics

@@ -11,7 +11,7 @@ from ops.adapters.kube.near_labels import why_unmatched
 from ops.adapters.kube.view import STALE_S, cluster_view, stale_text
 from ops.catalogue import Catalogue
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
-from ops.controller.fleet.reporting import Reporter
+from ops.controller.fleet.reporting import ReportQueue
 from ops.controller.fleet.tick import ClusterSight
 from ops.controller.fleet.work import Parts
 from ops.controller.incidents.book import IncidentBook
@@ -22,7 +22,7 @@ from ops.controller.resources.fleet import FleetSpec
 from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.settings import Settings
 from ops.controller.worker_link.line import WorkerLine
-from ops.controller.worker_link.wire import Place
+from ops.controller.worker_link.wire import FleetPlace
 from rca.state import Symptom
 
 
@@ -44,7 +44,7 @@ class SharedParts:
             reader=self._readers.get,
             look=self._look,
             diagnoser=self._diagnoser,
-            reporter=self._reporter,
+            report_queue=self._report_queue,
             worker_trouble=lambda: self.worker.trouble,
         )
 
@@ -109,19 +109,19 @@ class SharedParts:
             name_of=name_of,
         )
 
-    def _reporter(
+    def _report_queue(
         self, fleet: FleetObject, wake: Callable[[], None], book: IncidentBook
-    ) -> Reporter:
-        return Reporter(
+    ) -> ReportQueue:
+        return ReportQueue(
             place=lambda spec: self._place(fleet, spec),
             ask=self.worker.report,
             wake=wake,
             entry_of=book.entries.get,
         )
 
-    def _place(self, fleet: FleetObject, spec: FleetSpec) -> Place:
+    def _place(self, fleet: FleetObject, spec: FleetSpec) -> FleetPlace:
         endpoint = self._settings.metrics_endpoints.get(spec.metrics.endpoint)
-        return Place(
+        return FleetPlace(
             namespace=fleet.namespace,
             fleet=fleet.name,
             endpoint=spec.metrics.endpoint,

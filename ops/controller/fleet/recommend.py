@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from ops.adapters.kube.api import KubeApi, PatchKind
 from ops.controller.fleet.api_request import WITHHELD, ApiRequest, Verb, request_of
 from ops.controller.fleet.rollback import read_rollback
-from ops.controller.incidents.status import DRY_RUN as ALLOWED
 from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
+from ops.guard import DRY_RUN
 from ops.state import Action, ActionKind, Decision, DecisionKind, Snapshot
 
 logger = logging.getLogger(__name__)
-DRY_RUN = {"dryRun": "All"}
+ALL_DRY = {"dryRun": "All"}
 DRY_RUN_S = 3.0  # of one answer: admission webhooks of others may hang
 BODY_BYTES_MAX, ANSWER_CHARS_MAX = 4096, 1024
 SECRET_CHARS_MIN = 4  # a shorter value would blot out half a sentence
@@ -71,7 +71,7 @@ class Recommender:
         self._waiting += [
             _Waiting(one)
             for one in decisions
-            if one.action is not None and one.kind is DecisionKind.REFUSE and one.reason == ALLOWED
+            if one.action is not None and one.kind is DecisionKind.REFUSE and one.reason == DRY_RUN
         ]
         del self._waiting[:-WAITING_MAX]
 
@@ -148,11 +148,11 @@ def dry_run(api: KubeApi, request: ApiRequest) -> str:
                 request.path,
                 request.body,
                 kind=PatchKind.JSON,
-                params=DRY_RUN,
+                params=ALL_DRY,
                 timeout_s=DRY_RUN_S,
             )
         else:
-            api.create(request.path, request.body, params=DRY_RUN, timeout_s=DRY_RUN_S)
+            api.create(request.path, request.body, params=ALL_DRY, timeout_s=DRY_RUN_S)
     except KubeError as error:
         if error.status == 0:
             raise

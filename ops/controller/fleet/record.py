@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from ops.adapters.kube.api import KubeApi
 from ops.controller.fleet.recommend import Recommender
-from ops.controller.fleet.reporting import Reporter
+from ops.controller.fleet.reporting import ReportQueue
 from ops.controller.incidents.book import IncidentBook
 from ops.controller.incidents.objects import FLEET_LABEL
 from ops.controller.incidents.restore import Restored, restore
-from ops.controller.incidents.status import DRY_RUN
 from ops.controller.incidents.writer import IncidentWriter
 from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.resources.fleet_object import FleetObject
+from ops.guard import DRY_RUN
 from ops.pipeline_state import Case
 from ops.state import Alert, Decision, DecisionKind, Snapshot
 
@@ -31,7 +31,7 @@ class FleetRecord:
     api: KubeApi
     fleet: FleetObject
     metrics: OperatorMetrics
-    reporter: Reporter = field(init=False)
+    report_queue: ReportQueue = field(init=False)
     book: IncidentBook = field(init=False)
     _writer: IncidentWriter = field(init=False)
     _recommender: Recommender = field(init=False)
@@ -77,9 +77,9 @@ class FleetRecord:
         self._snapshot = snapshot
         self._recommender.note(decisions, spec)
         self.book.take(cases, decisions, alerts=alerts, now_s=snapshot.now_s)
-        self.reporter.note(decisions, alerts)
-        self.reporter.forget(case.incident.incident_id for case in cases)
-        page = self.reporter.turn(snapshot, spec)
+        self.report_queue.note(decisions, alerts)
+        self.report_queue.forget(case.incident.incident_id for case in cases)
+        page = self.report_queue.turn(snapshot, spec)
         if page is not None:
             self.book.put_report(*page)
 

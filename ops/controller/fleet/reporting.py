@@ -16,7 +16,7 @@ from ops.clock import monotonic_s
 from ops.controller.fleet.diagnosing import BEFORE_S, WINDOW_S_MAX
 from ops.controller.incidents.book import Entry
 from ops.controller.resources.fleet import FleetSpec
-from ops.controller.worker_link.wire import Place, ReportAnswer, ReportRequest, Window
+from ops.controller.worker_link.wire import FleetPlace, ReportAnswer, ReportRequest, Window
 from ops.errors import OpsError
 from ops.state import Alert, Decision, DecisionKind, Incident, Snapshot
 
@@ -54,10 +54,10 @@ class _Wanted:
 
 
 @dataclass(slots=True, kw_only=True)
-class Reporter:
+class ReportQueue:
     """Pages of one fleet. Called from one thread at a time."""
 
-    place: Callable[[FleetSpec], Place]
+    place: Callable[[FleetSpec], FleetPlace]
     ask: AskReport
     wake: Callable[[], None]
     entry_of: Callable[[str], Entry | None]

@@ -19,7 +19,7 @@ from ops.controller.fleet.status import DataSight
 from ops.controller.metrics_watch.clock import WatchedSamples
 from ops.controller.metrics_watch.frame import STEP_S, WatchFrame
 from ops.controller.metrics_watch.history import remembered
-from ops.controller.metrics_watch.reading import Reading
+from ops.controller.metrics_watch.reading import WatchReading
 from ops.controller.metrics_watch.state import DataState
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
@@ -116,7 +116,7 @@ class FleetTick:
         if fresh or self._history_reads >= HISTORY_READS_MAX:
             self.history = None
 
-    def _take(self, reading: Reading) -> None:
+    def _take(self, reading: WatchReading) -> None:
         now_s = monotonic_s()
         self._ahead_s = reading.server_now_s - now_s
         self.next_read_at_s = now_s + max(0.2, reading.next_at_s - reading.server_now_s)

@@ -13,7 +13,7 @@ from ops.catalogue import Catalogue
 from ops.clock import monotonic_s, wall_s
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
 from ops.controller.fleet.record import FleetRecord
-from ops.controller.fleet.reporting import Reporter
+from ops.controller.fleet.reporting import ReportQueue
 from ops.controller.fleet.status import (
     DataSight,
     FleetSight,
@@ -55,7 +55,7 @@ class Parts:
         reader: of the endpoint of that name, for the calling thread.
         look: the cluster as a namespace and labels cut it, at a moment.
         diagnoser: makes the diagnoser of one fleet.
-        reporter: makes the reporter of one fleet.
+        report_queue: makes the queue of one fleet's pages.
         worker_trouble: why the worker does not answer, empty where it does.
     """
 
@@ -65,7 +65,7 @@ class Parts:
     metrics: OperatorMetrics
     reader: Callable[[str], WatchedSamples]
     look: Callable[[str, Mapping[str, str], float], ClusterSight]
-    reporter: Callable[[FleetObject, Callable[[], None], IncidentBook], Reporter]
+    report_queue: Callable[[FleetObject, Callable[[], None], IncidentBook], ReportQueue]
     worker_trouble: Callable[[], str]
     diagnoser: Callable[
         [FleetObject, FleetSpec, Callable[[], None], Callable[[Symptom], str]], RemoteDiagnoser
@@ -95,7 +95,7 @@ class FleetWork:
         self._wanted = self.fleet
         self.status = _stored_status(self.fleet)
         self.record = FleetRecord(api=self.parts.api, fleet=self.fleet, metrics=self.parts.metrics)
-        self.record.reporter = self.parts.reporter(
+        self.record.report_queue = self.parts.report_queue(
             self.fleet, lambda: self.wake(), self.record.book
         )
 

@@ -15,14 +15,13 @@ from ops.adapters.kube.paths import path_of
 from ops.controller.conditions import cut
 from ops.controller.incidents.conditions import symptom_text
 from ops.controller.moments import rfc3339
-from ops.controller.resources.fields import API_VERSION
+from ops.controller.resources.fields import API_VERSION, OBJECT_NAME_MAX
+from ops.guard import DRY_RUN
 from ops.state import Decision, DecisionKind
 
 MESSAGE_BYTES_MAX = 1024  # the server's limit
 COMPONENT = "midwatch"
-DRY_RUN = "dry run"
 _NUMBERS = re.compile(r"[0-9][0-9.,:]*")
-_NAME_MAX = 253
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ def _news(decision: Decision) -> News | None:
 
 def event_name(incident: str, news: News) -> str:
     """Name of the Event object: one per Incident and piece of news."""
-    return f"{incident[: _NAME_MAX - 11].rstrip('-.')}.{news.key}"
+    return f"{incident[: OBJECT_NAME_MAX - 11].rstrip('-.')}.{news.key}"
 
 
 def event_body(news: News, *, incident: str, namespace: str, uid: str) -> dict[str, Any]:

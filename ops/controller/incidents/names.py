@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 
+from ops.controller.resources.fields import OBJECT_NAME_MAX
 from rca.state import Symptom
 
-NAME_MAX = 253
 HEX_CHARS = 5
 
 
@@ -24,4 +24,4 @@ def incident_name(fleet: str, symptom: Symptom, *, fleet_uid: str) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()[:HEX_CHARS]
     began = datetime.fromtimestamp(max(0.0, symptom.began_at_s), UTC)
     tail = f"-{began:%Y%m%d-%H%M%S}-{digest}"
-    return f"{fleet[: NAME_MAX - len(tail)].rstrip('-.')}{tail}"
+    return f"{fleet[: OBJECT_NAME_MAX - len(tail)].rstrip('-.')}{tail}"

@@ -9,6 +9,7 @@ from typing import Any
 from ops.adapters.kube.paths import path_of
 from ops.controller.conditions import cut
 from ops.controller.moments import rfc3339
+from ops.controller.report_map import label_value, name_with, owner, report_map
 from ops.controller.resources.fields import API_VERSION, GROUP, VERSION, to_object
 from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.resources.incident import AlertSource, IncidentSpec, SymptomSpec
@@ -18,9 +19,7 @@ from rca.state import Symptom
 
 FLEET_LABEL, INCIDENT_LABEL = f"{GROUP}/fleet", f"{GROUP}/incident"
 INCIDENTS = "incidents"
-PAGE_KEY, TEXT_KEY = "report.html.gz", "report.md"
 KINDS_OF_SYMPTOM = ("latency", "errors", "missing", "alert")
-NAME_MAX, LABEL_MAX = 253, 63
 
 
 def incident_body(
@@ -66,34 +65,20 @@ def symptom_spec(symptom: Symptom) -> SymptomSpec:
 
 def report_name(incident: str) -> str:
     """Name of the ConfigMap of an Incident's report."""
-    return f"{incident[: NAME_MAX - 7].rstrip('-.')}-report"
+    return name_with(incident, "-report")
 
 
 def report_body(
     answer: ReportAnswer, *, incident: str, uid: str, fleet: FleetObject
 ) -> dict[str, Any]:
-    """The ConfigMap with an Incident's pages; it goes when the Incident goes."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": report_name(incident),
-            "namespace": fleet.namespace,
-            "labels": {
-                FLEET_LABEL: fleet.name,
-                INCIDENT_LABEL: incident[:LABEL_MAX].rstrip("-."),
-            },
-            "annotations": {f"{GROUP}/sha256": answer.sha256},
-            "ownerReferences": [owner("Incident", incident, uid)],
-        },
-        "binaryData": {PAGE_KEY: answer.html_gzip},
-        "data": {TEXT_KEY: answer.markdown},
-    }
-
-
-def owner(kind: str, name: str, uid: str) -> dict[str, Any]:
-    """Reference to one of our objects; without blockOwnerDeletion, which would need more rights."""
-    return {"apiVersion": API_VERSION, "kind": kind, "name": name, "uid": uid, "controller": True}
+    """The ConfigMap with an Incident's pages."""
+    return report_map(
+        answer,
+        name=report_name(incident),
+        namespace=fleet.namespace,
+        labels={FLEET_LABEL: fleet.name, INCIDENT_LABEL: label_value(incident)},
+        owned_by=owner("Incident", incident, uid),
+    )
 
 
 def incidents_path(namespace: str, name: str = "", subresource: str = "") -> str:

@@ -36,6 +36,7 @@ from ops.controller.resources.incident import (
     Severity,
 )
 from ops.encode import to_plain
+from ops.guard import DRY_RUN
 from ops.ranking import ranking_sha256
 from ops.reports.sentence import entity_subject, verb_of
 from ops.slo import Key
@@ -43,7 +44,6 @@ from ops.state import Decision, DecisionKind, Incident
 from rca.state import RankedCause, RcaResult, Symptom
 
 RESTORED = "read back from the Incident object"  # stands in `checked` of a restored result
-DRY_RUN = "dry run"  # what the guard says of an action that is otherwise allowed
 CRITICAL_BAD_RATIO = 0.25  # one request in four
 SUFFERING_BAD_RATIO = 0.002  # below it only the alert says that something is wrong
 NAME_BYTES_MAX, KEYS_MAX, MISSING_MAX = 512, 64, 16

@@ -8,14 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.adapters.kube.api import KubeApi
-from ops.adapters.kube.connect import ACCOUNT_DIR
 from ops.adapters.kube.paths import path_of
 from ops.clock import monotonic_s, wall_s
 from ops.controller.leading.lease import ADDRESS, LeaseRecord
 from ops.errors import KubeError
 
 GROUP, VERSION = "coordination.k8s.io", "v1"
-HOME = "midwatch-system"
 
 
 class SystemClock:
@@ -76,14 +74,6 @@ class KubeLeases:
             "metadata": meta,
             "spec": {key: value for key, value in spec.items() if value != ""},
         }
-
-
-def own_namespace() -> str:
-    """The namespace that this pod runs in; the default install's where it runs in none."""
-    try:
-        return (ACCOUNT_DIR / "namespace").read_text(encoding="utf-8").strip() or HOME
-    except OSError:
-        return HOME
 
 
 def new_identity() -> str:

@@ -23,7 +23,7 @@ from ops.clock import Deadline, monotonic_s, wall_s
 from ops.controller.metrics_watch.clock import ServerClock, WatchedSamples
 from ops.controller.metrics_watch.freshness import Freshness
 from ops.controller.metrics_watch.jobs import ScrapeJobs
-from ops.controller.metrics_watch.reading import Reading
+from ops.controller.metrics_watch.reading import WatchReading
 from ops.controller.metrics_watch.ring import WatchRing
 from ops.controller.metrics_watch.roles import WATCHED_ROLES, fleet_matchers, questions
 from ops.controller.metrics_watch.rows import RowOffsets
@@ -105,7 +105,7 @@ class WatchFrame:
         """Bytes of the kept rows, without the names of series."""
         return self._ring.num_bytes
 
-    def advance(self, reader: WatchedSamples, *, deadline: Deadline) -> Reading:
+    def advance(self, reader: WatchedSamples, *, deadline: Deadline) -> WatchReading:
         """Read what is new. Never raises for an outage: that is a state of the reading."""
         self._seen.url, self._seen.error, num_samples = reader.url, "", 0
         try:
@@ -120,7 +120,7 @@ class WatchFrame:
         state, detail = judge(self._seen)
         if state is DataState.FRESH:
             self._trusted_row = self._ring.newest
-        return Reading(
+        return WatchReading(
             frame=self._frame(self._ring.newest),
             scrape_jobs=self._jobs.last_good_s(now_s=self._seen.now_s),
             state=state,

@@ -10,7 +10,7 @@ from rca.state import MetricFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class WatchReading:
     """One view of the fleet's metrics. Do not keep it: its frame is a copy, megabytes of it.
 
     Attributes:

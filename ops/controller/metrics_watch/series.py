@@ -12,6 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from ops.catalogue import Catalogue, plain_name
+from ops.catalogue.owner_labels import POD_LABELS
 from rca.state import MetricRole, Series
 
 IntArray = npt.NDArray[np.int64]
@@ -23,7 +24,6 @@ _KEYS_MAX = 4 * SERIES_MAX
 
 # Labels (region, service, node) of a pod by its name; None: no pod of this fleet, or not yet.
 Placed = Callable[[str], Mapping[str, str] | None]
-_PODS = ("exported_pod", "pod", "pod_name", "k8s_pod_name")
 
 
 class WatchSeries:
@@ -138,4 +138,4 @@ class WatchSeries:
 
 
 def _pod_of(labels: Mapping[str, str]) -> str:
-    return next((value for key in _PODS if (value := labels.get(key))), "")
+    return next((value for key in POD_LABELS if (value := labels.get(key))), "")

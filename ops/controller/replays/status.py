@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.controller.conditions import Observed, cut, merged
-from ops.controller.incidents.objects import owner
 from ops.controller.moments import rfc3339
+from ops.controller.report_map import label_value, name_with, owner, report_map
 from ops.controller.resources.fields import GROUP, TEXT_MAX, ConditionStatus, ReportRef
 from ops.controller.resources.replay import ReplaySpec, ReplayStatus
 from ops.controller.worker_link.wire import ReplayAnswer, ReplayCheck, ReplayFault, ReplayRequest
 
-NAME_MAX, LABEL_MAX = 253, 63
-PAGE_KEY, TEXT_KEY = "report.html.gz", "report.md"
 YES, NO, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
@@ -95,23 +93,17 @@ def ended(
 
 def replay_report_name(replay: str) -> str:
     """Name of the ConfigMap with a Replay's page."""
-    return f"{replay[: NAME_MAX - 14].rstrip('-.')}-replay-report"
+    return name_with(replay, "-replay-report")
 
 
 def replay_report(
     answer: ReplayAnswer, *, namespace: str, name: str, uid: str
 ) -> Mapping[str, Any]:
-    """The ConfigMap with a Replay's page; it goes when the Replay goes."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": replay_report_name(name),
-            "namespace": namespace,
-            "labels": {f"{GROUP}/replay": name[:LABEL_MAX].rstrip("-.")},
-            "annotations": {f"{GROUP}/sha256": answer.sha256},
-            "ownerReferences": [owner("Replay", name, uid)],
-        },
-        "binaryData": {PAGE_KEY: answer.html_gzip},
-        "data": {TEXT_KEY: answer.markdown},
-    }
+    """The ConfigMap with a Replay's page."""
+    return report_map(
+        answer,
+        name=replay_report_name(name),
+        namespace=namespace,
+        labels={f"{GROUP}/replay": label_value(name)},
+        owned_by=owner("Replay", name, uid),
+    )

@@ -16,6 +16,7 @@ from ops.errors import ResourceError
 GROUP, VERSION = "midwatch.dev", "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 TEXT_MAX = 512  # characters of a sentence in a status
+OBJECT_NAME_MAX, LABEL_MAX = 253, 63  # characters of an object's name, of a label's value
 
 Name = Annotated[
     str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")

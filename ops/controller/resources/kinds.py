@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ops.controller.resources.fields import GROUP
+from ops.controller.resources.fields import GROUP, LABEL_MAX
 from ops.controller.resources.fleet import FleetSpec, FleetStatus
 from ops.controller.resources.incident import IncidentSpec, IncidentStatus
 from ops.controller.resources.replay import ReplaySpec, ReplayStatus
 
-NAME_MAX = 63  # a Fleet's name is the value of a label on its Incidents
+FLEET_NAME_MAX = LABEL_MAX  # a Fleet's name is the value of a label on its Incidents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +76,10 @@ FLEET = Kind(
     spec_required=False,  # an empty Fleet watches every pod of its namespace
     root_rules=(
         Rule(
-            rule=f"self.metadata.name.size() <= {NAME_MAX} && !self.metadata.name.contains('.')",
-            message=f"a Fleet's name is a label of its Incidents: at most {NAME_MAX} characters, "
-            "no dot",
+            rule=f"self.metadata.name.size() <= {FLEET_NAME_MAX} "
+            "&& !self.metadata.name.contains('.')",
+            message="a Fleet's name is a label of its Incidents: at most "
+            f"{FLEET_NAME_MAX} characters, no dot",
         ),
     ),
     columns=(

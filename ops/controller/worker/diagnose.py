@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from ops.adapters.prometheus_frame import Reading
+from ops.adapters.prometheus_frame import FrameReading
 from ops.clock import moment_text, monotonic_s
 from ops.controller.worker.question import (
     Question,
@@ -19,7 +19,7 @@ from ops.controller.worker.question import (
 )
 from ops.controller.worker.settings import WorkerSettings
 from ops.controller.worker.window import WindowReader, canonical, facts_of, newest_sample_s
-from ops.controller.worker_link.wire import DiagnoseAnswer, DiagnoseRequest, FrameFacts, Place
+from ops.controller.worker_link.wire import DiagnoseAnswer, DiagnoseRequest, FleetPlace, FrameFacts
 from ops.encode import FLOAT_DIGITS
 from ops.errors import PrometheusError
 from ops.ranking import ranking_sha256
@@ -47,7 +47,7 @@ class Diagnosed:
     sha256: str
 
 
-class Diagnoser:
+class WindowDiagnoser:
     """Answers questions, one at a time, and keeps the newest with their answers."""
 
     def __init__(self, settings: WorkerSettings, window: WindowReader) -> None:
@@ -99,11 +99,11 @@ class Diagnoser:
         )
         return answer
 
-    def answered(self, place: Place, sha256: str) -> Diagnosed | None:
+    def answered(self, place: FleetPlace, sha256: str) -> Diagnosed | None:
         """The question of a fleet that was answered with this ranking, None where it is gone."""
         return self._kept.get((place.namespace, place.fleet, sha256))
 
-    def _read(self, request: DiagnoseRequest) -> Reading:
+    def _read(self, request: DiagnoseRequest) -> FrameReading:
         return self._window.read(
             request.place,
             request.window,
@@ -129,7 +129,7 @@ class Diagnoser:
             expires_at_s=request.now_s + self._expiry_s,
         )
 
-    def _keep(self, place: Place, diagnosed: Diagnosed) -> None:
+    def _keep(self, place: FleetPlace, diagnosed: Diagnosed) -> None:
         # By its ranking, not by its Incident: the first question comes before there is one.
         key = (place.namespace, place.fleet, diagnosed.sha256)
         self._kept.pop(key, None)
@@ -161,7 +161,7 @@ def _of_frame(pods: tuple[PodRecord, ...]) -> tuple[PodRecord, ...]:
     return tuple(sorted(pods, key=lambda pod: pod.name))
 
 
-def _stale(request: DiagnoseRequest, reading: Reading) -> str:
+def _stale(request: DiagnoseRequest, reading: FrameReading) -> str:
     """Why the window says nothing of now; empty where it does."""
     newest_s = newest_sample_s(reading.frame)
     if newest_s is None:

@@ -16,7 +16,7 @@ from ops import __version__
 from ops.catalogue import Catalogue
 from ops.controller.live_commands import all_here
 from ops.controller.worker.report_clock import ReportClock
-from ops.controller.worker_link.wire import Place, ReportRequest
+from ops.controller.worker_link.wire import FleetPlace, ReportRequest
 from ops.reports import ClockBase, Command, RunReport, words
 from ops.reports.build import RunFacts, build_report
 from ops.reports.build_lanes import MINUTE_S, MinuteRow
@@ -128,7 +128,7 @@ def newest(decisions: Sequence[Decision]) -> Incident | None:
     return found[-1] if found else None
 
 
-def _fleet(place: Place) -> str:
+def _fleet(place: FleetPlace) -> str:
     where = f" on {place.cluster}" if place.cluster else ""
     return f"{place.namespace}/{place.fleet}{where}"
 

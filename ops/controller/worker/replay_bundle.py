@@ -14,7 +14,7 @@ from ops.controller.worker.live_report import Watched, live_report
 from ops.controller.worker.page_size import fitted_page, short_markdown
 from ops.controller.worker_link.wire import (
     CheckResult,
-    Place,
+    FleetPlace,
     ReplayAnswer,
     ReplayCheck,
     ReplayRequest,
@@ -96,7 +96,7 @@ def _report(
         incident=incident,
     )
     asked = ReportRequest(
-        place=Place(
+        place=FleetPlace(
             namespace=origin.namespace,
             fleet=origin.fleet,
             endpoint=origin.endpoint or "default",

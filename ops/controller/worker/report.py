@@ -14,7 +14,7 @@ import numpy as np
 from ops.catalogue import Catalogue
 from ops.clock import monotonic_s
 from ops.controller.incidents.status import RESTORED
-from ops.controller.worker.diagnose import Diagnosed, Diagnoser, forecaster_of, home_region
+from ops.controller.worker.diagnose import Diagnosed, WindowDiagnoser, forecaster_of, home_region
 from ops.controller.worker.incident_bundle import BundleStore, Origin, read_recording
 from ops.controller.worker.live_report import Watched, live_report, newest
 from ops.controller.worker.page_size import fitted_page, short_markdown
@@ -53,7 +53,7 @@ class Reporter:
         self,
         *,
         window: WindowReader,
-        diagnoser: Diagnoser,
+        diagnoser: WindowDiagnoser,
         catalogue: Catalogue,
         bundles: BundleStore | None,
     ) -> None:

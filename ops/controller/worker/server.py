@@ -21,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from ops.catalogue import Catalogue
 from ops.clock import monotonic_s
 from ops.controller.token_file import matches, read_token
-from ops.controller.worker.diagnose import Diagnoser
+from ops.controller.worker.diagnose import WindowDiagnoser
 from ops.controller.worker.incident_bundle import BundleStore
 from ops.controller.worker.jobs import FullError, Jobs, Urgency
 from ops.controller.worker.metrics import WorkerMetrics
@@ -52,7 +52,7 @@ WORKER: web.AppKey[Worker] = web.AppKey("worker")
 class _Parts:
     """What the handlers need; made once, heavy imports included."""
 
-    diagnoser: Diagnoser
+    diagnoser: WindowDiagnoser
     reporter: Reporter
     replayer: Replayer
 
@@ -88,7 +88,7 @@ class Worker:
         """
         settings, catalogue = self.settings, Catalogue.load()
         window = WindowReader(settings.endpoints, catalogue, read_s=settings.read_s)
-        diagnoser = Diagnoser(settings, window)
+        diagnoser = WindowDiagnoser(settings, window)
         bundles = _store(settings)
         self._parts = _Parts(
             diagnoser=diagnoser,

@@ -10,7 +10,7 @@ from rca.granger_kind import GrangerChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsEndpoint:
+class PrometheusAddress:
     """A Prometheus by name. Secrets are files, read again for each use."""
 
     url: str
@@ -36,7 +36,7 @@ class WorkerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8082
-    endpoints: Mapping[str, MetricsEndpoint] = field(default_factory=dict)
+    endpoints: Mapping[str, PrometheusAddress] = field(default_factory=dict)
     token_file: Path | None = None
     bundle_dir: Path | None = None
     cluster: str = ""  # its name for people, where a request names none

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.controller.settings import Settings
-from ops.controller.worker.settings import MetricsEndpoint, WorkerSettings
+from ops.controller.worker.settings import PrometheusAddress, WorkerSettings
 from rca.granger_kind import GrangerChoice
 
 
@@ -14,7 +14,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
         host=host.strip("[]") or "0.0.0.0",  # ":8080" means every address
         port=int(port),
         endpoints={
-            name: MetricsEndpoint(
+            name: PrometheusAddress(
                 url=endpoint.url,
                 token_file=endpoint.token_file,
                 ca_file=endpoint.ca_file,

@@ -14,18 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ops.adapters.prometheus_columns import Complete
-from ops.adapters.prometheus_frame import Reading, open_reader, read_window
+from ops.adapters.prometheus_frame import FrameReading, open_reader, read_window
 from ops.adapters.prometheus_selectors import Matcher
 from ops.catalogue import Catalogue
-from ops.controller.worker.settings import MetricsEndpoint
-from ops.controller.worker_link.wire import FrameFacts, Place, Window
+from ops.catalogue.owner_labels import NODE_LABELS, POD_LABELS
+from ops.controller.worker.settings import PrometheusAddress
+from ops.controller.worker_link.wire import FleetPlace, FrameFacts, Window
 from ops.errors import PrometheusError
 from ops.state import NodeRecord, PodRecord
 from rca.state import MetricFrame
 
 NAMESPACE, REGION = "namespace", "region"
-POD_LABELS = ("exported_pod", "pod", "pod_name", "k8s_pod_name")
-NODE_LABELS = ("node", "kubernetes_node", "k8s_node_name", "nodename")
 OVERLAP_ROWS = 8  # read once more: late samples, and enough of them to know a target's offset
 CELLS_MAX = 2**24  # of all kept frames: 128 MB
 PLACES_MAX = 32
@@ -37,14 +36,14 @@ _Key = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
     start_s: float
-    reading: Reading
+    reading: FrameReading
 
 
 class WindowReader:
     """Reads windows of named endpoints. Used by one thread."""
 
     def __init__(
-        self, endpoints: Mapping[str, MetricsEndpoint], catalogue: Catalogue, *, read_s: float
+        self, endpoints: Mapping[str, PrometheusAddress], catalogue: Catalogue, *, read_s: float
     ) -> None:
         """Prepare; `read_s` limits one reading."""
         self._endpoints, self._catalogue, self._read_s = endpoints, catalogue, read_s
@@ -52,13 +51,13 @@ class WindowReader:
 
     def read(
         self,
-        place: Place,
+        place: FleetPlace,
         window: Window,
         *,
         region: str,
         pods: Sequence[PodRecord] = (),
         nodes: Sequence[NodeRecord] = (),
-    ) -> Reading:
+    ) -> FrameReading:
         """The series of a place between two moments.
 
         Args:
@@ -168,7 +167,7 @@ def joined(old: MetricFrame, new: MetricFrame) -> MetricFrame:
     )
 
 
-def _matchers(place: Place) -> tuple[Matcher, ...]:
+def _matchers(place: FleetPlace) -> tuple[Matcher, ...]:
     """The namespace is ours to say: a label of that name in the request is dropped."""
     own = [Matcher(NAMESPACE, "=", place.namespace)]
     more = [

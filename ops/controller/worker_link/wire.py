@@ -38,7 +38,7 @@ Moment = Annotated[float, Field(ge=0.0, le=1e11)]  # seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class FleetPlace:
     """Whose metrics, and where they are.
 
     Attributes:
@@ -79,7 +79,7 @@ class DiagnoseRequest:
         incident: name of the Incident object; the worker keeps what it read under it.
     """
 
-    place: Place
+    place: FleetPlace
     window: Window
     symptom: Symptom
     incident: ObjectName = ""
@@ -128,7 +128,7 @@ class ReportRequest:
         ranking_sha256: of the ranking that the Incident shows; what is recorded must have it.
     """
 
-    place: Place
+    place: FleetPlace
     window: Window
     incident: ObjectName
     decisions: tuple[Decision, ...]

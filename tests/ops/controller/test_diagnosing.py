@@ -9,7 +9,7 @@ import pytest
 
 from ops.controller.fleet.diagnosing import PAUSE_S, USABLE_S, RemoteDiagnoser
 from ops.controller.operator_metrics import OperatorMetrics
-from ops.controller.worker_link.wire import DiagnoseAnswer, Place
+from ops.controller.worker_link.wire import DiagnoseAnswer, FleetPlace
 from ops.errors import WorkerBusyError, WorkerError
 from rca.state import Symptom, Topology
 
@@ -24,7 +24,7 @@ class World:
         self.now_s, self.asked, self.futures, self.woken = 0.0, [], [], 0
         self.result = make_result(abstained=True)
         self.diagnoser = RemoteDiagnoser(
-            place=Place(namespace="shop", fleet="chat"),
+            place=FleetPlace(namespace="shop", fleet="chat"),
             ask=self.ask,
             wake=self.wake,
             metrics=OperatorMetrics(),

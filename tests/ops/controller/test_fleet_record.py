@@ -35,7 +35,7 @@ class DryServer(FakeServer):
 @pytest.fixture
 def record():
     made = FleetRecord(api=DryServer(), fleet=FLEET, metrics=OperatorMetrics())
-    made.reporter = SimpleNamespace(
+    made.report_queue = SimpleNamespace(
         note=lambda *_: None, forget=lambda _: None, turn=lambda *_: None
     )
     return made

@@ -14,7 +14,7 @@ from ops.catalogue import Catalogue
 from ops.controller.worker.live_report import Watched, live_report, minute_rows, with_classes
 from ops.controller.worker.page_size import fitted_page
 from ops.controller.worker.report_clock import ReportClock, dated
-from ops.controller.worker_link.wire import Place, ReportRequest, Window
+from ops.controller.worker_link.wire import FleetPlace, ReportRequest, Window
 from ops.errors import BundleError
 from ops.reports import render_html, render_markdown
 from ops.state import (
@@ -64,7 +64,7 @@ def request_(frame):
                       undo="none needed: its owner makes another", command=command)  # fmt: skip
 
     return ReportRequest(
-        place=Place(namespace="shop", fleet="chat", cluster="prod"),
+        place=FleetPlace(namespace="shop", fleet="chat", cluster="prod"),
         window=Window(start_s=T0, end_s=END, step_s=5.0),
         incident="chat-20261118-110640-abcde",
         decisions=(

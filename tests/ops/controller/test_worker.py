@@ -23,12 +23,12 @@ from ops.controller.worker.jobs import FullError, Jobs, Urgency
 from ops.controller.worker.question import Question, settled_events, settled_symptom
 from ops.controller.worker.replay_bundle import replay_bundle
 from ops.controller.worker.server import make_worker
-from ops.controller.worker.settings import MetricsEndpoint, WorkerSettings
+from ops.controller.worker.settings import PrometheusAddress, WorkerSettings
 from ops.controller.worker.window import canonical, joined
 from ops.controller.worker_link.wire import (
     DIAGNOSE,
     DiagnoseRequest,
-    Place,
+    FleetPlace,
     RecordedAs,
     ReplayCheck,
     ReplayFault,
@@ -59,13 +59,13 @@ def frame():
 
 def settings_of(fake, **more):
     return WorkerSettings(
-        endpoints={"default": MetricsEndpoint(url=fake.url)}, granger=GrangerChoice.LINEAR, **more
+        endpoints={"default": PrometheusAddress(url=fake.url)}, granger=GrangerChoice.LINEAR, **more
     )
 
 
 def question(frame, **more):
     given = {
-        "place": Place(namespace="shop", fleet="chat"),
+        "place": FleetPlace(namespace="shop", fleet="chat"),
         "window": Window(start_s=T0, end_s=END, step_s=5.0),
         "symptom": SYMPTOM,
         "incident": "chat-1",
@@ -91,7 +91,7 @@ def journal(answer):
 
 def report_of(frame, answer, **more):
     given = {
-        "place": Place(namespace="shop", fleet="chat", cluster="prod"),
+        "place": FleetPlace(namespace="shop", fleet="chat", cluster="prod"),
         "window": Window(start_s=T0, end_s=END, step_s=5.0),
         "incident": "chat-1",
         "decisions": journal(answer),
@@ -201,7 +201,7 @@ def test_another_answer_than_the_recorded_one_is_told_with_exit_code_one(tmp_pat
 def test_only_the_fleets_own_namespace_is_read_whatever_the_request_says(fake_prometheus, frame):
     store(fake_prometheus, frame, namespace="shop")
     asked = question(
-        frame, place=Place(namespace="other", fleet="chat", match_labels={"namespace": "shop"})
+        frame, place=FleetPlace(namespace="other", fleet="chat", match_labels={"namespace": "shop"})
     )
 
     async def scene():
@@ -226,7 +226,7 @@ def test_nobody_is_accused_where_the_metrics_say_nothing(
     store(fake_prometheus, frame, namespace="shop")
     asked = question(
         frame,
-        place=Place(namespace="shop", fleet="chat", endpoint=endpoint),
+        place=FleetPlace(namespace="shop", fleet="chat", endpoint=endpoint),
         window=Window(start_s=T0, end_s=end_s, step_s=5.0),
         now_s=end_s,
     )

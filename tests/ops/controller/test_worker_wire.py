@@ -12,7 +12,7 @@ from ops.controller.worker_link.codec import decode, encode
 from ops.controller.worker_link.wire import (
     DiagnoseAnswer,
     DiagnoseRequest,
-    Place,
+    FleetPlace,
     ReplayRequest,
     ReportRequest,
     Window,
@@ -74,7 +74,7 @@ RESULT = RcaResult(
     arcs=(CausalArc(cause=POD, effect=Entity(EntityKind.SERVICE, "eu", "s"), weight=0.5),),
 )  # fmt: skip
 REQUEST = DiagnoseRequest(
-    place=Place(namespace="shop", fleet="chat", match_labels={"team": "a"}),
+    place=FleetPlace(namespace="shop", fleet="chat", match_labels={"team": "a"}),
     window=Window(start_s=T0 - 900, end_s=T0, step_s=5.0),
     symptom=SYMPTOM,
     incident="chat-20261117-120000-abcde",
