@@ -114,6 +114,14 @@ def serve(
             help="Write the warm-up as OpenMetrics, for promtool tsdb create-blocks-from."
         ),
     ] = None,
+    try_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write into this folder what Prometheus, Alertmanager, operator and worker need "
+            "to watch this fleet, and its Fleet object; the commands are printed.",
+            file_okay=False,
+        ),
+    ] = None,
     namespace: Annotated[str, typer.Option(help="Label namespace of every series.")] = "default",
     pods: Annotated[
         Path | None,
@@ -135,13 +143,16 @@ def serve(
     Faults and changes of the scenario file are left out; ask for them here or on the admin port.
 
     Example: `midwatch chaos serve chat --fault gpu-throttle --fault-at-s 120`
+
+    Example: `midwatch chaos serve chat --namespace shop --try-out try`
     """
     from ops.commands.chaos_serve import Serving, run_serve
 
     run_serve(
         Serving(
             scenario=scenario, listen=listen, admin=admin, rate_rps=rate, seed=seed,
-            warm_s=warm_up_s, lasts_s=lasts_s, history=history, namespace=namespace, pods=pods,
+            warm_s=warm_up_s, lasts_s=lasts_s, history=history,
+            try_out=try_out, namespace=namespace, pods=pods,
             fault=fault, fault_at_s=fault_at_s, fault_length_s=fault_length_s,
             fault_severity=fault_severity, as_json=as_json,
         )

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import typer
 from rich.console import Console
 
+from ops.commands import extras
 from ops.commands.chaos_options import parse_kinds
 from ops.commands.options import OURS, find_scenario
 from ops.replay.adopt import AdoptedPod, adopted_pods
 from ops.replay.experiment import make_plan
 from ops.replay.live import LiveServer
-from ops.replay.live_fleet import LiveFleet, LivePlan
+from ops.replay.live_fleet import LiveFleet, LivePlan, make_fleet
 from ops.replay.scenario import FaultSpec
 from ops.replay.scenario_limits import RANGES
+
+if TYPE_CHECKING:
+    from ops.commands.chaos_files import TryOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Serving:
     warm_s: float
     lasts_s: float
     history: Path | None
+    try_out: Path | None
     namespace: str
     pods: Path | None
     fault: str
@@ -45,6 +50,8 @@ class Serving:
 def run_serve(asked: Serving) -> None:
     """Serve until interrupted. Exit code 2 on wrong use."""
     console = Console(stderr=True)
+    if asked.try_out is not None:
+        extras.need("--try-out", extras.SLO)
     try:
         listen, admin = _address(asked.listen, "--listen"), None
         if asked.admin:
@@ -54,16 +61,21 @@ def run_serve(asked: Serving) -> None:
         live = LiveFleet(plan)
         console.print(f"simulating {plan.warm_s:.0f} s of past at {plan.rate_rps:.3g} requests/s")
         live.begin()
-        if asked.history is not None:
-            with asked.history.open("w", encoding="utf-8") as file:
-                file.writelines(live.history())
         server = LiveServer({plan.namespace: live}, listen=listen, admin=admin)
+        files = _try_out(asked, live, server)
+        for path in _pasts(asked):
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(live.history())
     except OURS as error:
         raise typer.BadParameter(str(error)) from error
     except OSError as error:
         raise typer.BadParameter(f"{error}; choose another file or port") from error
     server.start()
     _tell(asked, plan, live, server)
+    if files is not None and not asked.as_json:
+        typer.echo("start these, each in a terminal of its own:")
+        for command in files.commands():
+            typer.echo(f"  {command}")
     try:
         server.wait(asked.fault_at_s if asked.fault else plan.lasts_s)
         if asked.fault:
@@ -84,6 +96,27 @@ def run_serve(asked: Serving) -> None:
         server.close()
 
 
+def _try_out(asked: Serving, live: LiveFleet, server: LiveServer) -> TryOut | None:
+    """The files, written; None where nobody wants them."""
+    if asked.try_out is None:
+        return None
+    # It needs PyYAML, which serving alone does not.
+    from ops.commands.chaos_files import TryOut
+
+    made = TryOut(
+        folder=asked.try_out, scenario=live.plan.scenario, fleet=live.fleet,
+        namespace=live.plan.namespace, scrape_configs=server.scrape_configs(),
+    )  # fmt: skip
+    made.write()
+    return made
+
+
+def _pasts(asked: Serving) -> list[Path]:
+    """Where the warm-up is written to."""
+    given = [asked.history] if asked.history is not None else []
+    return given + ([asked.try_out / "past.om"] if asked.try_out is not None else [])
+
+
 def _plan(asked: Serving) -> LivePlan:
     base = replace(find_scenario(asked.scenario), faults=(), changes=())
     low, high = RANGES["Scenario.duration_s"]
@@ -95,10 +128,16 @@ def _plan(asked: Serving) -> LivePlan:
     if asked.rate_rps is not None and not asked.rate_rps > 0.0:
         raise typer.BadParameter(f"--rate {asked.rate_rps:g}: give more than 0 requests/s")
     rate_rps = asked.rate_rps or make_plan(base, seed=asked.seed).rate_rps
-    return LivePlan(
+    plan = LivePlan(
         scenario=base, seed=asked.seed, rate_rps=rate_rps, warm_s=asked.warm_s,
         lasts_s=asked.lasts_s, namespace=asked.namespace, pods=_pods(asked),
     )  # fmt: skip
+    if asked.try_out is not None and not plan.pods:
+        from ops.commands.chaos_files import named_pods
+
+        # No autoscaler may add pods that the cluster does not show.
+        plan = replace(plan, pods=named_pods(make_fleet(plan)))
+    return plan
 
 
 def _pods(asked: Serving) -> tuple[AdoptedPod, ...]:

@@ -72,6 +72,7 @@ def explain(asked: Asked, name: str, *, whole: bool) -> None:
         width=width(),
         whole=whole,
         options=cluster.options,
+        leader=leader_of(cluster),
     )
     if asked.as_json:
         show_json(

@@ -30,5 +30,5 @@ def leader_trouble(lease: Mapping[str, Any], *, now_s: float) -> str:
         return "No operator leads: the last one gave its Lease up. Nothing is watched."
     return (
         f"No operator leads: the Lease was last renewed {words.span(silent_s // 1)} ago by this "
-        "machine's clock. Nothing is watched, and what stands below is from before."
+        "machine's clock. Nothing is watched, and what is stored is from before."
     )

@@ -131,7 +131,8 @@ def _troubles(fleet: StoredFleet) -> list[tuple[str, Sequence[Commands]]]:
     return [
         (f"{c.type} {c.status.value}: {c.message or c.reason}", _STEPS.get((c.type, c.reason), ()))
         for c in fleet.status.conditions
-        if c.status is ConditionStatus.FALSE and c.type != "Acting"
+        # An open incident is listed below; what may be done is a person's choice.
+        if c.status is ConditionStatus.FALSE and c.type != "Acting" and c.reason != "IncidentOpen"
     ]
 
 

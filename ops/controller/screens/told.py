@@ -123,7 +123,8 @@ def no_cause(incident: StoredIncident, silent: str = "") -> list[tuple[str, str]
     told = condition(status.conditions, "Diagnosed")
     if silent:
         why = silent.removeprefix("no cause can be named: ").removesuffix(".")
-        text = f"Not known: nobody diagnoses. {words.capital(why)}."
+        end = "" if why.endswith("?") else "."
+        text = f"Not known: nobody diagnoses. {words.capital(why)}{end}"
         return [("cause", f"{text} It is asked again until it answers.")]
     if is_waiting(incident):
         waits = told.message if told else "the first diagnosis is under way"

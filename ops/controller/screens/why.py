@@ -31,10 +31,12 @@ def why_lines(
     width: int = 80,
     whole: bool = False,
     options: str = "",
+    leader: str = "",
 ) -> list[Line]:
     """The answer.
 
     Args:
+        leader: why no operator leads, empty where one does or nobody may know.
         fleet: its Fleet; None where it is gone or may not be read.
         width: columns of a line, at least 40.
         whole: everything that is recorded, not the first of each.
@@ -42,7 +44,8 @@ def why_lines(
     """
     status = incident.status
     top = f"{incident.namespace}/{incident.name}"
-    lines = [Line(text, QUIET) for text in wrapped(plain(top), width)]
+    lines = [Line(text, STRONG) for text in labelled("!", leader, width, 2)] if leader else []
+    lines += [Line(text, QUIET) for text in wrapped(plain(top), width)]
     state = told.state(incident, now_s=now_s) + told.named_after(incident)
     lines += [Line(text, QUIET) for text in wrapped(state, width)]
     style = CAUSE if status.cause else STRONG

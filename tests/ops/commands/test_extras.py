@@ -63,6 +63,11 @@ def test_a_worker_that_must_be_neural_needs_torch(cli, without, tmp_path):
     assert cli(*WORKER, "--config", config).exit_code == 0
 
 
+def test_a_try_out_needs_yaml_and_says_so_before_it_simulates(cli, without, tmp_path):
+    without("yaml")
+    told(cli("chaos", "serve", "small", "--try-out", tmp_path / "x"), "PyYAML")
+
+
 def test_help_and_manifests_need_none(cli, without):
     without(*extras.OPERATOR)
     assert cli("operator", "--help").exit_code == 0

@@ -58,6 +58,8 @@ def test_an_operator_that_is_gone_is_told_though_its_last_status_was_good(run, s
     assert ("! No operator leads: the Lease was last renewed 1 h" in done.out) == bool(code)
     log = "kubectl --context eu -n midwatch-system logs deployment/midwatch-operator --tail 50"
     assert (log in done.out) == bool(code)
+    server.add(incident(NAME, NAMED))
+    assert run(server, "why").out.startswith("! No operator leads") == bool(code)
 
 
 def test_who_may_not_read_the_lease_still_sees_the_fleets(run):
