@@ -21,6 +21,7 @@ from ops.errors import SettingsError
 
 FILE_BYTES_MAX = 1 << 20
 FAULTS_SHOWN_MAX = 30
+SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
 STRICT = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
@@ -40,20 +41,35 @@ def _listen(text: str) -> str:
     return text
 
 
+def _plain_headers(headers: dict[str, str]) -> dict[str, str]:
+    secret = sorted(name for name in headers if name.strip().lower() in SECRET_HEADERS)
+    if secret:
+        raise ValueError(
+            f"{', '.join(secret)} is a credential, which does not belong in this file: mount a "
+            "Secret and name its path in tokenFile"
+        )
+    return headers
+
+
 Url = Annotated[str, AfterValidator(_url)]
 Listen = Annotated[str, AfterValidator(_listen)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsEndpoint:
-    """A Prometheus, or what speaks its API."""
+    """A Prometheus, or what speaks its API.
+
+    Attributes:
+        headers: sent with each request, e.g. X-Scope-OrgID; never a credential.
+        timeout_seconds: of one request; the worker waits 30 s for a wide window, or this if longer.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     url: Url
     token_file: Path | None = None
     ca_file: Path | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Annotated[dict[str, str], AfterValidator(_plain_headers)] = field(default_factory=dict)
     add_labels: dict[str, str] = field(default_factory=dict)  # for series that lack them
     timeout_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 4.0
 
@@ -75,6 +91,8 @@ class WorkerAddress:
 
     Attributes:
         listen: the worker's own file says here where it listens.
+        metrics_listen: the same for its metrics and probes alone, which a Prometheus scrapes; a
+            network policy can then keep all others from asking questions. Empty = only `listen`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -82,6 +100,9 @@ class WorkerAddress:
     url: Annotated[str, AfterValidator(lambda text: _url(text) if text else text)] = ""
     token_file: Path | None = None
     listen: Listen = "127.0.0.1:8082"
+    metrics_listen: Annotated[str, AfterValidator(lambda text: _listen(text) if text else text)] = (
+        ""
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

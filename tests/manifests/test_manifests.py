@@ -220,6 +220,29 @@ def test_the_watcher_is_kept_before_pods_of_no_priority_and_evicts_nobody(name: 
 
 
 @installs
+def test_a_prometheus_reaches_the_metrics_and_nobody_but_the_operator_the_questions(
+    name: str,
+) -> None:
+    """What a ServiceMonitor scrapes is a port that a NetworkPolicy opens to anybody."""
+    callers: dict[tuple[str, str], list[Any]] = {}
+    for policy in of_kind(name, "NetworkPolicy"):
+        app_name = policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+        for rule in policy["spec"]["ingress"]:
+            for port in rule["ports"]:
+                callers[app_name, port["port"]] = rule.get("from", [])
+    monitors = MANIFESTS / "components" / "prometheus-operator" / "servicemonitors.yaml"
+    for monitor in yaml.safe_load_all(monitors.read_text(encoding="utf-8")):
+        app_name = monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+        (service,) = [s for s in of_kind(name, "Service")
+                      if s["spec"]["selector"]["app.kubernetes.io/name"] == app_name]  # fmt: skip
+        target = {port["name"]: port["targetPort"] for port in service["spec"]["ports"]}
+        for endpoint in monitor["spec"]["endpoints"]:
+            assert callers[app_name, target[endpoint["port"]]] == []
+    (asker,) = callers["midwatch-worker", "http"]
+    assert asker["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "midwatch-operator"
+
+
+@installs
 def test_everything_namespaced_stands_in_the_one_namespace(name: str) -> None:
     (namespace,) = of_kind(name, "Namespace")
     for item in install(name):

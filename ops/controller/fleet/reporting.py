@@ -34,6 +34,10 @@ TURNS = frozenset(
 SETTLE_S = 2.0  # decisions of the same moment share a page
 PAUSE_S, PAUSE_S_MAX = 5.0, 120.0
 FAILURES_MAX = 8  # of one incident; its next turn begins anew
+WANTED_MAX, WANTED_S_MAX = (
+    200,
+    3600.0,
+)  # pages that wait, and for how long: an object may never come
 ALERTS_MAX = 200  # of one incident that a page shows
 
 
@@ -79,6 +83,7 @@ class ReportQueue:
                 wanted = self._wanted.get(incident.incident_id)
                 due_s = wanted.due_s if wanted and not wanted.failures else self.clock() + SETTLE_S
                 self._wanted[incident.incident_id] = _Wanted(incident, due_s)
+        self._give_up_old()
 
     def forget(self, known: Iterable[str]) -> None:
         """Drop what belongs to incidents that the loop has dropped."""
@@ -101,6 +106,14 @@ class ReportQueue:
             if due:
                 self._ask(min(due)[1], snapshot, spec)
         return came
+
+    def _give_up_old(self) -> None:
+        newest_first = sorted(self._wanted.items(), key=lambda item: -item[1].due_s)
+        oldest_s = self.clock() - WANTED_S_MAX
+        kept = {key: one for key, one in newest_first[:WANTED_MAX] if one.due_s >= oldest_s}
+        if len(kept) < len(self._wanted):
+            logger.warning("reports given up number=%d", len(self._wanted) - len(kept))
+            self._wanted = kept
 
     def _take(self) -> tuple[str, ReportAnswer] | None:
         if self._asked is None or not self._asked[2].done():

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ops.adapters.prometheus_frame import FrameReading
 from ops.clock import moment_text, monotonic_s
+from ops.controller.worker.pace import Pace, Timed, warm_up
 from ops.controller.worker.question import (
     Question,
     settled_changes,
@@ -30,6 +31,7 @@ from rca.forecasters import Forecaster, NoForecaster
 from rca.granger_choice import choose, resolve
 from rca.granger_kind import GrangerChoice
 from rca.state import RcaResult
+from rca.verdict import LEADS
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +53,13 @@ class WindowDiagnoser:
     """Answers questions, one at a time, and keeps the newest with their answers."""
 
     def __init__(self, settings: WorkerSettings, window: WindowReader) -> None:
-        """Choose the model of what leads what; torch is loaded now where it is there."""
-        self._window, self._expiry_s = window, settings.expiry_s
+        """Choose the model of what leads what, and use it once: torch is loaded now."""
+        self._window = window
         choice, why = resolve(settings.granger)
         logger.info("granger model=%s why=%r", choice, why)
         self.granger = str(choice)
-        self._forecaster = forecaster_of(self.granger)
+        self._pace = Pace() if settings.granger is GrangerChoice.AUTO else None
+        warm_up(forecaster_of(self.granger))
         self._kept: OrderedDict[tuple[str, str, str], Diagnosed] = OrderedDict()
 
     def diagnose(self, request: DiagnoseRequest) -> DiagnoseAnswer:
@@ -76,6 +79,7 @@ class WindowDiagnoser:
         if stale:
             return self._answer(request, _unread(request, stale), facts, stages)
         began_s = monotonic_s()
+        granger, why = self._affordable()
         question = Question(
             frame=frame,
             symptom=settled_symptom(request.symptom),
@@ -84,20 +88,40 @@ class WindowDiagnoser:
             events=settled_events(request.events),
             now_s=round(request.now_s, FLOAT_DIGITS),
             seed=request.seed,
-            granger=self.granger,
+            granger=granger,
         )
+        forecaster = Timed(forecaster_of(granger))
         try:
-            result = question.answer(self._forecaster)
+            result = question.answer(forecaster)
         except RcaError as error:
             logger.exception("diagnosis failed incident=%s", request.incident)
             result = _unread(request, f"the metrics cannot be compared: {error}")
+        if self._pace is not None and granger == GrangerChoice.NEURAL:
+            self._pace.took(forecaster.seconds)
+        if why:
+            result = replace(
+                result, checked=(*result.checked, f"{LEADS}the linear model, as {why}")
+            )
         stages["diagnose"] = monotonic_s() - began_s
+        stages["granger"] = forecaster.seconds
+        logger.info(
+            "diagnosed fleet=%s/%s incident=%s granger=%s %s", request.place.namespace,
+            request.place.fleet, request.incident, granger,
+            " ".join(f"{name}={seconds:.2f}s" for name, seconds in stages.items()),
+        )  # fmt: skip
         answer = self._answer(request, result, facts, stages)
         self._keep(
             request.place,
             Diagnosed(question=question, result=result, sha256=answer.ranking_sha256),
         )
         return answer
+
+    def _affordable(self) -> tuple[str, str]:
+        """The model of this diagnosis, and why it is not the usual one."""
+        if self._pace is None or self.granger != GrangerChoice.NEURAL:
+            return self.granger, ""
+        choice, why = self._pace.afford()
+        return str(choice), why
 
     def answered(self, place: FleetPlace, sha256: str) -> Diagnosed | None:
         """The question of a fleet that was answered with this ranking, None where it is gone."""
@@ -126,7 +150,6 @@ class WindowDiagnoser:
             seed=request.seed,
             frame=facts,
             stages_s={name: round(value, 4) for name, value in stages.items()},
-            expires_at_s=request.now_s + self._expiry_s,
         )
 
     def _keep(self, place: FleetPlace, diagnosed: Diagnosed) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rca.granger_kind import GrangerChoice
 
+READ_S = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusAddress:
@@ -18,7 +20,7 @@ class PrometheusAddress:
     ca_file: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     add_labels: Mapping[str, str] = field(default_factory=dict)  # for series that lack them
-    timeout_s: float = 30.0
+    timeout_s: float = READ_S  # of one request, and of all those of a window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class WorkerSettings:
     """Settings of one worker.
 
     Attributes:
+        metrics_address: host and port of a second door with metrics and probes, and no questions.
         endpoints: the only addresses that a request can name.
         token_file: bearer token that requests must carry; None = no token is asked for, which
             only a listener on the loopback interface may do.
@@ -36,13 +39,11 @@ class WorkerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8082
+    metrics_address: tuple[str, int] | None = None
     endpoints: Mapping[str, PrometheusAddress] = field(default_factory=dict)
     token_file: Path | None = None
     bundle_dir: Path | None = None
-    cluster: str = ""  # its name for people, where a request names none
     bundles_max: int = 200
     queue_max: int = 8
-    read_s: float = 30.0  # that reading a window may take
-    expiry_s: float = 60.0  # after which an answer must not be used any more
     granger: GrangerChoice = GrangerChoice.AUTO
     replay_s: float = 600.0  # that one replay may take

@@ -42,11 +42,9 @@ class _Kept:
 class WindowReader:
     """Reads windows of named endpoints. Used by one thread."""
 
-    def __init__(
-        self, endpoints: Mapping[str, PrometheusAddress], catalogue: Catalogue, *, read_s: float
-    ) -> None:
-        """Prepare; `read_s` limits one reading."""
-        self._endpoints, self._catalogue, self._read_s = endpoints, catalogue, read_s
+    def __init__(self, endpoints: Mapping[str, PrometheusAddress], catalogue: Catalogue) -> None:
+        """Prepare; nothing is asked yet."""
+        self._endpoints, self._catalogue = endpoints, catalogue
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
 
     def read(
@@ -82,7 +80,7 @@ class WindowReader:
         asked = window if kept is None else _rest(kept, window)
         with open_reader(
             endpoint.url,
-            timeout_s=min(endpoint.timeout_s, self._read_s),
+            timeout_s=endpoint.timeout_s,
             headers=endpoint.headers,
             token_file=endpoint.token_file,
             ca_file=endpoint.ca_file,
@@ -96,7 +94,7 @@ class WindowReader:
                 matchers=matchers,
                 add_labels={**endpoint.add_labels, **place.add_labels},
                 complete=_completing(pods, nodes, region, self._catalogue.region_labels),
-                deadline_s=self._read_s,
+                deadline_s=endpoint.timeout_s,
             )
         if kept is not None:
             reading = replace(reading, frame=joined(kept.reading.frame, reading.frame))

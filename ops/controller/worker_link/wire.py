@@ -108,7 +108,7 @@ class FrameFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnoseAnswer:
-    """A ranking, or an abstention that says what is missing; not to be used after its expiry."""
+    """A ranking, or an abstention that says what is missing."""
 
     result: RcaResult
     ranking_sha256: str
@@ -116,7 +116,6 @@ class DiagnoseAnswer:
     seed: int = 0
     frame: FrameFacts = field(default_factory=FrameFacts)
     stages_s: Mapping[str, float] = field(default_factory=dict)  # where the time went
-    expires_at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class World:
         return self.futures[-1]
 
     def answer(self):
-        answer = DiagnoseAnswer(result=self.result, ranking_sha256="x", expires_at_s=1e9)
+        answer = DiagnoseAnswer(result=self.result, ranking_sha256="x")
         self.futures[-1].set_result(answer)
 
     def __call__(self, symptom=SYMPTOM, *, now_s=1100.0):

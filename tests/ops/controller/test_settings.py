@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.controller.settings import Settings, load_settings, parse_settings
+from ops.controller.worker.start import worker_settings
 from ops.errors import SettingsError
 
 
@@ -47,3 +48,33 @@ def test_what_is_no_mapping_of_yaml_is_named(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match="--config"):
         load_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "authorization", "Proxy-Authorization", "Cookie"]
+)
+def test_a_credential_among_headers_is_refused_and_not_shown(name):
+    headers = {"X-Scope-OrgID": "shop", name: "Bearer abcdef"}
+    raw = {"metricsEndpoints": {"default": {"url": "http://p:9090", "headers": headers}}}
+    with pytest.raises(SettingsError, match="tokenFile") as told:
+        parse_settings(raw, path="c")
+    assert f"metricsEndpoints.default.headers: {name} is a credential" in str(told.value)
+    assert "abcdef" not in str(told.value)
+    del headers[name]
+    assert parse_settings(raw, path="c").metrics_endpoints["default"].headers == headers
+
+
+def test_the_worker_waits_for_a_wide_window_as_long_as_an_endpoint_may_take():
+    raw = {
+        "metricsEndpoints": {
+            "quick": {"url": "http://p:9090"},
+            "slow": {"url": "http://q:9090", "timeoutSeconds": 45},
+        },
+        "worker": {"listen": ":8080", "metricsListen": "[::1]:8081"},
+    }
+    told = worker_settings(parse_settings(raw, path="c"))
+    assert {name: one.timeout_s for name, one in told.endpoints.items()} == {
+        "quick": 30.0,
+        "slow": 45.0,
+    }
+    assert (told.host, told.port, told.metrics_address) == ("0.0.0.0", 8080, ("::1", 8081))

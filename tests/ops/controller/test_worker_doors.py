@@ -1,0 +1,72 @@
+"""The worker's doors: a port for metrics where nobody can ask; bodies are read off the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import aiohttp
+from aiohttp import web
+
+from ops.controller.worker import server
+from ops.controller.worker.server import make_metrics_door
+from ops.controller.worker.service import Worker
+from ops.controller.worker.settings import WorkerSettings
+from ops.controller.worker_link.wire import DIAGNOSE, REPLAY, REPORT
+from rca.granger_kind import GrangerChoice
+from tests.ops.controller.live_worker import serving
+
+SETTINGS = WorkerSettings(granger=GrangerChoice.LINEAR)
+
+
+def test_the_port_for_metrics_answers_probes_and_takes_no_questions(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+
+    async def scene():
+        worker = Worker(WorkerSettings(host="0.0.0.0", token_file=token))
+        runner = web.AppRunner(make_metrics_door(worker))
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        found = {}
+        async with aiohttp.ClientSession() as session:
+            for path in ("/metrics", "/livez", "/readyz"):
+                async with session.get(url + path) as response:
+                    found[path] = response.status
+            for path in (DIAGNOSE, REPORT, REPLAY):
+                async with session.post(url + path, data=b"{}") as response:
+                    found[path] = response.status
+        await runner.cleanup()
+        return found
+
+    assert asyncio.run(scene()) == {
+        "/metrics": 200, "/livez": 200, "/readyz": 503, DIAGNOSE: 404, REPORT: 404, REPLAY: 404,
+    }  # fmt: skip
+
+
+def test_a_large_body_is_read_beside_the_loop_which_answers_probes_meanwhile(monkeypatch):
+    reading, go_on = threading.Event(), threading.Event()
+    decode = server.decode
+
+    def slow(kind, raw):
+        reading.set()
+        assert go_on.wait(10.0)
+        return decode(kind, raw)
+
+    monkeypatch.setattr(server, "decode", slow)
+
+    async def scene(path):
+        async with serving(SETTINGS) as client, aiohttp.ClientSession() as session:
+            reading.clear(), go_on.clear()
+            question = asyncio.create_task(session.post(client.url + path, data=b"{}"))
+            await asyncio.to_thread(reading.wait, 10.0)
+            async with session.get(f"{client.url}/livez") as probe:
+                assert not question.done()
+            go_on.set()
+            async with await question as response:
+                return probe.status, response.status
+
+    for path in (DIAGNOSE, REPORT, REPLAY):
+        assert asyncio.run(scene(path)) == (200, 400), path
