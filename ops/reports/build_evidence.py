@@ -167,8 +167,18 @@ def series_of(
         chosen += _strongest(measured, Entity.parse(text), chosen)
     traffic = cause is not None and cause.entity.kind is EntityKind.WORKLOAD
     chosen += _of_users(measured, incident, rate=not traffic)  # the demand is a series of its own
-    chosen = list(dict.fromkeys(chosen))[:_SERIES_MAX]
+    chosen = _once(measured, chosen)[:_SERIES_MAX]
     return tuple(_series(measured, k, incident, catalogue, cause) for k in chosen)
+
+
+def _once(measured: Measured, chosen: Sequence[int]) -> list[int]:
+    """One series of each name that a reader sees: pods of a service measure the same of it."""
+    seen: dict[object, int] = {}
+    for k in chosen:
+        role, series = measured.aligned.roles[k], measured.aligned.series[k]
+        gpu = series.label("gpu")
+        seen.setdefault((role.role, role.part, role.entity, series.label("slo_class"), gpu), k)
+    return list(seen.values())
 
 
 def _strongest(measured: Measured, entity: Entity, chosen: Sequence[int]) -> list[int]:

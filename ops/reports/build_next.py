@@ -12,7 +12,7 @@ from ops.reports.build_steps import LASTING, WELL, in_force, standing
 from ops.reports.build_story import done_title
 from ops.reports.looks import look, look_back
 from ops.reports.parts import ClockBase, Command, Step
-from ops.reports.place import Place, place_of
+from ops.reports.place import Place, has_restarted, place_of
 from ops.reports.queries import Period, query_of
 from ops.reports.undo import no_undo, undo_command
 from ops.state import (
@@ -34,6 +34,7 @@ class Scene:
     """What both steps are made of.
 
     Attributes:
+        restarted: a container of the accused pod was, during the incident.
         usual: the cause's own measurements are back in their normal band; None = not known.
         period: when it happened; place: where an accused pod ran.
         query: shows the cause over the period; empty = nothing of it is measured.
@@ -46,6 +47,7 @@ class Scene:
     period: Period
     place: Place
     query: str = ""
+    restarted: bool = False
 
 
 def scene_of(
@@ -66,6 +68,10 @@ def scene_of(
     shown = cause or _likeliest(incident)
     mended_s = end_s if incident.mitigated_at_s is None else incident.mitigated_at_s
     period = Period(from_s=incident.began_at_s, to_s=mended_s, clock=clock)
+    restarts = [r for r in incident.actions if r.action.kind is ActionKind.RESTART_POD]
+    counted = shown is not None and has_restarted(
+        shown.entity, frame, from_s=min(period.from_s, incident.detected_at_s), to_s=end_s
+    )
     return Scene(
         incident=incident,
         decisions=decisions,
@@ -74,6 +80,7 @@ def scene_of(
         period=period,
         place=place_of(shown, frame),
         query=query_of(shown, frame, period) if shown else "",
+        restarted=bool(restarts) or counted,
     )
 
 
@@ -262,4 +269,5 @@ def _back(scene: Scene, cause: RankedCause) -> tuple[Command, ...]:
         query=scene.query,
         gone=ActionKind.REPLACE_POD in kinds or ActionKind.CORDON_DRAIN_NODE in kinds,
         changed=ActionKind.ROLLBACK in kinds,
+        restarted=scene.restarted,
     )

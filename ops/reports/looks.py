@@ -91,7 +91,14 @@ def _entry_on(path: tuple[str, ...]) -> Entity | None:
 
 
 def look_back(
-    cause: RankedCause, *, place: Place, period: Period, query: str, gone: bool, changed: bool
+    cause: RankedCause,
+    *,
+    place: Place,
+    period: Period,
+    query: str,
+    gone: bool,
+    changed: bool,
+    restarted: bool = False,
 ) -> tuple[Command, ...]:
     """Where a person looks when it is over: every command tells the same hours later.
 
@@ -99,15 +106,22 @@ def look_back(
         query: shows the cause over the period; empty = nothing of it is measured.
         gone: the accused pod was removed, so that only its place can be looked at.
         changed: a change of the accused service was rolled back.
+        restarted: a container of the accused pod was: what it said before lies in another log.
     """
-    texts = _texts_back(cause, place, period, gone=gone, changed=changed)
+    texts = _texts_back(cause, place, period, gone=gone, changed=changed, restarted=restarted)
     context = f"kubectl --context {cause.entity.region}"
     looks = tuple(Command(label="Look", text=f"{context} {text}") for text in texts)
     return (*((Command(label="Query", text=query),) if query else ()), *looks)
 
 
 def _texts_back(
-    cause: RankedCause, place: Place, period: Period, *, gone: bool, changed: bool
+    cause: RankedCause,
+    place: Place,
+    period: Period,
+    *,
+    gone: bool,
+    changed: bool,
+    restarted: bool,
 ) -> tuple[str, ...]:
     entity = cause.entity
     service = _service_on(cause.path) if entity.kind is EntityKind.POD else entity
@@ -117,7 +131,8 @@ def _texts_back(
     match entity.kind:
         case EntityKind.POD:
             node = (f"describe node {place.node}",) if place.node else ()
-            return node if gone else (f"logs {entity.name} --previous", *node)
+            lines = "--previous" if restarted else f"--since-time={since} --tail=-1"
+            return node if gone else (f"logs {entity.name} {lines}", *node)
         case EntityKind.SERVICE:
             if cause.resource_class in _CHANGED:
                 return (f"rollout history deployment/{entity.name}",)

@@ -1,11 +1,14 @@
-"""Where an accused pod ran: its node, and its GPU where one is told apart."""
+"""Where an accused pod ran: its node, its GPU where one is told apart, and whether it ran on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rca.state import EntityKind, MetricFrame, RankedCause, ResourceClass
+import numpy as np
 
+from rca.state import Entity, EntityKind, MetricFrame, RankedCause, ResourceClass
+
+_RESTARTS = "pod_restarts"  # role of a counter
 _OF_GPU = frozenset({ResourceClass.GPU_CLOCK, ResourceClass.GPU_MEMORY, ResourceClass.GPU_DEVICE})
 
 
@@ -20,6 +23,21 @@ class Place:
         parts = [f"node {self.node}"] if self.node else []
         parts += [f"GPU {self.gpu}"] if self.gpu else []
         return ", ".join(parts)
+
+
+def has_restarted(entity: Entity, frame: MetricFrame | None, *, from_s: float, to_s: float) -> bool:
+    """Whether a container of a pod was restarted in that time, as far as it was counted."""
+    if frame is None:
+        return False
+    rows = (frame.times_s >= from_s) & (frame.times_s <= to_s)
+    for column, role in enumerate(frame.roles):
+        if role is None or role.entity != entity or role.role != _RESTARTS:
+            continue
+        counted = frame.values[rows, column]
+        counted = counted[np.isfinite(counted)]
+        if len(counted) and counted.max() > counted[0]:
+            return True
+    return False
 
 
 def place_of(cause: RankedCause | None, frame: MetricFrame | None) -> Place:

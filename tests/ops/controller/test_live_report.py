@@ -28,7 +28,7 @@ from ops.state import (
 )
 from ops.topology import discover
 from rca.pipeline import diagnose
-from rca.state import Entity, EntityKind, MetricFrame, Symptom
+from rca.state import Entity, EntityKind, MetricFrame, Series, Symptom
 from tests.ops.controller.live_worker import T0, pods_of, small_fleet
 
 END = T0 + 745.0
@@ -198,3 +198,24 @@ def test_a_page_made_within_seconds_shows_the_evidence_from_the_onset_that_was_f
         replace(request_, decisions=decisions), Watched(frame=frame), Catalogue.load()
     )
     assert any("llm-2" in one.label or one.own for one in report.incidents[0].series)
+
+
+def test_what_two_pods_of_a_service_measure_of_it_is_one_row(request_, frame):
+    catalogue = Catalogue.load()
+    doubled = [k for k, one in enumerate(frame.series) if "time_to_first_token" in one.name]
+    more = tuple(
+        Series(one.name, tuple(sorted((*one.labels, ("instance", "10.0.0.2:8000")))))
+        for one in (frame.series[k] for k in doubled)
+    )
+    late = np.where(frame.times_s >= SYMPTOM.began_at_s, 1.3, 1.0)[:, None]  # worse of the two
+    worse = np.cumsum(np.diff(frame.values[:, doubled], axis=0, prepend=0.0) * late, axis=0)
+    both = replace(
+        frame,
+        values=np.column_stack((frame.values, worse)),
+        series=frame.series + more,
+        roles=frame.roles + tuple(catalogue.resolve(one) for one in more),
+    )
+    report = live_report(request_, Watched(frame=both), catalogue)
+    told = [(one.label, one.detail) for one in report.incidents[0].series]
+    assert len(told) == len(set(told))
+    assert ("front", "frontend TTFT, chat, mean") in told

@@ -13,7 +13,7 @@ from ops.reports.build_demand import demand_of, usual_again
 from ops.reports.build_done import done_note, done_of
 from ops.reports.build_evidence import measure
 from ops.reports.build_findings import told
-from ops.reports.build_next import Scene, morning_of, tonight_of
+from ops.reports.build_next import Scene, morning_of, scene_of, tonight_of
 from ops.reports.build_steps import now_of
 from ops.reports.build_story import changes_of, marks_of
 from ops.reports.looks import look, look_back
@@ -246,7 +246,7 @@ def test_a_removed_pod_is_looked_at_where_it_ran():
 @pytest.mark.parametrize(
     ("path", "resource", "says"),
     [
-        (POD, ResourceClass.CPU, "logs db-0 --previous"),
+        (POD, ResourceClass.CPU, "logs db-0 --since-time=1970-01-01T00:11:40Z --tail=-1"),
         (POD[1:], ResourceClass.CONFIG_CHANGE, "rollout history deployment/db"),
         (POD[1:], ResourceClass.CPU, "logs -l app=db --since-time=1970-01-01T00:11:40Z --tail=-1"),
         (("node:west/n1",), ResourceClass.CPU, "describe node n1"),
@@ -262,6 +262,27 @@ def test_a_look_back_names_its_time_or_what_lasts(path, resource, says):
     )  # fmt: skip
     assert says in found[0].text
     assert "--since=" not in found[0].text
+
+
+def test_the_log_before_a_restart_is_asked_for_only_where_there_was_one():
+    labels = (("container", "db"), ("pod", "db-0"), ("region", "west"))
+    series = Series("kube_pod_container_status_restarts_total", labels)
+    role = Catalogue.load().resolve(series)
+
+    def looked(*counted):
+        frame = MetricFrame(
+            times_s=np.array([600.0, 700.0, 800.0]), values=np.array(counted)[:, None],
+            series=(series,), roles=(role,), step_s=100.0,
+        )  # fmt: skip
+        what = scene_of(
+            incident(), (), cause(*POD), usual=None, frame=frame, end_s=900.0, clock=PERIOD.clock
+        )
+        return [c.text for c in morning_of(what).commands if " logs " in c.text]
+
+    (steady,), (again,) = looked(3.0, 3.0, 3.0), looked(3.0, np.nan, 4.0)
+    assert "--since-time=" in steady
+    assert "--previous" not in steady
+    assert again.endswith("logs db-0 --previous")
 
 
 def test_a_rise_of_traffic_asks_who_sent_it_and_when_to_take_instances_back():
