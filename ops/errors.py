@@ -63,6 +63,10 @@ class TooMuchError(PrometheusError):
     """One answer would be too large or take too long; a smaller question may succeed."""
 
 
+class TooLateError(TooMuchError):
+    """No whole answer in time: too much was asked, or the server hardly answers at all."""
+
+
 class ResourceError(OpsError):
     """A custom resource whose values do not fit; the message lists every fault with its path."""
 

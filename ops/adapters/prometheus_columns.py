@@ -32,6 +32,11 @@ class Roles(Protocol):
         ...
 
 
+def with_added(stored: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """Labels of a series with those that its endpoint adds, where the store lacks them."""
+    return {**added, **stored}
+
+
 @dataclass(slots=True)
 class Columns:
     """Series met so far. A series stored under two spellings, in turn or at once, is one column."""
@@ -62,7 +67,7 @@ class Columns:
         return rank
 
     def _place(self, stored: Mapping[str, str]) -> int:
-        labels = {**self.added, **stored}
+        labels = with_added(stored, self.added)
         if self.complete is not None:
             labels = dict(self.complete(labels))
         name = labels.pop("__name__", "")

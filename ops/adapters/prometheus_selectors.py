@@ -152,6 +152,21 @@ def selector(names: Sequence[str], matchers: Iterable[Matcher]) -> str:
     return "{" + ",".join(str(one) for one in (name, *matchers)) + "}"
 
 
+def fleet_matchers(namespace: str, match_labels: Mapping[str, str]) -> tuple[Matcher, ...]:
+    """Conditions on every series of a fleet: its own namespace, then what it adds.
+
+    All of them must hold, so an added label can narrow but never widen, whatever it is called:
+    another namespace selects nothing, and whoever watches says that there is nothing.
+
+    Raises:
+        PrometheusError: no namespace, which would read series of any.
+    """
+    if not namespace:
+        raise PrometheusError("namespace of a fleet is '': it would read every namespace; name one")
+    added = (Matcher(label, "=", value) for label, value in sorted(match_labels.items()))
+    return (Matcher("namespace", "=", namespace), *added)
+
+
 def known_names(
     names: Iterable[str],
     catalogue: Catalogue,

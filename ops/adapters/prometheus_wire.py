@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 
 from ops.adapters.prometheus_answers import read_error
 from ops.clock import Deadline
-from ops.errors import PrometheusError, TooMuchError
+from ops.errors import PrometheusError, TooLateError, TooMuchError
 
 CONNECT_S_MAX = 5.0
 PAUSE_S = 0.5  # before the one retry
@@ -244,7 +244,7 @@ class Wire:
             )
         if isinstance(error, requests.exceptions.Timeout) or "timed out" in text:
             return self._error(
-                TooMuchError, "no answer in time", "allow more time (--timeout-s), or ask less"
+                TooLateError, "no answer in time", "allow more time (--timeout-s), or ask less"
             )
         if "Connection refused" in text:
             return self._error(
@@ -263,7 +263,7 @@ class Wire:
     def _too_late(self, exchange: _Exchange) -> PrometheusError:
         got = f"only {exchange.num_bytes} bytes" if exchange.status else "no answer"
         return self._error(
-            TooMuchError,
+            TooLateError,
             f"{got} before its time was over",
             "allow more time (--timeout-s), or ask for less",
         )

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 import kopf
 
 from ops.adapters.kube.api import KubeApi
@@ -20,8 +21,9 @@ from ops.controller.resources.fields import GROUP, VERSION
 from ops.errors import KubeError
 
 logger = logging.getLogger(__name__)
-SERVER_S = 240  # whole seconds: it is sent to the server
-CLIENT_S, CONNECT_S, REQUEST_S = 300.0, 5.0, 20.0
+SERVER_S = 20  # of one watch, whole seconds: it is sent to the server
+SILENT_S = 30.0  # then it should have ended: the connection is half-open
+CLIENT_S, CONNECT_S, REQUEST_S = 40.0, 5.0, 20.0
 DISCOVERY_RETRY_S = 2.0
 
 # kind in plural, "DELETED" or another type of event, the object
@@ -68,6 +70,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.watching.server_timeout = SERVER_S
+    settings.watching.inactivity_timeout = SILENT_S
     settings.watching.client_timeout = CLIENT_S
     settings.watching.connect_timeout = CONNECT_S
     settings.networking.request_timeout = REQUEST_S
@@ -76,7 +79,7 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 
 async def kinds_served(api: KubeApi, *, plurals: tuple[str, ...]) -> None:
-    """Wait until the server knows our kinds: the operator may start before its definitions."""
+    """Wait until the server knows our kinds: they may come after the operator, or go before it."""
     told = False
     while True:
         try:
@@ -87,36 +90,61 @@ async def kinds_served(api: KubeApi, *, plurals: tuple[str, ...]) -> None:
         except KubeError as error:
             if error.status not in (0, 404, 429, 500, 503):
                 logger.warning("discovery error=%r", str(error))
+            # A server that does not answer says nothing about its kinds.
+            if error.status != 404 and told is False:
+                await asyncio.sleep(DISCOVERY_RETRY_S)
+                continue
         if not told:
             told = True
-            logger.info("waiting for the kinds of %s/%s; apply manifests/base/crds", GROUP, VERSION)
+            logger.warning(
+                "the kinds of %s/%s are not installed: nothing is watched; kubectl apply "
+                "manifests/base/crds, or remove the operator too", GROUP, VERSION,
+            )  # fmt: skip
         await asyncio.sleep(DISCOVERY_RETRY_S)
 
 
 class KopfTrouble(logging.Handler):
-    """Notices that kopf is in trouble: it tells so in its log and nowhere else."""
+    """Takes what kopf logs, the only place where it tells of its trouble.
+
+    An error of the server or of the way to it is kept from the log: the same try with our own
+    client names it in a line, where kopf shows a traceback for each kind. All else passes.
+    """
 
     def __init__(self, noticed: Callable[[], object]) -> None:
-        super().__init__(level=logging.ERROR)
+        super().__init__(level=logging.NOTSET)
         self._noticed = noticed
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
-        """Say that something is wrong; what it is, a try of our own tells better."""
-        self._noticed()
+    def emit(self, record: logging.LogRecord) -> None:
+        """Notice that something is wrong; what it is, a try of our own tells better."""
+        if record.levelno >= logging.ERROR:
+            self._noticed()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or not _of_the_server(error):
+            logging.getLogger().handle(record)
 
     def __enter__(self) -> KopfTrouble:
-        logging.getLogger("kopf").addHandler(self)
+        kopfs = logging.getLogger("kopf")
+        kopfs.addHandler(self)
+        kopfs.propagate = False
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("kopf").removeHandler(self)
+        kopfs = logging.getLogger("kopf")
+        kopfs.removeHandler(self)
+        kopfs.propagate = True
 
 
-def try_watching(api: KubeApi, plurals: tuple[str, ...]) -> str:
+def _of_the_server(error: BaseException) -> bool:
+    """Whether the server said so, or the way to it; kopf's own errors have no public names."""
+    of_kopf = type(error).__module__.partition(".")[0] == kopf.__name__
+    return of_kopf or isinstance(error, aiohttp.ClientError | OSError)
+
+
+def try_watching(api: KubeApi, plurals: tuple[str, ...]) -> tuple[KubeError, ...]:
     """Ask what kopf asks: a refused right is then known to `api` by its name.
 
     Returns:
-        Why a kind cannot be watched, empty where all can be.
+        Why kinds cannot be watched, empty where all can be.
     """
     trouble = []
     for plural in plurals:
@@ -125,8 +153,8 @@ def try_watching(api: KubeApi, plurals: tuple[str, ...]) -> str:
             api.get(path, params={"limit": 1})
             api.watch(path, params={"timeoutSeconds": 1}, read_timeout_s=5.0).close()
         except KubeError as error:
-            trouble.append(str(error))
-    return "; ".join(trouble)
+            trouble.append(error)
+    return tuple(trouble)
 
 
 async def watch_kinds(

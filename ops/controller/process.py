@@ -6,10 +6,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -26,30 +24,22 @@ from ops.controller.fleet.loop import FleetLoop
 from ops.controller.fleet.parts import SharedParts
 from ops.controller.fleet.table import FleetTable
 from ops.controller.fleet.work import FleetWork
-from ops.controller.handlers import KopfTrouble, kinds_served, try_watching, watch_kinds
 from ops.controller.leading.leadership import Leadership, leave
 from ops.controller.leading.lease import Elector
 from ops.controller.leading.lease_store import KubeLeases, SystemClock, new_identity
-from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.own_kinds import OwnKinds
+from ops.controller.pools import Pools
 from ops.controller.probes import Check, make_probes, serve_probes
 from ops.controller.replays.desk import ReplayDesk
 from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.settings import Settings
-from ops.errors import KubeError
 
 logger = logging.getLogger(__name__)
-PLURALS = ("fleets", "replays")  # watched; Incidents are our own record
-THREADS = 4  # for steps and writes
-READERS = 8  # for metrics: a Prometheus that is slow must not hold up what is decided
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
 REST_S = 2.0  # for everything else at the end
 CLOSE_S = 0.5  # for writes under way, before the Lease is given up
 CLUSTER_S = 5.0  # for the first lists of pods, nodes, deployments and events
-LIST_RETRY_S = 1.0
-WATCH_LOOK_S, WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 5.0, 60.0, 20.0
-
-T = TypeVar("T")
 
 
 class Operator:
@@ -90,11 +80,7 @@ class Operator:
             clock=clock,
             on_lead=self._led,
         )
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fleet")
-        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="metrics")
-        self.publishers = ThreadPoolExecutor(THREADS, thread_name_prefix="status")
-        self.synced = False
-        self.watch_trouble = ""  # why our kinds cannot be watched
+        self.pools = Pools()
 
     @property
     def forbidden(self) -> frozenset[Right]:
@@ -114,6 +100,7 @@ class Operator:
         self.parts = SharedParts(self.api, self.settings, self.metrics)
         self.parts.worker.start()
         self.replays = ReplayDesk(self.api, self.parts.worker)
+        self.kinds = OwnKinds(self.api, self.table, self.replays, self.metrics)
         self._lead_task: asyncio.Task[None] | None = None
         self._catch_signals()
         probes, port = await serve_probes(
@@ -143,21 +130,11 @@ class Operator:
         """Wait until this process leads, then watch."""
         await self._leading.wait()
         self.metrics.leading.set(1)
-        await kinds_served(self.api, plurals=PLURALS)
+        await self.kinds.served()
         self.parts.cache.subscribe(self._on_change)
         self.parts.start()
         await self._see_cluster()
-        failures = 0
-        while not self._stop.is_set():
-            await self._list_fleets()
-            began_s = monotonic_s()
-            try:
-                await self._watch()
-            except Exception as error:  # noqa: BLE001  kopf gives up where we do not
-                failures = 0 if monotonic_s() - began_s > WATCH_GOOD_S else failures + 1
-                pause_s = min(LIST_RETRY_S * 2.0**failures, WATCH_PAUSE_S_MAX)
-                logger.warning("watch of our kinds ended, again in %.0fs: %s", pause_s, error)
-                await asyncio.sleep(pause_s)
+        await self.kinds.run(self._stop, catch_signals=self._catch_signals)
 
     async def _see_cluster(self) -> None:
         """Wait for the first lists, so that no fleet begins without its pods; not for ever."""
@@ -166,51 +143,6 @@ class Operator:
             if all(self.parts.cache.listed(resource) for resource in Resource):
                 return
             await asyncio.sleep(0.1)
-
-    async def _watch(self) -> None:
-        noticed = asyncio.Event()
-        with KopfTrouble(lambda: self._loop.call_soon_threadsafe(noticed.set)):
-            look = asyncio.create_task(self._look_after(noticed))
-            try:
-                await watch_kinds(
-                    self.api,
-                    self._on_event,
-                    plurals=PLURALS,
-                    stop=self._stop,
-                    catch_signals=self._catch_signals,
-                )
-            finally:
-                look.cancel()
-
-    async def _look_after(self, noticed: asyncio.Event) -> None:
-        """While kopf is in trouble, find out why until it is over."""
-        while True:
-            await noticed.wait()
-            noticed.clear()
-            self.watch_trouble = await asyncio.to_thread(try_watching, self.api, PLURALS)
-            await asyncio.sleep(WATCH_LOOK_S)
-            if self.watch_trouble:
-                noticed.set()
-
-    async def _list_fleets(self) -> None:
-        """Every Fleet at once, so that alerts find theirs before the first watch event."""
-        while True:
-            try:
-                found = await asyncio.to_thread(lambda: list(list_objects(self.api, "fleets")))
-                break
-            except KubeError as error:
-                logger.warning("fleets not listed error=%r", str(error))
-                await asyncio.sleep(max(LIST_RETRY_S, error.retry_after_s or 0.0))
-        self.table.sync(found)
-        self.metrics.fleets.set(len(self.table))
-        self.table.known = self.synced = True
-
-    def _on_event(self, plural: str, kind: str, body: Mapping[str, Any]) -> None:
-        if plural == "fleets":
-            self.table.drop(body) if kind == "DELETED" else self.table.put(body)
-            self.metrics.fleets.set(len(self.table))
-        elif plural == "replays":
-            self.replays.drop(body) if kind == "DELETED" else self.replays.put(body)
 
     def _on_change(self, resource: str, namespace: str) -> None:
         """In the thread of a reflector; what the cluster reports of itself waits for a scrape."""
@@ -223,16 +155,12 @@ class Operator:
         loop = FleetLoop(
             work,
             name=name,
-            in_pool=lambda task: self._run_in(self.pool, task),
-            to_read=lambda task: self._run_in(self.readers, task),
-            to_publish=lambda task: self._run_in(self.publishers, task),
+            threads=self.pools.threads,
             metrics=self.metrics,
+            doubted=self.kinds.doubt,
         )
         work.wake = loop.wake
         return loop
-
-    async def _run_in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(pool, work)
 
     async def _serve_webhook(self) -> WebhookServer | None:
         webhook = self.settings.webhook
@@ -257,10 +185,7 @@ class Operator:
         began_s = monotonic_s()
         self.table.known = False  # alerts that come now are for the next leader
         await asyncio.gather(self.table.stop(), self.replays.stop())
-        self.readers.shutdown(wait=False, cancel_futures=True)
-        writers = (self.pool, self.publishers)
-        idle = [asyncio.to_thread(p.shutdown, wait=True, cancel_futures=True) for p in writers]
-        await asyncio.wait([asyncio.ensure_future(one) for one in idle], timeout=CLOSE_S)
+        await self.pools.stop(wait_s=CLOSE_S)
         await asyncio.to_thread(self.leadership.stop)
         logger.info("lease given up after=%.2fs", monotonic_s() - began_s)
         rest: list[Awaitable[object]] = [asyncio.to_thread(self.parts.stop), probes.cleanup()]
@@ -275,10 +200,10 @@ class Operator:
     def _checks(self) -> tuple[Check, ...]:
         own = operator_checks(
             self.leadership,
-            listed=self.synced,
+            listed=self.kinds.listed,
             num_fleets=len(self.table),
             forbidden=self.forbidden,
-            watch_trouble=self.watch_trouble,
+            watch_trouble=self.kinds.trouble,
         )
         return own + self.parts.checks()
 

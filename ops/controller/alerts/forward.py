@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from ops.controller.alerts.gate import RefusedError
+from ops.controller.unreached import unreached
 
 # () -> None: this process leads; "": nobody is known to lead; else the leader's base address.
 Leader = Callable[[], str | None]
@@ -54,7 +55,9 @@ class Forwarder:
                 return answer.status, await answer.content.read(ANSWER_BYTES_MAX)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise RefusedError(
-                503, "LeaderSilent", "", f"the leader at {leader} did not answer: {error!r}",
+                503, "LeaderSilent", "",
+                f"the leader at {leader} did not answer: {unreached(error)}; send it again, and "
+                "look whether that replica runs",
                 retry_after_s=2.0,
             ) from error  # fmt: skip
 

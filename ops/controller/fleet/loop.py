@@ -1,7 +1,8 @@
-"""When a fleet's loop runs: at every scrape, and soon after one of its pods or alerts changed.
+"""When a fleet's work is done: decisions, readings and the status each in a task of its own.
 
-One task per fleet on the main loop; the work itself runs in a small pool of threads, never twice
-at once for one fleet.
+A decision never waits for a Prometheus or for the status: what was read is taken in by the next
+step, and what was decided is published beside it. One task per fleet and job on the main loop; the
+work itself runs in threads, no job twice at once for one fleet.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import inf
 from typing import Protocol, TypeVar
 
 from ops.clock import monotonic_s
 from ops.controller.alerts.inbox import AlertInbox
+from ops.controller.fleet.backoff import Backoff
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet_object import FleetObject
 from ops.errors import OpsError
@@ -21,7 +25,7 @@ from ops.state import Alert
 logger = logging.getLogger(__name__)
 DEBOUNCE_S = 0.3  # changes within it share one step
 STEP_EVERY_S = 0.5  # between two steps at least
-FAILED_PAUSE_S, FAILED_PAUSE_S_MAX = 1.0, 30.0
+HISTORY_AGAIN_S = 5.0  # before an hour of samples that could not be read is asked for again
 
 T = TypeVar("T")
 
@@ -34,10 +38,36 @@ class InPool(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """Who waits for whom: each sort of waiting has threads of its own.
+
+    Attributes:
+        step: for decisions and what must be stored with them.
+        read: for what is new in a Prometheus; remember: for an hour of it.
+        publish: for the status.
+    """
+
+    step: InPool
+    read: InPool
+    remember: InPool
+    publish: InPool
+
+
 class FleetWork(Protocol):
-    """What is done for one fleet, in a thread of the pool."""
+    """What is done for one fleet, in threads."""
 
     next_read_at_s: float  # of the monotonic clock
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server seems to hold the object no longer."""
+        ...
+
+    @property
+    def wants_history(self) -> bool:
+        """Whether the hour before is still to be learnt."""
+        ...
 
     @property
     def num_open(self) -> int:
@@ -50,23 +80,27 @@ class FleetWork(Protocol):
         ...
 
     def renew(self, fleet: FleetObject) -> None:
-        """Take over a changed spec at the next turn. Called from another thread."""
+        """Take over a changed spec at the next step. Called from another thread."""
         ...
 
     def begin(self) -> tuple[str, ...]:
         """Read back what earlier processes left; digests of the alerts that were counted."""
         ...
 
-    def read(self) -> None:
-        """Read the metrics."""
+    def ask(self) -> None:
+        """Ask for what is new of the metrics; the next `decide` takes it in. Beside any other."""
         ...
 
-    def decide(self, alerts: tuple[Alert, ...]) -> None:
+    def ask_history(self) -> None:
+        """The same for the hour before."""
+        ...
+
+    def decide(self, alerts: tuple[Alert, ...], *, write: bool) -> None:
         """Step, and write what was decided. Raises OpsError where it is not written."""
         ...
 
     def publish(self) -> None:
-        """Write the Fleet's status if it is worth it. Raises OpsError where it is not written."""
+        """Write the status if it is worth it. Raises OpsError. Beside any other."""
         ...
 
 
@@ -78,25 +112,30 @@ class FleetLoop:
         work: FleetWork,
         *,
         name: str,
-        in_pool: InPool,
-        to_read: InPool,
-        to_publish: InPool,
+        threads: Threads,
         metrics: OperatorMetrics,
+        doubted: Callable[[], None] = lambda: None,
     ) -> None:
+        """Prepare; `run` works.
+
+        Args:
+            doubted: called where the server says that the Fleet is gone.
+        """
         self.work, self.name = work, name
-        self.inbox = AlertInbox(wake=self.wake)
-        self._in_pool, self._to_read, self._to_publish = in_pool, to_read, to_publish
-        self._metrics = metrics
+        self.inbox = AlertInbox(wake=self._alerted)
+        self._threads, self._metrics, self._doubted = threads, metrics, doubted
         self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
+        self._woken, self._taken = asyncio.Event(), asyncio.Event()
+        self._unpublished = asyncio.Event()
+        self._due_s = inf  # when the next step is due
         self._changed_at_s: float | None = None  # of the first change that no step has seen
-        self._begun = self._read = False
-        self._failures = 0
+        self._asked = False  # an answer waits to be taken in
+        self._backoff = Backoff(key=name)
         self.last_error = ""
 
     def wake(self) -> None:
         """Step soon."""
-        self._loop.call_soon_threadsafe(self._note, None)
+        self._loop.call_soon_threadsafe(self._due_in, DEBOUNCE_S)
 
     def renew(self, fleet: FleetObject) -> None:
         """Take over a changed spec."""
@@ -105,73 +144,132 @@ class FleetLoop:
 
     def changed(self, at_s: float) -> None:
         """Step soon: the cluster has changed at that monotonic moment. On the main loop only."""
-        self._note(at_s)
-
-    def _note(self, changed_at_s: float | None) -> None:
         if self._changed_at_s is None:
-            self._changed_at_s = changed_at_s
+            self._changed_at_s = at_s
+        self._due_in(DEBOUNCE_S)
+
+    def _alerted(self) -> None:
+        self._due_in(0.0)
+
+    def _due_in(self, wait_s: float) -> None:
+        self._due_s = min(self._due_s, monotonic_s() + wait_s)
         self._woken.set()
 
     async def run(self) -> None:
-        """Work until cancelled. A fault of one turn is logged, and the next one tried."""
+        """Work until cancelled. A fault of one job is logged, and the next try made."""
+        await self._begin()
+        async with asyncio.TaskGroup() as jobs:
+            for job in (self._decides(), self._reads(), self._remembers(), self._publishes()):
+                jobs.create_task(job)
+
+    async def _begin(self) -> None:
         while True:
-            due_s = 0.0 if not self._begun else self.work.next_read_at_s - monotonic_s()
-            if due_s > 0.0:
-                await self._wait(due_s)
-            began_s = monotonic_s()
             try:
-                await self._turn()
-                self._failures, self.last_error = 0, ""
-            except OpsError as error:
-                await self._failed(error, expected=True)
-            except Exception as error:  # noqa: BLE001  the top of one fleet's turn
-                await self._failed(error, expected=False)
+                self.inbox.restore(await self._threads.step(self.work.begin))
+            except Exception as error:  # noqa: BLE001  the top of one fleet
+                self._failed(error)
+                await asyncio.sleep(self._backoff.until_s() - monotonic_s())
+            else:
+                self._backoff.succeeded()
+                return
+
+    async def _decides(self) -> None:
+        while True:
+            await self._until_due()
+            self._due_s, began_s = inf, monotonic_s()
+            await self._decide()
+            self._unpublished.set()
+            if self._backoff.failures:
+                self._due_in(self._write_at_s() - monotonic_s())
             await asyncio.sleep(max(0.0, STEP_EVERY_S - (monotonic_s() - began_s)))
 
-    async def _wait(self, due_s: float) -> None:
-        try:
+    async def _until_due(self) -> None:
+        while (left_s := self._due_s - monotonic_s()) > 0.0:
+            self._woken.clear()
             # Not wait_for: in Python 3.11 it can swallow a cancellation.
-            async with asyncio.timeout(due_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(min(DEBOUNCE_S, max(0.0, due_s)))
+            try:
+                async with asyncio.timeout(None if left_s == inf else left_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
 
-    async def _turn(self) -> None:
-        if not self._begun:
-            self.inbox.restore(await self._in_pool(self.work.begin))
-            self._begun = True
-        self._woken.clear()
-        if monotonic_s() >= self.work.next_read_at_s:
-            if self._changed_at_s is not None and self._read:
-                await self._decide()  # a changed pod does not wait for a slow Prometheus
-            await self._to_read(self.work.read)
-            self._read = True
-        await self._decide()
+    def _write_at_s(self) -> float:
+        return self._backoff.until_s(urgent=self.inbox.num_waiting > 0)
 
     async def _decide(self) -> None:
-        """Step, then tell; a status that waits for a busy API server keeps no decision waiting."""
+        """Step, and write unless the server is to be spared; alerts wait until it is written."""
         changed_at_s, self._changed_at_s = self._changed_at_s, None
-        failed: OpsError | None = None
+        asked, self._asked = self._asked, False
+        write = monotonic_s() >= self._write_at_s()
         try:
-            with self.inbox.take() as batch:  # also what came while a slow Prometheus was read
-                await self._in_pool(lambda: self.work.decide(batch.alerts))
+            if write:
+                with self.inbox.take() as batch:
+                    await self._threads.step(lambda: self.work.decide(batch.alerts, write=True))
+                self._backoff.succeeded()
+                self.last_error = ""
+            else:
+                await self._threads.step(lambda: self.work.decide((), write=False))
             self._metrics.ticks.labels(result="ok").inc()
             if changed_at_s is not None:
                 self._metrics.watch_to_decision_s.observe(monotonic_s() - changed_at_s)
-        except OpsError as error:
-            failed = error  # the status says what is wrong
-        await self._to_publish(self.work.publish)
-        if failed is not None:
-            raise failed
+        except Exception as error:  # noqa: BLE001  the top of one fleet's step
+            self._failed(error, wrote=write)
+        if asked:
+            self._taken.set()
 
-    async def _failed(self, error: Exception, *, expected: bool) -> None:
-        self._failures += 1
+    async def _reads(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.0, self.work.next_read_at_s - monotonic_s()))
+            await self._beside(self._threads.read, self.work.ask)
+            self._taken.clear()
+            self._asked = True
+            self._due_in(0.0)
+            await self._taken.wait()
+
+    async def _remembers(self) -> None:
+        while self.work.wants_history:
+            await self._beside(self._threads.remember, self.work.ask_history)
+            self._due_in(DEBOUNCE_S)
+            await asyncio.sleep(HISTORY_AGAIN_S)
+
+    async def _publishes(self) -> None:
+        backoff = Backoff(key=self.name)
+        while True:
+            await self._unpublished.wait()
+            self._unpublished.clear()
+            try:
+                await self._threads.publish(self.work.publish)
+            except OpsError as error:
+                logger.debug("fleet=%s status not written: %s", self.name, error)
+                backoff.failed(error)
+                self._unpublished.set()
+                await asyncio.sleep(backoff.until_s() - monotonic_s())
+            except Exception as error:  # the top of one fleet's status
+                logger.exception("fleet=%s status not made", self.name)
+                backoff.failed(error)
+                await asyncio.sleep(backoff.until_s() - monotonic_s())
+            else:
+                backoff.succeeded()
+                if self.work.gone:
+                    self._doubted()
+
+    async def _beside(self, pool: InPool, work: Callable[[], None]) -> None:
+        """A job that tells of outages by itself; what it raises is a fault of ours."""
+        try:
+            await pool(work)
+        except Exception as error:  # noqa: BLE001  the top of one fleet's reading
+            self._told(error)
+
+    def _failed(self, error: Exception, *, wrote: bool = True) -> None:
+        if wrote:
+            self._backoff.failed(error)
         self._metrics.ticks.labels(result="failed").inc()
+        self._told(error)
+
+    def _told(self, error: Exception) -> None:
         if str(error) != self.last_error:
+            expected = isinstance(error, OpsError)
             logger.error(
                 "fleet=%s turn failed: %s", self.name, error, exc_info=None if expected else error
             )
         self.last_error = str(error)
-        pause_s = min(FAILED_PAUSE_S * 2.0 ** min(self._failures, 10), FAILED_PAUSE_S_MAX)
-        await self._wait(pause_s)

@@ -12,8 +12,8 @@ from ops.adapters.kube.view import STALE_S, cluster_view, stale_text
 from ops.catalogue import Catalogue
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
 from ops.controller.fleet.reporting import ReportQueue
+from ops.controller.fleet.shared import Parts
 from ops.controller.fleet.tick import ClusterSight
-from ops.controller.fleet.work import Parts
 from ops.controller.incidents.book import IncidentBook
 from ops.controller.metrics_watch.endpoint_readers import Readers
 from ops.controller.operator_metrics import OperatorMetrics

@@ -42,6 +42,11 @@ class FleetRecord:
         self._writer = IncidentWriter(self.api, self.book)
         self._recommender = Recommender(self.api, namespace=self.fleet.namespace)
 
+    @property
+    def extras_trouble(self) -> str:
+        """Why reports or Events are not written; empty where they are."""
+        return self._writer.trouble
+
     def renew(self, fleet: FleetObject) -> None:
         """Take over a changed Fleet object."""
         self.fleet = self.book.fleet = fleet

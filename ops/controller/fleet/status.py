@@ -25,6 +25,7 @@ WINDOWS = (("5m", 300.0), ("1h", 3600.0))  # burn rates are told for
 REGIONS_MAX, BURN_RATES_MAX = 64, 256
 QUIET_S = 30.0  # between two writes where only burn rates and words moved
 NUMBERS_S = 8.0  # between two writes where numbers of pods moved
+SHOWN_MAX = 3  # names in a sentence
 URGENT_S = 1.0  # between two writes at all
 YES, NO, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -42,6 +43,21 @@ class DataSight:
     spelling: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSight:
+    """What of the Incidents could not be written.
+
+    Attributes:
+        refused: of their record itself, by name and why; empty where all of it is stored.
+        extras: reports and Events, the same.
+        given_up: incidents whose end was never written since this process began.
+    """
+
+    refused: str = ""
+    extras: str = ""
+    given_up: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FleetSight:
     """Everything that a status is made of.
@@ -52,6 +68,8 @@ class FleetSight:
         unmatched: why the selector takes no pod, in words; empty where it takes some.
         missing_rights: rights that the server refused, as text.
         worker_trouble: why the worker does not answer, empty where it does.
+        diagnosis_trouble: why this fleet's last question got no answer, empty where it did.
+        silent: pods that give no metrics and should.
     """
 
     generation: int
@@ -64,6 +82,9 @@ class FleetSight:
     unmatched: str = ""
     missing_rights: tuple[str, ...] = ()
     worker_trouble: str = ""
+    diagnosis_trouble: str = ""
+    record: RecordSight = RecordSight()
+    silent: tuple[str, ...] = ()
     meter: SloMeter | None = None
     open_incidents: int = 0
     last_decision: DecisionStatus | None = None
@@ -82,6 +103,8 @@ def fleet_status(sight: FleetSight, previous: FleetStatus, *, now_s: float) -> F
         _acting(sight),
         _diagnosing(sight),
         _rights(sight),
+        _recorded(sight.record),
+        _measured(sight),
     )
     regions = _regions(sight)
     return FleetStatus(
@@ -187,6 +210,9 @@ def _diagnosing(sight: FleetSight) -> Observed:
     if sight.worker_trouble:
         text = f"no cause can be named: {sight.worker_trouble}"
         return Observed(type="Diagnosing", status=NO, reason="WorkerSilent", message=text)
+    if sight.diagnosis_trouble:
+        text = f"the last question got no answer: {sight.diagnosis_trouble}"
+        return Observed(type="Diagnosing", status=NO, reason="NoAnswer", message=text)
     text = "the worker is asked when users suffer"
     return Observed(type="Diagnosing", status=YES, reason="WorkerAnswers", message=text)
 
@@ -197,6 +223,39 @@ def _rights(sight: FleetSight) -> Observed:
         return Observed(type="Authorized", status=YES, reason="Granted", message=text)
     text = f"the API server refuses: {'; '.join(sight.missing_rights)}; bind the shipped roles"
     return Observed(type="Authorized", status=NO, reason="RightMissing", message=text)
+
+
+def _recorded(record: RecordSight) -> Observed:
+    if record.refused:
+        status, reason, text = NO, "NotWritten", f"not written yet: {record.refused}"
+    elif record.given_up:
+        many = "s were" if record.given_up > 1 else " was"
+        text = f"the end of {record.given_up} incident{many} never written; see the operator's log"
+        status, reason = NO, "GivenUp"
+    elif record.extras:
+        status, reason = NO, "ReportNotWritten"
+        text = f"reports or Events are not written yet: {record.extras}"
+    else:
+        status, reason, text = YES, "Written", "everything that was decided is stored"
+    return Observed(type="Recorded", status=status, reason=reason, message=text)
+
+
+def _measured(sight: FleetSight) -> Observed:
+    """Missing is never zero: what is not seen is named."""
+    if sight.data.reason != "Fresh":
+        text = "no metrics of this fleet are fresh"
+        return Observed(type="PodsMeasured", status=UNKNOWN, reason="NotMeasured", message=text)
+    if not sight.silent:
+        text = "no pod has fallen silent"
+        return Observed(type="PodsMeasured", status=YES, reason="Measured", message=text)
+    shown = ", ".join(sight.silent[:SHOWN_MAX])
+    more = f" and {len(sight.silent) - SHOWN_MAX} more" if len(sight.silent) > SHOWN_MAX else ""
+    verb = "give" if len(sight.silent) > 1 else "gives"
+    text = (
+        f"{len(sight.silent)} of {len(sight.pods)} pods {verb} no metrics: {shown}{more}; look at "
+        "their nodes and at /targets of the Prometheus"
+    )
+    return Observed(type="PodsMeasured", status=NO, reason="PodsSilent", message=text)
 
 
 def _regions(sight: FleetSight) -> list[RegionStatus]:

@@ -72,15 +72,24 @@ class FleetTable:
         self._entries[key] = _Entry(fleet, loop, task)
         logger.info("fleet=%s/%s watched generation=%d", *key, fleet.generation)
 
-    def sync(self, bodies: Iterable[Mapping[str, Any]]) -> None:
-        """Watch exactly these: what is not among them was deleted while nobody looked."""
+    @property
+    def uids(self) -> frozenset[str]:
+        """Of the Fleets that are watched."""
+        return frozenset(entry.fleet.uid for entry in self._entries.values())
+
+    def sync(self, bodies: Iterable[Mapping[str, Any]], *, among: frozenset[str]) -> None:
+        """Watch these; what is not listed was deleted while nobody looked.
+
+        Args:
+            among: `uids` from before the list was asked for. One that came meanwhile stays.
+        """
         kept = set()
         for body in bodies:
             self.put(body)
-            fleet = FleetObject.of(body)
-            kept.add((fleet.namespace, fleet.name))
-        for key in [key for key in self._entries if key not in kept]:
-            self.drop(self._entries[key].fleet.raw)
+            kept.add(FleetObject.of(body).uid)
+        gone = [e.fleet for e in self._entries.values() if e.fleet.uid in among - kept]
+        for fleet in gone:
+            self.drop(fleet.raw)
 
     def drop(self, body: Mapping[str, Any]) -> None:
         """Stop watching a deleted Fleet."""

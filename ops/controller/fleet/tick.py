@@ -1,7 +1,9 @@
-"""One fleet's loop: read, look, step, write. Called from one thread at a time, sleeps never.
+"""One fleet's loop: take in what was read, look, step. Called from one thread at a time.
 
-Holds the state of `ops.pipeline.step` and everything that turns a cluster and a Prometheus into its
-snapshots. When it is called is the affair of `ops.controller.fleet.loop`.
+Only `ask` and `ask_history`, which wait for a Prometheus, run beside it: they leave their answer
+for the next step, which takes it in. So nothing that is decided waits for a server, and nothing is
+locked. Holds the state of `ops.pipeline.step` and everything that turns a cluster and a Prometheus
+into its snapshots. When it is called is the affair of `ops.controller.fleet.loop`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from ops.controller.fleet.status import DataSight
 from ops.controller.metrics_watch.clock import WatchedSamples
 from ops.controller.metrics_watch.frame import STEP_S, WatchFrame
 from ops.controller.metrics_watch.history import remembered
-from ops.controller.metrics_watch.reading import WatchReading
+from ops.controller.metrics_watch.reading import Answered, WatchReading
+from ops.controller.metrics_watch.silence import silent_pods
 from ops.controller.metrics_watch.state import DataState
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
@@ -29,6 +32,7 @@ from ops.state import (
     Alert,
     Decision,
     NodeRecord,
+    PodPhase,
     PodRecord,
     ServiceRecord,
     SloTarget,
@@ -40,6 +44,7 @@ logger = logging.getLogger(__name__)
 HISTORY_READ_S, HISTORY_READS_MAX = 20.0, 60
 ASK_AGAIN_S = 5.0  # after an answer, which is as old as it took the worker
 READ_S = 4.0  # of one reading; the next is due soon after
+SILENT_SCRAPES = 12  # that a young pod may take until its first sample
 NO_FRAME = MetricFrame(
     times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
 )
@@ -86,24 +91,42 @@ class FleetTick:
     snapshot: Snapshot | None = None
     sight: ClusterSight = field(default_factory=ClusterSight)
     next_read_at_s: float = 0.0  # of our monotonic clock
+    num_series: int = 0  # in the frame that was looked at last
+    silent: tuple[str, ...] = ()  # pods that give no metrics though their like do
+    _answered: tuple[WatchFrame, Answered] | None = None
+    _history_answered: tuple[WatchFrame, Answered] | None = None
     _history_reads: int = 0
+    _newest: WatchReading | None = None
     _jobs: Mapping[str, float] = field(default_factory=dict)
     _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _ahead_s: float | None = None  # of the server's clock before our monotonic one
 
-    def read(self) -> None:
-        """Read what is new of the metrics; an outage becomes the state of the data."""
-        self._see()
-        if self.history is not None:
-            self._remember(self.history)
+    def ask(self) -> None:
+        """Ask for what is new of the metrics, for the next step. Beside any other call."""
+        watch = self.watch
         with self.metrics.stage("read"):
-            reading = self.watch.advance(self.reader(), deadline=Deadline.after(READ_S))
-        self._take(reading)
+            answered = watch.ask(self.reader(), deadline=Deadline.after(READ_S))
+        self._answered = (watch, answered)
 
-    def _remember(self, history: WatchFrame) -> None:
+    def ask_history(self) -> None:
+        """Ask for an hour of stored samples, for the next step. Beside any other call."""
+        history = self.history
+        if history is not None:
+            with self.metrics.stage("history"):
+                answered = history.ask(self.reader(), deadline=Deadline.after(HISTORY_READ_S))
+            self._history_answered = (history, answered)
+
+    def _take_in(self) -> None:
+        """Take in what was answered since the last step; an outage is a state of the data."""
+        past, self._history_answered = self._history_answered, None
+        if past is not None:
+            self._remember(past[0].take(past[1]))
+        new, self._answered = self._answered, None
+        if new is not None and new[0] is self.watch:  # else asked under an older spec
+            self._take(self.watch.take(new[1]))
+
+    def _remember(self, reading: WatchReading) -> None:
         """Learn from an hour of stored samples, once they can be read."""
-        with self.metrics.stage("history"):
-            reading = history.advance(self.reader(), deadline=Deadline.after(HISTORY_READ_S))
         self._history_reads += 1
         fresh = reading.state is DataState.FRESH
         if fresh:
@@ -116,6 +139,15 @@ class FleetTick:
         if fresh or self._history_reads >= HISTORY_READS_MAX:
             self.history = None
 
+    @property
+    def _unlearnt(self) -> bool:
+        """Whether what is usual must be learnt from the past first: trouble is going on."""
+        return (
+            self.history is not None
+            and not self._history_reads
+            and any(case.open for case in self.state.cases)
+        )
+
     def _take(self, reading: WatchReading) -> None:
         now_s = monotonic_s()
         self._ahead_s = reading.server_now_s - now_s
@@ -125,7 +157,7 @@ class FleetTick:
         self.data = DataSight(
             reason=str(reading.state), detail=reading.detail, spelling=reading.spelling
         )
-        self._jobs = reading.scrape_jobs
+        self._jobs, self._newest = reading.scrape_jobs, replace(reading, frame=NO_FRAME)
         if reading.state is DataState.FRESH and len(reading.frame.times_s):
             age_s = reading.server_now_s - float(reading.frame.times_s[-1])
             self.metrics.lag_s.observe(max(0.0, age_s))
@@ -155,12 +187,13 @@ class FleetTick:
 
     def step(self, alerts: Sequence[Alert]) -> tuple[Decision, ...]:
         """Advance the loop to now."""
-        now_s = self.now_s()
         sight = self._see()
+        self._take_in()
+        now_s = self.now_s()
         self.snapshot = Snapshot(
             now_s=now_s,
             # What is not fresh is not fed: the rows before it stay, and grow old.
-            frame=self.watch.trusted(),
+            frame=NO_FRAME if self._unlearnt else self.watch.trusted(),
             pods=sight.pods,
             nodes=sight.nodes,
             services=sight.services,
@@ -175,9 +208,27 @@ class FleetTick:
             self.state, decisions = step(
                 self.state, self.snapshot, diagnoser=self.diagnoser, config=self.config()
             )
+        self.num_series = len(self.snapshot.frame.series)
+        self.silent = self._silent(sight)
         # A frame is a megabyte; the watch makes the next one from a third of that.
         self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)
         return decisions
+
+    def _silent(self, sight: ClusterSight) -> tuple[str, ...]:
+        """Pods without metrics, as the newest reading shows them; none where it is not fresh."""
+        newest = self._newest
+        if newest is None or newest.state is not DataState.FRESH:
+            return ()  # nobody gives any: that is another condition
+        pods = (
+            (pod.name, f"{pod.region}/{pod.service}", pod.created_at_s)
+            for pod in sight.pods
+            if pod.phase is PodPhase.RUNNING
+        )
+        grace_s = SILENT_SCRAPES * max(self.scrape_s, STEP_S)
+        now_s = newest.server_now_s
+        return silent_pods(
+            pods, newest.heard_s, since_s=now_s - newest.old_s, now_s=now_s, grace_s=grace_s
+        )
 
 
 def slo_targets(spec: FleetSpec) -> tuple[SloTarget, ...]:

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
 
-from ops.adapters.kube.api import KubeApi
-from ops.catalogue import Catalogue
 from ops.clock import monotonic_s, wall_s
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
+from ops.controller.fleet.publishing import StatusWriter, stored_status
 from ops.controller.fleet.record import FleetRecord
-from ops.controller.fleet.reporting import ReportQueue
+from ops.controller.fleet.shared import Parts
 from ops.controller.fleet.status import (
     DataSight,
     FleetSight,
+    RecordSight,
     decision_status,
-    fleet_status,
-    worth_writing,
 )
-from ops.controller.fleet.tick import ClusterSight, FleetTick
-from ops.controller.incidents.book import IncidentBook
-from ops.controller.metrics_watch.clock import WatchedSamples
+from ops.controller.fleet.tick import FleetTick
 from ops.controller.metrics_watch.frame import WatchFrame
 from ops.controller.metrics_watch.roles import USER_ROLES, WATCHED_ROLES
-from ops.controller.operator_metrics import OperatorMetrics
-from ops.controller.resources.fields import parse, to_object
 from ops.controller.resources.fleet import (
     DecisionStatus,
     FleetSpec,
-    FleetStatus,
     parse_fleet,
 )
 from ops.controller.resources.fleet_object import FleetObject
@@ -39,37 +31,11 @@ from ops.controller.settings import Settings
 from ops.errors import KubeError, ResourceError
 from ops.pipeline_state import LoopState
 from ops.state import Alert
-from rca.state import Symptom
 
 logger = logging.getLogger(__name__)
 WINDOW_S = 900.0  # of metrics that the loop itself keeps
 INVALID = "InvalidSpec"
 HISTORY_S = 3660.0  # read once, for the baseline and the burn rates
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What all fleets of one operator share.
-
-    Attributes:
-        reader: of the endpoint of that name, for the calling thread.
-        look: the cluster as a namespace and labels cut it, at a moment.
-        diagnoser: makes the diagnoser of one fleet.
-        report_queue: makes the queue of one fleet's pages.
-        worker_trouble: why the worker does not answer, empty where it does.
-    """
-
-    api: KubeApi
-    settings: Settings
-    catalogue: Catalogue
-    metrics: OperatorMetrics
-    reader: Callable[[str], WatchedSamples]
-    look: Callable[[str, Mapping[str, str], float], ClusterSight]
-    report_queue: Callable[[FleetObject, Callable[[], None], IncidentBook], ReportQueue]
-    worker_trouble: Callable[[], str]
-    diagnoser: Callable[
-        [FleetObject, FleetSpec, Callable[[], None], Callable[[Symptom], str]], RemoteDiagnoser
-    ]
 
 
 @dataclass(slots=True)
@@ -81,19 +47,22 @@ class FleetWork:
     next_read_at_s: float = 0.0
     tick: FleetTick | None = None
     fault: tuple[str, str] = ("", "")  # reason and message where the spec cannot be used
-    status: FleetStatus = field(default_factory=FleetStatus)
+    sight: FleetSight | None = None  # of the last step; what the status is made of
     last_decision: DecisionStatus | None = None
     wake: Callable[[], None] = lambda: None
     record: FleetRecord = field(init=False)
     _restored: LoopState = field(default_factory=LoopState)
     _spec: FleetSpec = field(default_factory=FleetSpec)
-    _written_at_s: float = -inf
+    _status: StatusWriter = field(init=False)
+    _write_trouble: str = ""
     _wanted: FleetObject | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._wanted = self.fleet
-        self.status = _stored_status(self.fleet)
+        self._status = StatusWriter(
+            api=self.parts.api, metrics=self.parts.metrics, status=stored_status(self.fleet)
+        )
         self.record = FleetRecord(api=self.parts.api, fleet=self.fleet, metrics=self.parts.metrics)
         self.record.report_queue = self.parts.report_queue(
             self.fleet, lambda: self.wake(), self.record.book
@@ -120,43 +89,74 @@ class FleetWork:
         self._take_over()
         return restored.digests
 
-    def read(self) -> None:
-        """Read the metrics."""
-        self._take_over()
-        if self.tick is None or self.fault[0]:  # alerts are taken all the same
-            self.next_read_at_s = monotonic_s() + self.parts.settings.scrape_seconds
-            return
-        self.tick.read()
-        self.next_read_at_s = self.tick.next_read_at_s
+    def ask(self) -> None:
+        """Ask for what is new of the metrics; the next `decide` takes it in. Beside any other."""
+        tick = self.tick
+        if tick is not None and not self.fault[0]:  # alerts are taken all the same
+            tick.ask()
 
-    def decide(self, alerts: tuple[Alert, ...]) -> None:
-        """Step, and write what was decided.
+    @property
+    def wants_history(self) -> bool:
+        """Whether the hour before is still to be learnt."""
+        return self.tick is not None and self.tick.history is not None
+
+    def ask_history(self) -> None:
+        """Ask for the hour before; the next `decide` takes it in. Beside any other."""
+        tick = self.tick
+        if tick is not None and not self.fault[0]:
+            tick.ask_history()
+
+    def decide(self, alerts: tuple[Alert, ...], *, write: bool = True) -> None:
+        """Take in what was read, step, and write what was decided.
+
+        Args:
+            alerts: what came since; empty where nothing is written.
+            write: whether to write; what is not stays wanted.
 
         Raises:
-            KubeError: not all of it could be written; the rest is tried again at the next turn.
+            KubeError: not all of it could be written; the rest stays wanted.
+            ResourceError: there are alerts, and no spec by which to take them.
         """
-        self._take_over()
+        try:
+            self._take_over()
+            self._step(alerts)
+            if write:
+                self.record.flush(now_s=wall_s() if self.tick is None else self.tick.now_s())
+            if alerts and self.record.book.trouble:  # 200 means written: the sender keeps them
+                raise KubeError(f"alerts are not written: {self.record.book.trouble}")
+        except KubeError as error:
+            self._write_trouble = str(error)
+            raise
+        else:
+            if write:
+                self._write_trouble = ""
+        finally:
+            self.sight = self._sight()
+
+    def _step(self, alerts: tuple[Alert, ...]) -> None:
         tick = self.tick
         if alerts and (tick is None or self.fault[0] == INVALID):
             raise ResourceError(f"alerts are not taken: {self.fault[1]}; mend the Fleet")
-        if tick is not None:
-            decisions = tick.step(alerts)
-            assert tick.snapshot is not None
-            self.record.book.resolved_after_s = tick.config().outcome.resolved_after_s
-            self.record.take(
-                tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
+        if tick is None or self.fault[0]:
+            self.next_read_at_s = monotonic_s() + self.parts.settings.scrape_seconds
+        if tick is None:
+            return
+        decisions = tick.step(alerts)
+        if not self.fault[0]:
+            self.next_read_at_s = tick.next_read_at_s
+        assert tick.snapshot is not None
+        self.record.book.resolved_after_s = tick.config().outcome.resolved_after_s
+        self.record.take(
+            tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
+        )
+        self.record.book.tell_silence(self.parts.worker_trouble(), now_s=tick.snapshot.now_s)
+        for decision in decisions:
+            self.last_decision = decision_status(
+                decision.kind,
+                decision.reason,
+                incident=self.record.book.name_of(decision.incident_id),
+                at_s=decision.at_s,
             )
-            self.record.book.tell_silence(self.parts.worker_trouble(), now_s=tick.snapshot.now_s)
-            for decision in decisions:
-                self.last_decision = decision_status(
-                    decision.kind,
-                    decision.reason,
-                    incident=self.record.book.name_of(decision.incident_id),
-                    at_s=decision.at_s,
-                )
-        self.record.flush(now_s=wall_s() if tick is None else tick.now_s())
-        if alerts and self.record.book.trouble:  # 200 means written: the sender keeps them
-            raise KubeError(f"alerts are not written: {self.record.book.trouble}")
 
     def _take_over(self) -> None:
         """Use the newest spec; the loop's state stays where only limits changed."""
@@ -179,6 +179,7 @@ class FleetWork:
             same = (before.selector, before.metrics) == (spec.selector, spec.metrics)
             if not same:
                 self.tick.watch = self._make_watch(self.tick, spec)
+                self.tick.next_read_at_s = 0.0
             if before.metrics != spec.metrics:
                 self.tick.diagnoser = self._make_diagnoser(spec)
             self.tick.spec = spec
@@ -191,8 +192,7 @@ class FleetWork:
     @property
     def num_series(self) -> int:
         """Series in the frame that was looked at last."""
-        snapshot = self.tick.snapshot if self.tick else None
-        return len(snapshot.frame.series) if snapshot else 0
+        return self.tick.num_series if self.tick else 0
 
     def _make_tick(self, spec: FleetSpec) -> FleetTick:
         parts = self.parts
@@ -227,34 +227,31 @@ class FleetWork:
         window_s: float = WINDOW_S,
         roles: frozenset[str] = WATCHED_ROLES,
     ) -> WatchFrame:
+        endpoint = self.parts.settings.metrics_endpoints.get(spec.metrics.endpoint)
         return WatchFrame(
             self.parts.catalogue,
             namespace=self.fleet.namespace,
             match_labels=spec.metrics.match_labels,
+            add_labels=endpoint.add_labels if endpoint else {},
             window_s=window_s,
             step_s=self.parts.settings.scrape_seconds,
             placed=tick.place_of,
             roles=roles,
         )
 
+    @property
+    def gone(self) -> bool:
+        """Whether the server seems to hold the object no longer."""
+        return self._status.gone
+
     def publish(self) -> None:
-        """Write the Fleet's status where it has changed, small changes now and then.
+        """Write the status as the last `decide` left it. Beside any other.
 
         Raises:
-            KubeError: it could not be written; the next turn tries again.
+            KubeError: it could not be written; it stays wanted.
         """
-        age_s = monotonic_s() - self._written_at_s
-        new = fleet_status(self._sight(), self.status, now_s=wall_s())
-        if not worth_writing(new, self.status, age_s=age_s):
-            return
-        with self.parts.metrics.stage("status"):
-            try:
-                self.parts.api.patch(f"{self.fleet.path}/status", {"status": to_object(new)})
-            except KubeError as error:
-                if error.status == 404:  # deleted in between
-                    return
-                raise
-        self.status, self._written_at_s = new, monotonic_s()
+        if self.sight is not None:
+            self._status.write(self.fleet, self.sight)
 
     def _sight(self) -> FleetSight:
         reason, fault = self.fault
@@ -270,6 +267,13 @@ class FleetWork:
             unmatched=tick.sight.unmatched if tick else "",
             missing_rights=tuple(sorted(map(str, self.parts.api.forbidden))),
             worker_trouble=self.parts.worker_trouble(),
+            diagnosis_trouble=tick.diagnoser.trouble if tick else "",
+            record=RecordSight(
+                refused=self.record.book.trouble or self._write_trouble,
+                extras=self.record.extras_trouble,
+                given_up=self.record.book.given_up,
+            ),
+            silent=tick.silent if tick else (),
             meter=tick.state.meter if tick else None,
             open_incidents=self.num_open,
             last_decision=self.last_decision,
@@ -290,11 +294,3 @@ def _endpoint_fault(spec: FleetSpec, settings: Settings) -> tuple[str, str]:
                 f"allows: {allowed}",
             )
     return "", ""
-
-
-def _stored_status(fleet: FleetObject) -> FleetStatus:
-    """What the server stores; one that does not fit is made anew."""
-    try:
-        return parse(FleetStatus, fleet.raw.get("status"), path=fleet.path)
-    except ResourceError:
-        return FleetStatus()

@@ -16,7 +16,7 @@ from ops.adapters.prometheus_answers import RawAnswer
 from ops.adapters.prometheus_selectors import Matcher
 from ops.clock import Deadline, monotonic_s
 from ops.controller.settings import MetricsEndpoint
-from ops.errors import PrometheusError, TooMuchError
+from ops.errors import PrometheusError, TooLateError, TooMuchError
 
 FAILURES_MAX = 3  # in a row, of any fleet, before the others are spared
 REST_S, REST_S_MAX = 2.0, 10.0
@@ -39,14 +39,19 @@ class Breaker:
         self._enter(url)
         try:
             answer = ask()
-        except TooMuchError:
-            raise
         except PrometheusError as error:
-            self._failed(str(error))
+            # "Too much" is an answer; none in time is what the others are to be spared.
+            if isinstance(error, TooMuchError) and not isinstance(error, TooLateError):
+                self._answered()
+            else:
+                self._failed(str(error))
             raise
+        self._answered()
+        return answer
+
+    def _answered(self) -> None:
         with self._lock:
             self._failures, self._closed_until_s = 0, 0.0
-        return answer
 
     def _enter(self, url: str) -> None:
         with self._lock:

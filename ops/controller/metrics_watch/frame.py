@@ -10,24 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ops.adapters.prometheus_answers import RawAnswer
 from ops.adapters.prometheus_plan import Part, ask_by
+from ops.adapters.prometheus_selectors import fleet_matchers
 from ops.catalogue import Catalogue
 from ops.catalogue.spellings import live_spelling
 from ops.clock import Deadline, monotonic_s, wall_s
 from ops.controller.metrics_watch.clock import ServerClock, WatchedSamples
 from ops.controller.metrics_watch.freshness import Freshness
 from ops.controller.metrics_watch.jobs import ScrapeJobs
-from ops.controller.metrics_watch.reading import WatchReading
+from ops.controller.metrics_watch.late_rows import LateRows
+from ops.controller.metrics_watch.reading import Answered, WatchReading
 from ops.controller.metrics_watch.ring import WatchRing
-from ops.controller.metrics_watch.roles import WATCHED_ROLES, fleet_matchers, questions
+from ops.controller.metrics_watch.roles import WATCHED_ROLES, questions
 from ops.controller.metrics_watch.rows import RowOffsets
+from ops.controller.metrics_watch.samples import flat_samples
 from ops.controller.metrics_watch.series import Placed, WatchSeries
+from ops.controller.metrics_watch.silence import PodSamples
 from ops.controller.metrics_watch.state import FUTURE_S, DataState, Seen, judge
 from ops.errors import PrometheusError
 from rca.state import FloatArray, MetricFrame
@@ -40,9 +43,6 @@ REGION = "default"  # of series and pods that name none
 OVERLAP_ROWS = 1  # of the past, asked for again
 OVERLAP_ROWS_WIDE = 12  # the same after a reading that brought nothing new of what users get
 SETTLE_RATIO = 0.2  # of a step: how long after its end a row is shown
-HOLD_ROWS_MAX = 3
-LATE_READINGS = 3  # with late samples and none on time between, before rows are shown later
-TIMELY_READINGS = 120  # without a late sample, before rows are shown earlier again
 KEEP_USERS_S = 86_400.0  # a counter of users' requests that is silent for so long is forgotten
 CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
 
@@ -56,6 +56,7 @@ class WatchFrame:
         *,
         namespace: str,
         match_labels: Mapping[str, str] | None = None,
+        add_labels: Mapping[str, str] | None = None,
         window_s: float = WINDOW_S,
         step_s: float = STEP_S,
         region: str = REGION,
@@ -68,6 +69,7 @@ class WatchFrame:
 
         Args:
             namespace, match_labels: what every series must carry.
+            add_labels: for series that lack them, as the endpoint's settings say.
             window_s: rows kept; step_s: between them, best the scrape interval.
             region: of series that name none and have no pod.
             placed: labels (region, service, node) of a pod by its name, None for a pod that is
@@ -82,21 +84,21 @@ class WatchFrame:
         self._step_ms = round(step_s * 1000.0)
         self._settle_ms = round(SETTLE_RATIO * self._step_ms)
         matchers = fleet_matchers(namespace, match_labels or {})
-        added = frozenset(catalogue.region_labels)
+        added = frozenset(catalogue.region_labels) | frozenset(add_labels or ())
         self._questions = questions(catalogue, matchers, added=added, roles=roles)
         self._catalogue = catalogue
         self._ring = WatchRing(math.ceil(window_s / step_s))
         self._offsets = RowOffsets(self._step_ms)
-        self._series = WatchSeries(catalogue, placed=placed, region=region)
+        self._series = WatchSeries(catalogue, placed=placed, region=region, added=add_labels or {})
         self._jobs = ScrapeJobs(window_s)
-        self._fresh = Freshness()
+        self._fresh, self._pods = Freshness(), PodSamples()
         self._seen = Seen(namespace=namespace, step_s=step_s)
         # Newest row of each column with a sample, and when that was scraped.
         self._seen_row, self._seen_ms = np.empty((2, 0), dtype=np.int64)
         self._clock = ServerClock(wall, monotonic)
         self._first_row = -1  # with a sample
         self._trusted_row = -1  # newest one of the newest FRESH reading
-        self._hold_rows = self._late_readings = self._timely_readings = 0
+        self._late = LateRows()
         self._spelling = ""
         self._progress = False  # the last reading brought something new of what users get
 
@@ -106,18 +108,33 @@ class WatchFrame:
         return self._ring.num_bytes
 
     def advance(self, reader: WatchedSamples, *, deadline: Deadline) -> WatchReading:
-        """Read what is new. Never raises for an outage: that is a state of the reading."""
-        self._seen.url, self._seen.error, num_samples = reader.url, "", 0
+        """Read what is new: `ask`, then `take`."""
+        return self.take(self.ask(reader, deadline=deadline))
+
+    def ask(self, reader: WatchedSamples, *, deadline: Deadline) -> Answered:
+        """Ask for what is new. Never raises for an outage: that is a state of the reading.
+
+        Changes no row, so that another thread may look at them meanwhile. One call at a time, and
+        its answer is taken in, or thrown away, before the next.
+        """
+        clock = self._clock
         try:
-            self._seen.now_s = self._clock.read(reader, deadline=deadline)
-            self._seen.skew_s = self._clock.skew_s
-            answers = self._ask(reader, deadline)
-            num_samples = self._take(answers)
+            now_s = clock.read(reader, deadline=deadline)
+            answers = tuple(self._ask(reader, now_s, deadline))
         except PrometheusError as error:
-            self._seen.error = str(error)
-            self._seen.now_s = self._clock.now_s()
-            self._clock.due = True  # what failed may have been restarted elsewhere
-        state, detail = judge(self._seen)
+            clock.due = True  # what failed may have been restarted elsewhere
+            return Answered(
+                url=reader.url, now_s=clock.now_s(), skew_s=clock.skew_s, error=str(error)
+            )
+        return Answered(url=reader.url, now_s=now_s, skew_s=clock.skew_s, answers=answers)
+
+    def take(self, answered: Answered) -> WatchReading:
+        """Put what was answered into the rows, and say how far they are to be trusted."""
+        seen = self._seen
+        seen.url, seen.error, seen.skew_s = answered.url, answered.error, answered.skew_s
+        seen.now_s = self._clock.now_s() if answered.error else answered.now_s
+        num_samples = 0 if answered.error else self._take(answered.answers)
+        state, detail = judge(seen)
         if state is DataState.FRESH:
             self._trusted_row = self._ring.newest
         return WatchReading(
@@ -129,10 +146,12 @@ class WatchFrame:
             server_now_s=self._seen.now_s,
             next_at_s=self._next_at_s(),
             num_samples=num_samples,
+            heard_s=self._pods.heard_s(),
+            old_s=seen.old_s,
         )
 
-    def _ask(self, reader: WatchedSamples, deadline: Deadline) -> list[RawAnswer]:
-        now_ms = round(self._seen.now_s * 1000.0)
+    def _ask(self, reader: WatchedSamples, now_s: float, deadline: Deadline) -> list[RawAnswer]:
+        now_ms = round(now_s * 1000.0)
         until_ms = now_ms + 2 * self._future_ms()  # to see what is stamped in the future
         if self._ring.newest < 0:
             after_ms = now_ms - self._ring.rows * self._step_ms
@@ -172,23 +191,17 @@ class WatchFrame:
         known = self._ring.num_columns
         per_answer = [self._series.columns(answer.metrics) for answer in answers]
         self._make_columns()
-        columns = _joined(
-            [np.repeat(c, a.counts) for c, a in zip(per_answer, answers, strict=True)]
-        )
-        times_s = _joined([answer.times_s for answer in answers])
-        values = _joined([answer.values for answer in answers])
-        order = np.flatnonzero(columns >= 0)
-        columns, values = columns[order].astype(np.int64), values[order]
-        times_ms = np.rint(times_s[order] * 1000.0).astype(np.int64)
+        columns, times_ms, values = flat_samples(answers, per_answer)
         future = times_ms > now_ms + self._future_ms()
         seen.num_future = int(future.sum())
         seen.future_s = float(times_ms.max() - now_ms) / 1000.0 if seen.num_future else 0.0
         self._note(answers)
         self._fresh.take(seen, columns[~future], times_ms[~future], values[~future])
+        self._pods.take(columns, times_ms, np.isfinite(values))
         self._jobs.take(columns[~future], times_ms[~future] / 1000.0, values[~future])
         self._progress = seen.users_s > before_s or not before_s > 0.0
         rows = self._offsets.rows(times_ms, columns)
-        newest = (now_ms - self._settle_ms) // self._step_ms - self._hold_rows
+        newest = (now_ms - self._settle_ms) // self._step_ms - self._late.rows
         shown = self._ring.newest
         seen.back_s = max(0.0, shown * self._step_ms / 1000.0 - seen.now_s)
         if len(rows) or shown >= 0:
@@ -196,10 +209,12 @@ class WatchFrame:
         if self._first_row < 0 and len(rows):
             self._first_row = max(int(rows.min()), self._ring.oldest)
         old = columns < known  # a new series has a past that is no fault of its scrapes
-        self._hold_late(rows[old], columns[old], shown)
+        late = self._any_late(rows[old], columns[old], shown)
+        self._late.note(late=late, progress=self._progress)
+        seen.held_s = self._late.rows * self._step_ms / 1000.0
         self._write(rows, columns, times_ms, values)
         self._pack()
-        return len(times_s)
+        return sum(len(answer.times_s) for answer in answers)
 
     def _note(self, answers: Sequence[RawAnswer]) -> None:
         """Remember what the answers tell beside their samples."""
@@ -235,23 +250,11 @@ class WatchFrame:
             self._seen_ms = np.append(self._seen_ms, none)
             self._learn_roles()
 
-    def _hold_late(self, rows: IntArray, columns: IntArray, shown: int) -> None:
-        """Show rows one step later where samples keep coming after their row was shown.
-
-        What the loop counts once it does not look at again: a series that is always late would
-        not be counted at all.
-        """
+    def _any_late(self, rows: IntArray, columns: IntArray, shown: int) -> bool:
+        """Whether samples of what users get came after their row was shown."""
         late = (rows <= shown) & (rows > shown - OVERLAP_ROWS_WIDE) & self._fresh.users[columns]
         late[late] = ~self._ring.present(rows[late], columns[late])
-        if late.any():
-            self._late_readings, self._timely_readings = self._late_readings + 1, 0
-        elif self._progress:
-            self._late_readings, self._timely_readings = 0, self._timely_readings + 1
-        if self._late_readings >= LATE_READINGS and self._hold_rows < HOLD_ROWS_MAX:
-            self._hold_rows, self._late_readings = self._hold_rows + 1, 0
-        if self._timely_readings >= TIMELY_READINGS and self._hold_rows:
-            self._hold_rows, self._timely_readings = self._hold_rows - 1, 0  # tried again
-        self._seen.held_s = self._hold_rows * self._step_ms / 1000.0
+        return bool(late.any())
 
     def _pack(self) -> None:
         # A counter that comes back after an hour must be known then: one that was never seen
@@ -268,6 +271,7 @@ class WatchFrame:
         roles = self._series.roles
         self._fresh.learn(roles)
         self._jobs.learn(roles)
+        self._pods.learn(self._series.series, roles)
         self._spelling = live_spelling(self._series.stored, self._catalogue)
 
     def trusted(self) -> MetricFrame:
@@ -291,9 +295,5 @@ class WatchFrame:
     def _next_at_s(self) -> float:
         if self._ring.newest < 0:
             return self._seen.now_s + self._seen.step_s
-        row = self._ring.newest + 1 + self._hold_rows
+        row = self._ring.newest + 1 + self._late.rows
         return max(self._seen.now_s, (row * self._step_ms + self._settle_ms) / 1000.0)
-
-
-def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from statistics import median_low
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,8 @@ from rca.state import FloatArray, MetricRole
 
 IntArray = npt.NDArray[np.int64]
 
-READINGS = 9  # whose distances of samples are the users' rhythm
+SCRAPES = 9  # whose distances are the users' rhythm
+SCRAPES_MIN = 2  # one distance alone may be a gap
 FORGET_S = 3600.0  # a region that is silent for so long was taken away
 
 
@@ -29,7 +31,8 @@ class Freshness:
         self.users = np.empty(0, dtype=bool)
         self._region = np.empty(0, dtype=np.int64)  # per column, a number
         self._numbers: dict[str, int] = {}
-        self._distances_s: deque[float] = deque(maxlen=READINGS)
+        self._distances_s: deque[float] = deque(maxlen=SCRAPES)
+        self._measured_ms = -1  # scrapes up to here are among them
         self._newest_s = np.empty(0)  # per region, of what users get; NaN = never
 
     def learn(self, roles: Sequence[MetricRole | None]) -> None:
@@ -54,30 +57,34 @@ class Freshness:
         mine = np.flatnonzero(users & finite)
         seen.users_s = _newest_s(times_ms[mine], seen.users_s)
         np.fmax.at(self._newest_s, self._region[columns[mine]], times_ms[mine] / 1000.0)
-        distance_s = _interval_s(times_ms[users], columns[users])
-        if distance_s:
-            self._distances_s.append(distance_s)
-            # A gap is no rhythm, however often it is read again: by it, what is missing would
-            # count as due later.
-            seen.interval_s = min(self._distances_s)
+        self._measure(times_ms[users], columns[users])
+        if len(self._distances_s) >= SCRAPES_MIN:
+            seen.interval_s = _rounded_s(median_low(self._distances_s))
         seen.blind = tuple(
             (region, float(self._newest_s[k]))
             for region, k in sorted(self._numbers.items())
             if seen.old_s < seen.now_s - self._newest_s[k] <= FORGET_S
         )
 
+    def _measure(self, times_ms: IntArray, columns: IntArray) -> None:
+        """Note how far each scrape was from the one before it, once however often it is read.
+
+        A gap is one distance among others. Counted with each reading it would become the rhythm,
+        by which what is missing is due later.
+        """
+        distance_ms, end_ms = np.diff(times_ms), times_ms[1:]
+        new = (columns[1:] == columns[:-1]) & (distance_ms > 0) & (end_ms > self._measured_ms)
+        distance_ms, end_ms = distance_ms[new], end_ms[new]
+        for end in np.unique(end_ms)[-SCRAPES:]:
+            self._distances_s.append(float(np.median(distance_ms[end_ms == end])) / 1000.0)
+            self._measured_ms = int(end)
+
 
 def _newest_s(times_ms: IntArray, known_s: float) -> float:
     return float(np.fmax(times_ms.max() / 1000.0, known_s)) if len(times_ms) else known_s
 
 
-def _interval_s(times_ms: IntArray, columns: IntArray) -> float:
-    """Median distance of two samples of a series, 0 where none has two."""
-    distances = np.diff(times_ms)[columns[1:] == columns[:-1]]
-    distances = distances[distances > 0]
-    if not len(distances):
-        return 0.0
-    median_s = float(np.median(distances)) / 1000.0
-    whole_s = float(round(median_s))
-    # Jitter of a few milliseconds does not make 15.003 s of 15 s.
-    return whole_s if abs(whole_s - median_s) < 0.02 * median_s else median_s
+def _rounded_s(distance_s: float) -> float:
+    """Jitter of a few milliseconds does not make 15.003 s of 15 s."""
+    whole_s = float(round(distance_s))
+    return whole_s if abs(whole_s - distance_s) < 0.02 * distance_s else distance_s

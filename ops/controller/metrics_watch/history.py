@@ -12,9 +12,9 @@ import numpy as np
 
 from ops.config import DetectConfig
 from ops.pipeline_state import LoopState
-from ops.slo import advance
+from ops.slo import SloMeter, advance
 from ops.state import SloTarget
-from ops.symptoms import learn
+from ops.symptoms import Watch, learn
 from rca.state import MetricFrame
 
 MARGIN_S = 30.0  # an onset is known to a few scrapes
@@ -27,11 +27,15 @@ def remembered(
     slos: tuple[SloTarget, ...],
     config: DetectConfig,
 ) -> LoopState:
-    """State of a loop with the cases of `state` that had watched `frame`."""
+    """State of a loop with the cases of `state` that had watched `frame`.
+
+    What it counted itself meanwhile is left out: it is the newest part of `frame`, or counted again
+    from the rows after it.
+    """
     cases = state.cases
     began_s = min((c.incident.began_at_s for c in cases if c.open), default=np.inf) - MARGIN_S
     quiet_rows = int(np.searchsorted(frame.times_s, began_s))
-    meter, watch = state.meter, state.watch
+    meter, watch = SloMeter(), Watch()
     for rows in (quiet_rows, len(frame.times_s)):
         if rows == 0:
             continue

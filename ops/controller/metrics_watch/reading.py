@@ -1,12 +1,29 @@
-"""One view of a fleet's metrics, as `ops.controller.metrics_watch.frame` gives it."""
+"""What a Prometheus answered, and the view that `metrics_watch.frame` makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ops.adapters.prometheus_answers import RawAnswer
 from ops.controller.metrics_watch.state import DataState
 from rca.state import MetricFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What one round of questions brought; only the frame that asked can take it in.
+
+    Attributes:
+        url: of the server; now_s, skew_s: its clock, and how far it is ahead of ours.
+        answers: empty where it failed; error: why.
+    """
+
+    url: str
+    now_s: float
+    skew_s: float = 0.0
+    answers: tuple[RawAnswer, ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +38,8 @@ class WatchReading:
         server_now_s: the server's clock, which samples are stamped by.
         next_at_s: moment on that clock at which the next row can be read.
         num_samples: new and old ones that the answers held.
+        heard_s: newest sample of each pod whose own series ever brought one, unix seconds.
+        old_s: age from which on samples are old.
     """
 
     frame: MetricFrame
@@ -31,3 +50,5 @@ class WatchReading:
     server_now_s: float
     next_at_s: float
     num_samples: int = 0
+    heard_s: Mapping[str, float] = field(default_factory=dict)
+    old_s: float = 0.0

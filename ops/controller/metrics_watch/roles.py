@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.adapters.prometheus_selectors import BUCKET_ROLES, Matcher, known_names
 from ops.catalogue import Catalogue
 from ops.catalogue.spellings import stored_names
-from ops.errors import PrometheusError
 
 # What users get; a diagnosis is asked for by these alone.
 USER_ROLES = frozenset(
@@ -32,20 +30,6 @@ class Question:
 
     names: tuple[str, ...]
     matchers: tuple[Matcher, ...]
-
-
-def fleet_matchers(namespace: str, match_labels: Mapping[str, str]) -> tuple[Matcher, ...]:
-    """Conditions on every series of a fleet: its own namespace, then what it adds.
-
-    All of them must hold, so an added label can narrow but never widen, whatever it is called.
-
-    Raises:
-        PrometheusError: no namespace, which would read series of any.
-    """
-    if not namespace:
-        raise PrometheusError("namespace of a fleet is '': it would read every namespace; name one")
-    added = (Matcher(label, "=", value) for label, value in sorted(match_labels.items()))
-    return (Matcher("namespace", "=", namespace), *added)
 
 
 def questions(

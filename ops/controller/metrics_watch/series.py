@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from ops.adapters.prometheus_columns import with_added
 from ops.catalogue import Catalogue, plain_name
 from ops.catalogue.owner_labels import POD_LABELS
 from rca.state import MetricRole, Series
@@ -39,8 +40,16 @@ class WatchSeries:
         num_without_role, num_unplaced, num_refused: series left out; unplaced in the last answers.
     """
 
-    def __init__(self, catalogue: Catalogue, *, placed: Placed | None, region: str) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        placed: Placed | None,
+        region: str,
+        added: Mapping[str, str],
+    ) -> None:
         self._catalogue, self._placed, self._region = catalogue, placed, region
+        self._added = added
         self._series: list[Series] = []
         self._roles: list[MetricRole] = []
         # By 64 keyed bits each: that two of a fleet's series share them is out of the question.
@@ -96,7 +105,7 @@ class WatchSeries:
             self.num_unplaced += 1
             if len(self._waiting) >= _KEYS_MAX:
                 self._waiting.clear()
-            self._waiting[key] = _pod_of(labels)
+            self._waiting[key] = pod_of(labels)
             return column
         self._waiting.pop(key, None)
         if len(self._by_stored) >= _KEYS_MAX:
@@ -106,9 +115,9 @@ class WatchSeries:
         return column
 
     def _new(self, stored: Mapping[str, str]) -> int:
-        labels = dict(stored)
+        labels = with_added(stored, self._added)
         name = labels.pop("__name__", "")
-        pod = _pod_of(labels)
+        pod = pod_of(labels)
         if self._placed is not None and pod:
             place = self._placed(pod)
             if place is None:
@@ -137,5 +146,6 @@ class WatchSeries:
         return self._shared.setdefault(value, value)  # type: ignore[return-value]
 
 
-def _pod_of(labels: Mapping[str, str]) -> str:
+def pod_of(labels: Mapping[str, str]) -> str:
+    """Pod that a series names, empty where it names none."""
     return next((value for key in POD_LABELS if (value := labels.get(key))), "")

@@ -238,10 +238,7 @@ class DecisionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """What is seen.
-
-    Conditions: Ready, DataFresh, SLOMet, ClassesSeen, Acting, Diagnosing, Authorized.
-    """
+    """What is seen, as conditions (docs/operator.md lists them) and numbers."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ops.adapters.prometheus_columns import Complete
 from ops.adapters.prometheus_frame import FrameReading, open_reader, read_window
-from ops.adapters.prometheus_selectors import Matcher
+from ops.adapters.prometheus_selectors import Matcher, fleet_matchers
 from ops.catalogue import Catalogue
 from ops.catalogue.owner_labels import NODE_LABELS, POD_LABELS
 from ops.controller.worker.settings import PrometheusAddress
@@ -24,7 +24,7 @@ from ops.errors import PrometheusError
 from ops.state import NodeRecord, PodRecord
 from rca.state import MetricFrame
 
-NAMESPACE, REGION = "namespace", "region"
+REGION = "region"
 OVERLAP_ROWS = 8  # read once more: late samples, and enough of them to know a target's offset
 CELLS_MAX = 2**24  # of all kept frames: 128 MB
 PLACES_MAX = 32
@@ -72,7 +72,7 @@ class WindowReader:
                 f"metrics endpoint {place.endpoint!r} is not in the worker's settings "
                 f"(metricsEndpoints has {known}); add it there or name another in the Fleet"
             )
-        matchers = _matchers(place)
+        matchers = fleet_matchers(place.namespace, place.match_labels)
         key = (place.endpoint, region, tuple(map(_pair, matchers)), _sorted(place.add_labels))
         kept = self._kept.pop(key, None)
         if kept is not None and not _continues(kept, window):
@@ -163,17 +163,6 @@ def joined(old: MetricFrame, new: MetricFrame) -> MetricFrame:
         roles=old.roles + tuple(new.roles[k] for k in more),
         step_s=old.step_s,
     )
-
-
-def _matchers(place: FleetPlace) -> tuple[Matcher, ...]:
-    """The namespace is ours to say: a label of that name in the request is dropped."""
-    own = [Matcher(NAMESPACE, "=", place.namespace)]
-    more = [
-        Matcher(name, "=", value)
-        for name, value in sorted(place.match_labels.items())
-        if name != NAMESPACE
-    ]
-    return (*own, *more)
 
 
 def _completing(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from ops.controller.token_file import SCHEME, read_token
+from ops.controller.unreached import unreached
 from ops.controller.worker_link.codec import decode, encode
 from ops.controller.worker_link.wire import (
     DIAGNOSE,
@@ -116,7 +117,8 @@ class WorkerClient:
             ) from error
         except aiohttp.ClientError as error:
             raise WorkerError(
-                f"{url} cannot be asked: {error or type(error).__name__}; is the worker running?"
+                f"{url} cannot be asked: {unreached(error)}; look whether the worker runs, and "
+                "whether worker.url names its Service"
             ) from error
         if response.status == 200:
             return decode(kind, raw)

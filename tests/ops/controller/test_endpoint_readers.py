@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.controller.metrics_watch.endpoint_readers import FAILURES_MAX, REST_S, Breaker
-from ops.errors import PrometheusError, TooMuchError
+from ops.errors import PrometheusError, TooLateError, TooMuchError
 
 
 class World:
@@ -63,6 +63,22 @@ def test_a_question_that_is_too_large_says_nothing_of_the_endpoint():
     world.error = TooMuchError("too many points")
     world(10)
     assert world.asked == 10
+
+
+def test_a_question_that_is_too_large_is_an_answer_all_the_same():
+    world = World()
+    world(FAILURES_MAX)
+    world.now_s += REST_S
+    world.error = TooMuchError("too many points")
+    assert world() == "too many points"
+    assert world(2) == "too many points"  # nobody is spared any longer
+
+
+def test_no_answer_in_time_spares_the_others():
+    world = World()
+    world.error = TooLateError("no answer in time")
+    assert "spared for a moment: no answer in time" in world(200)
+    assert world.asked == FAILURES_MAX
 
 
 def test_a_few_failures_between_answers_spare_nobody():

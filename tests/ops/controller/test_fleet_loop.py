@@ -1,4 +1,4 @@
-"""When a fleet's loop runs: at scrapes, after changes, after faults; alerts wait for the write."""
+"""When a fleet is stepped: at scrapes, after changes and faults; alerts wait for the write."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from ops.clock import monotonic_s
 from ops.controller.alerts.inbox import Receipt
+from ops.controller.fleet import backoff
 from ops.controller.fleet import loop as fleet_loop
-from ops.controller.fleet.loop import FleetLoop
+from ops.controller.fleet.loop import FleetLoop, Threads
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.errors import KubeError, NotLeadingError, OpsError
 from ops.state import Alert
@@ -22,6 +23,8 @@ class Work:
 
     def __init__(self):
         self.next_read_at_s = 0.0
+        self.gone = self.wants_history = False
+        self.held = []  # decisions that wrote nothing
         self.begun = self.reads = self.published = 0
         self.decided = []
         self.digests = frozenset()
@@ -38,11 +41,17 @@ class Work:
         self._fail()
         return self.digests
 
-    def read(self):
+    def ask(self):
         self.reads += 1
-        self.next_read_at_s = monotonic_s() + self.pause_s
 
-    def decide(self, alerts):
+    def ask_history(self):
+        self.wants_history = False
+
+    def decide(self, alerts, *, write):
+        self.next_read_at_s = max(self.next_read_at_s, monotonic_s() + self.pause_s)
+        if not write:
+            self.held.append(alerts)
+            return
         self._fail()
         self.decided.append(alerts)
 
@@ -56,25 +65,25 @@ class Work:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    for name in ("DEBOUNCE_S", "STEP_EVERY_S", "FAILED_PAUSE_S"):
+    for name in ("DEBOUNCE_S", "STEP_EVERY_S", "HISTORY_AGAIN_S"):
         monkeypatch.setattr(fleet_loop, name, 0.001)
+    monkeypatch.setattr(backoff, "PAUSE_S", 0.001)
 
 
-def run(work, scenario):
+def run(work, scenario, **more):
+    """Play a scenario; `more` takes the place of a thread pool, e.g. one that never answers."""
+
     async def main():
         async def in_pool(task):
             done = task()
             await asyncio.sleep(0)  # others run meanwhile
             return done
 
+        pools = dict.fromkeys(("step", "read", "remember", "publish"), in_pool) | more
         loop = FleetLoop(
-            work,
-            name="shop/chat",
-            in_pool=in_pool,
-            to_read=in_pool,
-            to_publish=in_pool,
-            metrics=OperatorMetrics(),
-        )
+            work, name="shop/chat", threads=Threads(**pools), metrics=OperatorMetrics(),
+            doubted=lambda: setattr(work, "doubted", True),
+        )  # fmt: skip
         task = asyncio.create_task(loop.run())
         try:
             async with asyncio.timeout(5.0):
@@ -126,19 +135,75 @@ def test_an_alert_is_answered_when_it_is_written():
     assert work.decided[-1] == (ALERT,)
 
 
-def test_an_alert_that_comes_while_metrics_are_read_is_of_the_same_step():
-    work, told = Work(), []
+async def never(work):
+    await asyncio.Event().wait()
+
+
+def test_neither_a_change_nor_an_alert_waits_for_a_prometheus():
+    work = Work()
 
     async def scenario(loop):
-        def read():
-            work.next_read_at_s = monotonic_s() + 3600.0
-            told.append(asyncio.ensure_future(loop.inbox.put([ALERT])))
+        loop.changed(monotonic_s())
+        await until(lambda: work.decided)
+        return await loop.inbox.put([ALERT])
 
-        work.read = read
-        await until(lambda: told and told[0].done())
+    assert run(work, scenario, read=never, remember=never) == Receipt(written=1)
+
+
+def test_neither_a_change_nor_an_alert_waits_for_the_status():
+    work = Work()
+
+    async def scenario(loop):
+        await until(lambda: len(work.decided) == 1)
+        loop.changed(monotonic_s())
+        await until(lambda: len(work.decided) == 2)
+        return await loop.inbox.put([ALERT])
+
+    assert run(work, scenario, publish=never) == Receipt(written=1)
+
+
+def test_one_status_of_a_fleet_is_under_way_at_a_time():
+    work, under_way = Work(), []
+
+    async def slow(task):
+        under_way.append(1)
+        assert len(under_way) == 1
+        await asyncio.sleep(0.01)
+        under_way.pop()
+        return task()
+
+    async def scenario(loop):
+        for n in range(1, 6):
+            loop.changed(monotonic_s())
+            await until(lambda n=n: len(work.decided) >= n)
+        await until(lambda: work.published >= 2)
+
+    run(work, scenario, publish=slow)
+    assert work.published <= 4  # what was decided meanwhile is told once
+
+
+def test_what_was_read_is_taken_in_before_the_next_question():
+    work, order = Work(), []
+    work.pause_s = 0.0
+    ask, decide = work.ask, work.decide
+    work.ask = lambda: (order.append("ask"), ask())
+    work.decide = lambda alerts, **how: (order.append("decide"), decide(alerts, **how))
+
+    async def scenario(loop):
+        await until(lambda: work.reads >= 4)
 
     run(work, scenario)
-    assert work.decided[0] == (ALERT,)
+    assert "ask ask" not in " ".join(order)
+
+
+def test_an_hour_of_history_is_asked_for_beside_the_rest():
+    work = Work()
+    work.wants_history = True
+
+    async def scenario(loop):
+        await until(lambda: not work.wants_history and work.decided)
+
+    run(work, scenario)
 
 
 def test_an_alert_that_cannot_be_written_is_refused_and_the_loop_goes_on():
@@ -182,21 +247,61 @@ def test_a_fault_of_ours_does_not_end_it():
     assert work.begun == 4
 
 
-def test_a_change_that_waits_is_decided_before_a_read_that_is_due():
+def test_no_change_cuts_the_pause_of_a_fleet_that_cannot_be_written(monkeypatch):
+    monkeypatch.setattr(backoff, "PAUSE_S", 60.0)
+    monkeypatch.setattr(backoff, "PAUSE_S_MAX", 60.0)
     work = Work()
-    order = []
-    read, decide = work.read, work.decide
-    work.read = lambda: (order.append("read"), read())
-    work.decide = lambda alerts: (order.append("decide"), decide(alerts))
 
     async def scenario(loop):
         await until(lambda: len(work.decided) == 1)
-        work.next_read_at_s = 0.0
-        loop.changed(monotonic_s())
-        await until(lambda: work.reads == 2 and len(work.decided) == 3)
+        work.errors.append(KubeError("patch: 500", status=500))
+        loop.wake()
+        await until(lambda: loop.last_error)
+        for n in range(1, 4):
+            loop.changed(monotonic_s())
+            await until(lambda n=n: len(work.held) >= n)  # decided, and nothing sent
 
     run(work, scenario)
-    assert order == ["read", "decide", "decide", "read", "decide"]
+    assert len(work.decided) == 1
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(monkeypatch):
+    work = Work()
+
+    async def scenario(loop):
+        await until(lambda: len(work.decided) == 1)
+        work.errors.append(KubeError("patch: 429", status=429, retry_after_s=0.1))
+        failed_at_s = monotonic_s()
+        with pytest.raises(KubeError):
+            await loop.inbox.put([ALERT])
+        await loop.inbox.put([ALERT])  # written by the first try after it
+        return monotonic_s() - failed_at_s
+
+    assert run(work, scenario) >= 0.1
+
+
+def test_alerts_wait_for_no_long_pause(monkeypatch):
+    monkeypatch.setattr(backoff, "PAUSE_S", 1.0)
+    monkeypatch.setattr(backoff, "SPREAD_RATIO", 0.0)
+    wait = backoff.Backoff(key="shop/chat", clock=lambda: 100.0)
+    for _ in range(20):
+        wait.failed(KubeError("500", status=500))
+    assert wait.until_s() == pytest.approx(100.0 + backoff.PAUSE_S_MAX)
+    assert wait.until_s(urgent=True) == pytest.approx(100.0 + backoff.ALERTS_PAUSE_S)
+    wait.failed(KubeError("429", status=429, retry_after_s=9.0))
+    assert wait.until_s(urgent=True) == pytest.approx(109.0)
+    wait.succeeded()
+    assert wait.until_s() == 0.0
+
+
+def test_a_fleet_that_the_server_does_not_know_is_doubted():
+    work = Work()
+
+    async def scenario(loop):
+        work.gone, work.doubted = True, False
+        await until(lambda: work.doubted)
+
+    run(work, scenario)
 
 
 def test_what_was_not_written_is_told_in_the_status_and_tried_again():

@@ -1,55 +1,186 @@
-"""One Fleet's turn: what its alerts hear when the server refuses their Incident."""
+"""One Fleet's turn: what alerts hear, what the status says of what is not written or not seen."""
 
 from __future__ import annotations
 
-import threading
-from types import SimpleNamespace
-
 import pytest
 
-from ops.config import LoopConfig
-from ops.controller.fleet.work import FleetWork
+from ops.clock import wall_s
+from ops.controller.fleet.tick import ClusterSight
+from ops.controller.incidents import book
 from ops.errors import KubeError
-from ops.state import Alert
+from ops.pipeline_state import LoopState
+from ops.state import Alert, PodPhase, PodRecord
+from tests.ops.controller.fleet_parts import PATH, condition, made_work
+from tests.ops.controller.stored_series import StoredSeries
 
-ALERT = Alert(group_key="g", fingerprint="f", starts_at_s=1.0, firing=True)
-
-
-def work_with(trouble, told=None):
-    """A FleetWork whose step decides nothing and whose book has this trouble."""
-    work = object.__new__(FleetWork)
-    work._lock, work._wanted, work.fault = threading.Lock(), None, ("", "")
-    work._spec = work.last_decision = None
-    work.parts = SimpleNamespace(worker_trouble=lambda: "refused")
-    told = [] if told is None else told
-    work.tick = SimpleNamespace(
-        step=lambda alerts: (), snapshot=SimpleNamespace(now_s=7.0), now_s=lambda: 0.0,
-        state=SimpleNamespace(cases=()), config=LoopConfig,
-    )  # fmt: skip
-    work.record = SimpleNamespace(
-        take=lambda *_, **__: None, flush=lambda now_s: None,
-        book=SimpleNamespace(
-            trouble=trouble, tell_silence=lambda text, now_s: told.append((text, now_s)),
-            resolved_after_s=0.0,
-        ),
-    )  # fmt: skip
-    return work
+ALERT = Alert(
+    group_key="g", fingerprint="f", starts_at_s=1.0, firing=True,
+    labels={"alertname": "Slow", "namespace": "shop"},
+)  # fmt: skip
+REFUSED = {("create", "incidents"): 422}
 
 
 def test_alerts_whose_incident_is_refused_are_not_said_to_be_written():
-    with pytest.raises(KubeError, match="not written: chat-1: invalid"):
-        work_with("chat-1: invalid").decide((ALERT,))
+    world = made_work()
+    world.server.fail = REFUSED
+    with pytest.raises(KubeError, match="not written: chat-"):
+        world.work.decide((ALERT,))
+    world.work.decide(())  # turns without alerts go on
 
 
-def test_a_refused_incident_does_not_hold_up_turns_without_alerts():
-    work_with("chat-1: invalid").decide(())
+def test_alerts_are_written_without_a_reading():
+    world = made_work()
+    world.work.decide((ALERT,))
+    assert len(world.server.of("incidents")) == 1
 
 
-def test_alerts_are_taken_where_nothing_is_refused():
-    work_with("").decide((ALERT,))
+def test_nothing_is_sent_where_nothing_is_to_be_written():
+    world = made_work()
+    world.server.fail = REFUSED
+    with pytest.raises(KubeError):
+        world.work.decide((ALERT,))
+    world.server.calls.clear()
+    world.work.decide((), write=False)
+    assert world.server.calls == []
+
+
+def published(world):
+    world.work._status._written_at_s = 0.0  # some time ago
+    world.work.publish()
+
+
+def test_the_status_names_what_of_the_record_is_not_written():
+    world = made_work()
+    world.server.fail = REFUSED
+    with pytest.raises(KubeError):
+        world.work.decide((ALERT,))
+    published(world)
+    status, reason, text = condition(world, "Recorded")
+    assert (status, reason) == ("False", "NotWritten")
+    assert "chat-" in text and "422" in text
+    world.server.fail = {}
+    world.work.decide(())
+    published(world)
+    assert condition(world, "Recorded")[0] == "True"
+
+
+def test_the_status_says_that_an_incident_was_given_up(monkeypatch):
+    monkeypatch.setattr(book, "ENDED_MAX", 0)
+    world = made_work()
+    world.server.fail = REFUSED
+    with pytest.raises(KubeError):
+        world.work.decide((ALERT,))
+    world.work.tick.state = LoopState()  # the loop has dropped it
+    world.work.decide(())
+    published(world)
+    assert condition(world, "Recorded")[:2] == ("False", "GivenUp")
+
+
+def test_a_server_that_refuses_events_alone_is_told():
+    world = made_work()
+    world.server.fail = {("create", "events"): 403}
+    world.work.decide((ALERT,))
+    published(world)
+    assert condition(world, "Recorded")[:2] == ("False", "ReportNotWritten")
+
+
+def test_a_question_without_an_answer_is_told():
+    world = made_work()
+    world.work.tick.diagnoser.trouble = "503 Busy"
+    world.work.decide(())
+    published(world)
+    assert condition(world, "Diagnosing") == (
+        "False", "NoAnswer", "the last question got no answer: 503 Busy",
+    )  # fmt: skip
+
+
+def test_a_status_whose_object_is_gone_is_doubted_and_no_fault():
+    world = made_work()
+    world.work.decide(())
+    del world.server.objects[PATH]
+    world.work.publish()
+    assert world.work.gone
+
+
+def pod(name, *, age_s=600.0, service="chat"):
+    return PodRecord(
+        name=name, region="eu", service=service, node="n", phase=PodPhase.RUNNING, ready=True,
+        restarts=0, created_at_s=wall_s() - age_s,
+    )  # fmt: skip
+
+
+def metered(*pods, **more):
+    """Pods that are scraped every five seconds, each with the age of its newest sample."""
+    now_s = wall_s()
+    stored = StoredSeries(clock_s=now_s)
+    for name, newest_s in pods:
+        times = [now_s - newest_s - 5.0 * k for k in range(20)][::-1]
+        stored.add(
+            "http_requests_total", [(at_s, float(k)) for k, at_s in enumerate(times)],
+            pod=name, service="chat", slo_class="chat", status="200", **more.pop("labels", {}),
+        )  # fmt: skip
+    return stored
+
+
+def seen(world):
+    world.work.ask()
+    world.work.decide(())
+    published(world)
+    return condition(world, "PodsMeasured")
+
+
+def test_a_pod_that_falls_silent_is_named():
+    stored = metered(("p0", 1.0), ("p1", 60.0))
+    sight = ClusterSight(pods=(pod("p0"), pod("p1")))
+    status, reason, text = seen(made_work(stored=stored, sight=sight))
+    assert (status, reason) == ("False", "PodsSilent")
+    assert text.startswith("1 of 2 pods gives no metrics: p1;")
+
+
+def test_a_pod_that_never_gave_metrics_is_named_where_most_of_its_service_do():
+    stored = metered(("p0", 1.0), ("p1", 1.0))
+    pods = (pod("p0"), pod("p1"), pod("p2"), pod("young", age_s=5.0), pod("db", service="db"))
+    assert "metrics: p2;" in seen(made_work(stored=stored, sight=ClusterSight(pods=pods)))[2]
+
+
+def test_without_fresh_data_no_pod_is_called_silent():
+    stored = metered(("p0", 300.0))
+    world = made_work(stored=stored, sight=ClusterSight(pods=(pod("p0"),)))
+    assert seen(world)[:2] == ("Unknown", "NotMeasured")
+
+
+def test_labels_of_the_endpoint_are_added_to_series_that_lack_them():
+    stored = metered(("p0", 1.0))
+    stored.series[0][0].pop("service")
+    world = made_work(stored=stored, add_labels={"service": "door", "region": "west"})
+    world.work.tick.watch._series._placed = None  # of no pod that the cluster shows
+    world.work.ask()
+    world.work.decide(())
+    (key,) = world.work.tick.state.meter.keys
+    assert key == ("west", "chat")
+    assert world.work.tick.num_series == 1
+
+
+def test_an_hour_that_comes_late_is_learnt_all_the_same():
+    stored = metered(("p0", 1.0))
+    stored.series[0][1][:0] = [
+        (stored.clock_s - 3000.0 + 5.0 * k, float(k - 1000)) for k in range(500)
+    ]
+    world = made_work(stored=stored, sight=ClusterSight(pods=(pod("p0"),)))
+    world.work.ask()
+    world.work.decide(())
+    before = len(world.work.tick.state.meter.times_s)
+    assert world.work.wants_history
+    world.work.ask_history()
+    world.work.decide(())
+    assert not world.work.wants_history
+    assert len(world.work.tick.state.meter.times_s) > before + 300
 
 
 def test_a_silent_worker_is_told_to_the_incidents_that_wait_for_it():
-    told = []
-    work_with("", told).decide(())
-    assert told == [("refused", 7.0)]
+    world = made_work(worker_trouble="refused")
+    world.work.decide((ALERT,))
+    world.work.decide(())
+    (incident,) = world.server.of("incidents")
+    (said,) = (c for c in incident["status"]["conditions"] if c["type"] == "Diagnosed")
+    assert "refused" in said["message"]

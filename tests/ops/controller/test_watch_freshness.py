@@ -30,7 +30,13 @@ def test_the_rhythm_is_the_distance_of_scrapes():
 
 
 def test_a_gap_is_no_rhythm_however_often_it_is_read():
-    assert interval_s((0, 5), (5, 35), (5, 35), (5, 35)) == 5.0
+    assert interval_s((0, 5, 10), *[(10, 40)] * 10) == 5.0
+
+
+def test_a_gap_at_the_very_beginning_is_no_rhythm_either():
+    # A server that has just begun has one sample; then it is away, and comes back.
+    assert interval_s((0,), (0, 9), (0, 9)) == 0.0
+    assert interval_s((0,), (0, 9), (0, 9, 10)) == 1.0
 
 
 def test_a_slower_rhythm_is_learnt_after_some_readings():

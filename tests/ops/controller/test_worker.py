@@ -211,6 +211,8 @@ def test_only_the_fleets_own_namespace_is_read_whatever_the_request_says(fake_pr
     answer = asyncio.run(scene())
     assert answer.result.abstained
     assert all('namespace="other"' in query for query in fake_prometheus.queries())
+    # The Fleet's own label stays, as it does in the operator's reading: it may only narrow.
+    assert all('namespace="shop"' in query for query in fake_prometheus.queries())
 
 
 @pytest.mark.parametrize(

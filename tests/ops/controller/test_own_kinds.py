@@ -1,0 +1,202 @@
+"""Which Fleets there are: what a watch does not tell, a list does; trouble is told in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import SimpleNamespace
+
+import aiohttp
+import orjson
+import pytest
+
+from ops.adapters.kube.view import STALE_S
+from ops.controller import handlers, own_kinds
+from ops.controller.fleet.table import FleetTable
+from ops.controller.handlers import KopfTrouble, kopf_settings
+from ops.controller.operator_metrics import OperatorMetrics
+from ops.controller.own_kinds import OwnKinds
+from ops.errors import KubeError
+
+
+def fleet(name, uid=None):
+    meta = {"namespace": "shop", "name": name, "uid": uid or f"uid-{name}", "generation": 1}
+    return {"metadata": meta, "spec": {}}
+
+
+class Server:
+    """Lists what it holds; `meanwhile` happens while a list is on its way."""
+
+    def __init__(self, *fleets):
+        self.fleets, self.lists, self.error, self.installed = list(fleets), 0, None, True
+        self.meanwhile = lambda: None
+
+    def get(self, path, **_):
+        if not self.installed:
+            raise KubeError(f"GET {path}: 404", status=404)
+        return {"resources": [{"name": "fleets"}, {"name": "replays"}]}
+
+    def pages(self, path, params=None):
+        self.lists += 1
+        if self.error is not None:
+            raise self.error
+        page = orjson.dumps({"items": self.fleets})
+        self.meanwhile()
+        yield page
+
+
+class Loop:
+    def __init__(self):
+        self.work = SimpleNamespace(num_open=0, num_series=0)
+
+    async def run(self):
+        await asyncio.Event().wait()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    for name in ("LIST_RETRY_S", "DOUBT_S", "WATCH_LOOK_S"):
+        monkeypatch.setattr(own_kinds, name, 0.001)
+    monkeypatch.setattr(handlers, "DISCOVERY_RETRY_S", 0.001)
+
+
+def play(server, scenario, monkeypatch, watch=None):
+    async def never_told(api, on_event, *, plurals, stop, catch_signals):
+        await stop.wait()
+
+    monkeypatch.setattr(own_kinds, "watch_kinds", watch or never_told)
+
+    async def main():
+        table, stop = FleetTable(lambda _: Loop()), asyncio.Event()
+        kinds = OwnKinds(server, table, SimpleNamespace(), OperatorMetrics())
+        task = asyncio.create_task(kinds.run(stop, catch_signals=lambda: None))
+        try:
+            async with asyncio.timeout(5.0):
+                await scenario(kinds, table)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await table.stop()
+
+    asyncio.run(main())
+
+
+async def until(check):
+    while not check():
+        await asyncio.sleep(0.001)
+
+
+def names(table):
+    return {entry.fleet.name for entry in table._entries.values()}
+
+
+def test_a_fleet_that_a_server_does_not_know_goes_when_the_list_agrees(monkeypatch):
+    server = Server(fleet("chat"), fleet("code"))
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 2)
+        server.fleets = [fleet("chat")]  # kopf tells nothing of it after a new list
+        kinds.doubt()
+        await until(lambda: names(table) == {"chat"})
+
+    play(server, scenario, monkeypatch)
+
+
+def test_a_server_that_only_errs_takes_no_fleet_away(monkeypatch):
+    server = Server(fleet("chat"))
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 1)
+        server.error, before = KubeError("404", status=404), server.lists
+        kinds.doubt()
+        await until(lambda: server.lists > before and kinds.trouble)
+        assert names(table) == {"chat"}
+
+    play(server, scenario, monkeypatch)
+
+
+def test_lists_are_compared_now_and_then_without_any_doubt(monkeypatch):
+    monkeypatch.setattr(own_kinds, "COMPARE_S", 0.01)
+    server = Server(fleet("chat"))
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 1)
+        server.fleets = [fleet("code")]
+        await until(lambda: names(table) == {"code"})
+
+    play(server, scenario, monkeypatch)
+
+
+def test_a_fleet_that_came_while_the_list_was_made_stays(monkeypatch):
+    server = Server(fleet("chat"))
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 1)
+        loop = asyncio.get_running_loop()
+
+        def comes():
+            asyncio.run_coroutine_threadsafe(put(), loop).result()
+
+        async def put():
+            table.put(fleet("new"))
+
+        server.meanwhile = comes
+        before = server.lists
+        kinds.doubt()
+        await until(lambda: server.lists > before)
+        await asyncio.sleep(0.01)
+        assert names(table) == {"chat", "new"}
+
+    play(server, scenario, monkeypatch)
+
+
+def test_kinds_that_are_gone_are_one_line(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    server = Server(fleet("chat"))
+
+    class NotFoundError(Exception):
+        status = 404
+
+    async def watch(api, on_event, *, plurals, stop, catch_signals):
+        await until(lambda: not server.installed)
+        raise NotFoundError
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 1)
+        caplog.clear()
+        server.installed = False
+        await until(lambda: caplog.records)
+        await asyncio.sleep(0.01)
+        (line,) = caplog.records
+        assert "not installed" in line.getMessage() and line.exc_info is None
+        server.installed = True
+
+    play(server, scenario, monkeypatch, watch=watch)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (aiohttp.ClientConnectionError("gone"), False),
+        (TimeoutError(), False),
+        (type("APIError", (Exception,), {"__module__": "kopf._cogs.clients.errors"})(), False),
+        (ValueError("a fault of ours in a handler"), True),
+    ],
+)
+def test_a_traceback_of_kopf_is_shown_where_it_is_a_fault_alone(caplog, error, shown):
+    noticed = []
+    with KopfTrouble(lambda: noticed.append(1)):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger("kopf.reactor").exception("Watcher has failed")
+    logging.getLogger("kopf.reactor").error("afterwards as ever")
+    assert noticed == [1]
+    assert ["Watcher has failed" in r.getMessage() for r in caplog.records].count(True) == shown
+    assert "afterwards as ever" in caplog.text
+
+
+def test_a_half_open_watch_is_found_before_what_it_shows_counts_as_stale():
+    watching = kopf_settings().watching
+    assert watching.server_timeout < watching.inactivity_timeout < STALE_S
+    assert watching.client_timeout < STALE_S
