@@ -21,6 +21,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from ops.replay.provenance import commit
 from tests.cluster import binaries
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installing import apply
@@ -61,7 +62,8 @@ def main() -> int:
             plane.stop()
     figures = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "seed": None,  # nothing is drawn
+        "commit": commit(),
+        "seed": "nothing drawn",
         "load_average": round(os.getloadavg()[0], 1),
         "wanted": WANTED,
         **figures,
