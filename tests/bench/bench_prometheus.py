@@ -13,8 +13,6 @@ without network and server, then services found and levels joined into a table p
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import statistics
 import time
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+from circumstances import circumstances
 
 from ops.adapters.prometheus_answers import Answer, read_matrix, read_raw_matrix
 from ops.adapters.prometheus_frame import read_window
@@ -201,7 +200,7 @@ def window() -> dict[str, object]:
 
 
 def main() -> None:
-    shapes = {}
+    began, shapes = circumstances(seed=SEED), {}
     for name, (num_series, num_rows) in SHAPES.items():
         body = make_body(num_series, num_rows)
         grid = Grid(START_S * 1000, (START_S + STEP_S * num_rows) * 1000, STEP_S * 1000)
@@ -219,9 +218,7 @@ def main() -> None:
     print(f"  {told['median']:>10,} ({told['min']:,} to {told['max']:,}) samples a CPU s: "
           f"{whole['cpu_s']['read']} s to read, {whole['cpu_s']['table']} s to join")  # fmt: skip
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "load_average": round(os.getloadavg()[0], 1),  # others on the cores slow every row
-        "seed": SEED,
+        **began,
         "runs": RUNS,
         "wanted_samples_per_cpu_s": WANTED_SAMPLES_PER_CPU_S,
         "memory_mb_peak": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

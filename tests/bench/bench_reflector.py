@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import random
 import resource
 import statistics
@@ -25,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import yaml
+from circumstances import circumstances
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import ClusterCache, Resource
@@ -48,13 +48,6 @@ SELECTOR = {"app.kubernetes.io/part-of": "chat"}
 def raw_pod(fleet: int, number: int, *, ready: bool = True, restarts: int = 0) -> dict:
     """A serving pod with everything that a server adds to it."""
     name, namespace = f"llm-9d95f77fb-{fleet:03d}{number:02d}", f"fleet-{fleet:03d}"
-    env = [{"name": f"SETTING_{k}", "value": f"value of setting {k}"} for k in range(4)]
-    conditions = [
-        {"lastProbeTime": None, "lastTransitionTime": T0, "status": str(ready), "type": kind}
-        for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
-    ]
-    mounts = [("models", "/models"), ("shm", "/dev/shm"), ("kube-api-access", "/var/run/secrets")]
-    taints = [f"node.kubernetes.io/{kind}" for kind in ("not-ready", "unreachable")]
     return {
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {
@@ -73,54 +66,69 @@ def raw_pod(fleet: int, number: int, *, ready: bool = True, restarts: int = 0) -
                 "uid": "4c2c893b-3bf2-4ec3-b55f-61fd5a70edcc",
             }],
         },
-        "spec": {
-            "containers": [{
-                "name": "engine", "image": "registry.example/vllm/vllm-openai:v0.33.0",
-                "args": ["--model", "/models/llama", "--max-model-len", "32768"],
-                "env": env, "imagePullPolicy": "IfNotPresent",
-                "ports": [{"containerPort": 8000, "name": "http", "protocol": "TCP"}],
-                "readinessProbe": {
-                    "failureThreshold": 3, "periodSeconds": 5, "timeoutSeconds": 1,
-                    "httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"},
-                },
-                "resources": {
-                    "limits": {"nvidia.com/gpu": "1"},
-                    "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
-                },
-                "terminationMessagePath": "/dev/termination-log",
-                "terminationMessagePolicy": "File",
-                "volumeMounts": [{"mountPath": path, "name": name} for name, path in mounts],
-            }],
-            "dnsPolicy": "ClusterFirst", "enableServiceLinks": True,
-            "nodeName": f"node-{(fleet * PODS + number) % NODES:03d}", "priority": 0,
-            "preemptionPolicy": "PreemptLowerPriority", "restartPolicy": "Always",
-            "schedulerName": "default-scheduler", "securityContext": {},
-            "serviceAccount": "default", "serviceAccountName": "default",
-            "terminationGracePeriodSeconds": 30,
-            "tolerations": [
-                {"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}
-                for key in taints
-            ],
-            "volumes": [
-                {"emptyDir": {}, "name": "models"},
-                {"emptyDir": {"medium": "Memory"}, "name": "shm"},
-                {"name": "kube-api-access", "projected": {"defaultMode": 420, "sources": [
-                    {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-                    {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}],
-                                   "name": "kube-root-ca.crt"}},
-                ]}},
-            ],
-        },
-        "status": {
-            "phase": "Running", "qosClass": "Burstable", "startTime": T0, "hostIP": "10.0.0.1",
-            "podIP": "10.244.0.2", "podIPs": [{"ip": "10.244.0.2"}], "conditions": conditions,
-            "containerStatuses": [{
-                "image": "registry.example/vllm/vllm-openai:v0.33.0", "name": "engine",
-                "imageID": "registry.example/vllm/vllm-openai@sha256:" + "0" * 64,
-                "lastState": {}, "ready": ready, "restartCount": restarts, "started": True,
-                "state": {"running": {"startedAt": T0}},
-            }],
-        },
+        "spec": _raw_spec(f"node-{(fleet * PODS + number) % NODES:03d}"),
+        "status": _raw_status(ready, restarts),
+    }  # fmt: skip
+
+
+def _raw_spec(node_name: str) -> dict:
+    env = [{"name": f"SETTING_{k}", "value": f"value of setting {k}"} for k in range(4)]
+    mounts = [("models", "/models"), ("shm", "/dev/shm"), ("kube-api-access", "/var/run/secrets")]
+    taints = [f"node.kubernetes.io/{kind}" for kind in ("not-ready", "unreachable")]
+    return {
+        "containers": [{
+            "name": "engine", "image": "registry.example/vllm/vllm-openai:v0.33.0",
+            "args": ["--model", "/models/llama", "--max-model-len", "32768"],
+            "env": env, "imagePullPolicy": "IfNotPresent",
+            "ports": [{"containerPort": 8000, "name": "http", "protocol": "TCP"}],
+            "readinessProbe": {
+                "failureThreshold": 3, "periodSeconds": 5, "timeoutSeconds": 1,
+                "httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"},
+            },
+            "resources": {
+                "limits": {"nvidia.com/gpu": "1"},
+                "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
+            },
+            "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File",
+            "volumeMounts": [{"mountPath": path, "name": name} for name, path in mounts],
+        }],
+        "dnsPolicy": "ClusterFirst", "enableServiceLinks": True,
+        "nodeName": node_name, "priority": 0,
+        "preemptionPolicy": "PreemptLowerPriority", "restartPolicy": "Always",
+        "schedulerName": "default-scheduler", "securityContext": {},
+        "serviceAccount": "default", "serviceAccountName": "default",
+        "terminationGracePeriodSeconds": 30,
+        "tolerations": [
+            {"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}
+            for key in taints
+        ],
+        "volumes": [
+            {"emptyDir": {}, "name": "models"},
+            {"emptyDir": {"medium": "Memory"}, "name": "shm"},
+            {"name": "kube-api-access", "projected": {"defaultMode": 420, "sources": [
+                {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}],
+                               "name": "kube-root-ca.crt"}},
+            ]}},
+        ],
+    }  # fmt: skip
+
+
+def _raw_status(ready: bool, restarts: int) -> dict:
+    conditions = [
+        {"lastProbeTime": None, "lastTransitionTime": T0, "status": str(ready), "type": kind}
+        for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+    ]
+    return {
+        "phase": "Running", "qosClass": "Burstable", "startTime": T0, "hostIP": "10.0.0.1",
+        "podIP": "10.244.0.2", "podIPs": [{"ip": "10.244.0.2"}], "conditions": conditions,
+        "containerStatuses": [{
+            "image": "registry.example/vllm/vllm-openai:v0.33.0", "name": "engine",
+            "imageID": "registry.example/vllm/vllm-openai@sha256:" + "0" * 64,
+            "lastState": {}, "ready": ready, "restartCount": restarts, "started": True,
+            "state": {"running": {"startedAt": T0}},
+        }],
     }  # fmt: skip
 
 
@@ -390,9 +398,7 @@ def spread(found: list[float], digits: int) -> dict[str, float]:
 
 def main() -> int:
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "seed": SEED,
-        "load_average": round(os.getloadavg()[0], 1),
+        **circumstances(seed=SEED),
         "wanted": WANTED,
         **measure(),
         "with_sockets": with_sockets(),

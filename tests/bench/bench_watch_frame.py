@@ -8,8 +8,6 @@ seconds of a scrape of all fleets, which divided by the step is the share of a c
 
 from __future__ import annotations
 
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -21,6 +19,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import orjson
+from circumstances import circumstances
 
 from ops.adapters.prometheus import PrometheusReader
 from ops.catalogue import Catalogue
@@ -170,6 +169,7 @@ def measure(port: int) -> dict[str, object]:
 
 
 def main() -> None:
+    began = circumstances(seed=0)  # nothing is drawn
     server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE)
     assert server.stdout is not None
     try:
@@ -178,9 +178,7 @@ def main() -> None:
         server.terminate()
         server.wait()
     figures = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "seed": 0,  # nothing is drawn
-        "load_average": round(os.getloadavg()[0], 1),
+        **began,
         "wanted_of_the_whole_operator": WANTED,
         **figures,
     }

@@ -117,6 +117,8 @@ def test_every_number_is_read_to_the_last_bit(read):
     expected = np.array([float(one) for one in EDGES])
     assert answer.values.tobytes() == expected.tobytes()
     assert answer.times_s.tolist() == [float(f"1700000000.{k:03d}") for k in range(len(EDGES))]
+    answer = read(matrix(*(f'{k},"{one}"' for k, one in enumerate(EDGES))))
+    assert answer.values.tobytes() == expected.tobytes()
     finite = np.isfinite(expected)  # with NaN or Inf in the block another way is taken
     texts = [one for one, kept in zip(EDGES, finite, strict=True) if kept]
     answer = read(matrix(*(f'{k},"{one}"' for k, one in enumerate(texts))))
