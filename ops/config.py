@@ -25,6 +25,8 @@ class DetectConfig:
     rise_ratio_min_long: float = 0.06  # the same, long window
     z_min: float = 5.0  # standard errors of the two-proportion test
     persist_steps: int = 3  # consecutive steps before a slow symptom counts: bursts pass sooner
+    # How often chance alone may call a fleet ill, by the design of `ops.symptoms_scan`.
+    false_alarm_every_s: float = 30.0 * 86_400.0
     failures_min_fast: float = 8.0  # this many failures in window_s_fast need no second step
     failed_ratio_fast: float = 0.3
     window_s_fast: float = 15.0

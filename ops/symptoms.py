@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ops import symptoms_scan
 from ops.config import DetectConfig
 from ops.slo import (
     NUM_COUNTS,
@@ -134,7 +135,12 @@ def find(
     silent, silent_z = _silent(watch, meter, learnt=learnt, config=config)
     fast, fast_z = _failing_fast(watch, meter, learnt=learnt, config=config)
     streak = np.where(slow | silent, watch.streak + 1, 0.0)
-    suffering = (streak >= config.persist_steps) | fast
+    # Windows of a fixed length see losses that come at once; this sees sooner what goes on.
+    risen, risen_z = symptoms_scan.risen(
+        meter, bad_usual=bads(watch.sums), total_usual=totals(watch.sums), config=config
+    )
+    suffering = (streak >= config.persist_steps) | fast | risen
+    best = np.fmax(best, risen_z)
     best = np.fmax(best, np.fmax(np.where(silent, silent_z, 0.0), np.where(fast, fast_z, 0.0)))
     found = tuple(
         _finding(watch, meter, int(i), now_s=now_s, silent=bool(silent[i]), z=float(best[i]))

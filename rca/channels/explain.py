@@ -127,8 +127,9 @@ def _owners_of_link(
     if silent and not answered:
         return silence.owners(silent)
     late = _makers_of_lateness(case, tree, key, found)
+    in_time = lost_in_time(tree.sent[key], tree.received[key])
     if late:
-        lost = lost_in_time(tree.sent[key], tree.received[key]) if part.what == ERRORS else 0.0
+        lost = in_time if part.what == ERRORS else 0.0
         late = {entity: (1.0 - lost) * weight for entity, weight in late.items()}
         return late | {part.entity: late.get(part.entity, 0.0) + lost}
     owner = Entity(EntityKind.SERVICE, region, callee)
@@ -136,8 +137,11 @@ def _owners_of_link(
     if fresh and any(p.entity == owner for p in found):
         # A new revision that fails by its own account also loses calls before it counts them.
         return {owner: 1.0}
+    # Callers that no longer send to a pod after its failures make it look like one that owes
+    # answers. What was answered in time and did not arrive no pod has kept.
     pods = {} if answered else _late_pods(case, tree, key)
-    if pods:
+    pods = {entity: (1.0 - in_time) * weight for entity, weight in pods.items()}
+    if any(pods.values()):
         left = 1.0 - sum(pods.values())
         return pods | {part.entity: left}
     callers = sum(1 for c in tree.callers.get((region, callee), ()) if c)

@@ -11,11 +11,13 @@ from rca.channels.red import (
     DESTINATION,
     FIELDS,
     SOURCE,
+    LinkKey,
     Red,
     RedTree,
     ServiceKey,
     added,
     entry_services,
+    known,
 )
 from rca.kinds import seconds_per_unit
 from rca.state import FloatArray
@@ -155,10 +157,24 @@ def _entry_red(case: Case, tree: RedTree, key: ServiceKey) -> None:
         first_s = _first_token_s(case, tree, (region, callee))
         if first_s is None:
             continue
+        first_s = first_s + _way_s(tree, (region, service, callee))
         _wait_for_first(tree.inbound[key], tree.sent.get((region, service, callee)), first_s)
         for pod, sent in tree.pod_sent.items():
             if callee in sent and case.pod_place.get(pod, ("", "", ""))[:2] == key:
                 _wait_for_first(tree.pod_inbound.get(pod), sent[callee], first_s)
+
+
+def _way_s(tree: RedTree, key: LinkKey) -> FloatArray | float:
+    """Mean time a call spends on its way, which the callee's own first token does not hold.
+
+    What the caller waits longer than the callee works, as far as both were told of; streams that
+    began on a faster way are among those that ended, so it is the least that it can be.
+    """
+    sent, received = tree.sent.get(key), tree.received.get(key)
+    if sent is None or received is None:
+        return 0.0
+    gap_s = ratio(sent.total_s, sent.count) - ratio(received.total_s, received.count)
+    return np.maximum(known(gap_s), 0.0)
 
 
 def _wait_for_first(inbound: Red | None, sent: Red | None, first_s: FloatArray) -> None:

@@ -101,6 +101,7 @@ def main() -> None:
         raise SystemExit(LEFT_OUT) from None
     runs: list[Run] = []
     own: list[dict[str, float]] = []
+    begun = {"commit": commit(), "load": loads()}
     with tempfile.TemporaryDirectory(prefix="bench-cluster-") as folder:
         (Path(folder) / "plane").mkdir()
         plane = ControlPlane(binaries=programs, folder=Path(folder) / "plane").start()
@@ -113,7 +114,8 @@ def main() -> None:
                 own.append(stages)
                 for run in found:
                     print(json.dumps(asdict(run)), flush=True)
-                figures = summary(runs, kinds, own)  # what is known is kept if a round breaks
+                # What is known is kept if a round breaks.
+                figures = summary(runs, kinds, own, begun)
                 asked.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         finally:
             plane.stop()
@@ -223,7 +225,10 @@ def own_stages(stack: WholeStack) -> dict[str, float]:
 
 
 def summary(
-    runs: Sequence[Run], kinds: Sequence[str], own: Sequence[dict[str, float]]
+    runs: Sequence[Run],
+    kinds: Sequence[str],
+    own: Sequence[dict[str, float]],
+    begun: dict[str, Any],
 ) -> dict[str, Any]:
     """Figures of all runs."""
     totals = [math.inf if run.total_s is None else run.total_s for run in runs]
@@ -252,9 +257,9 @@ def summary(
         "what": "first changed exporter sample to an Incident with its cause; simulated fleets, "
                 "played by an exporter, on a real API server, Prometheus and Alertmanager",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "load_average": [round(one, 1) for one in os.getloadavg()],
+        "load_average": {"begin": begun["load"], "end": loads()},
         "seeds": sorted(run.seed for run in runs),
-        "commit": commit(),
+        "commit": begun["commit"],
         "scenario": f"{SCENARIO}, {REGIONS} regions, {RATE_RPS:g} requests/s, "
                     f"faults of severity {SEVERITY:g}, {len(kinds)} fleets side by side",
         "scrape_s": 5.0, "runs": len(runs), "named": len(named),
@@ -270,16 +275,20 @@ def summary(
 
 
 def commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    """Revision of the files that ran, with a plus where tracked ones differ from it."""
+    words = ("git", "describe", "--always", "--dirty=+", "--match", "")
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def loads() -> list[float]:
+    return [round(one, 1) for one in os.getloadavg()]
 
 
 def tell(figures: dict[str, Any]) -> None:
     print(f"{figures['runs']} runs, {figures['named']} named, {figures['right']} right: "
           f"p50 {figures['p50_s']} s, p95 {figures['p95_s']} s "
-          f"(targets {TARGETS_S[0]:g} and {TARGETS_S[1]:g})")  # fmt: skip
+          f"(targets {TARGETS_S[0]:g} and {TARGETS_S[1]:g}); commit {figures['commit']}, "
+          f"load average {figures['load_average']}")  # fmt: skip
     for name, span in figures["stages"].items():
         print(f"  {name:12} {span}")
     for kind, row in figures["by_kind"].items():

@@ -112,6 +112,15 @@ def test_answers_that_one_pod_owes_are_that_pods(fleet):
     assert found.get(link("middle->store"), 0.0) < 0.35
 
 
+def test_a_pod_that_callers_avoid_after_lost_answers_owes_none(fleet):
+    world = fleet(rps=40.0)
+    frame = lost_on_the_way(world, "middle->store", timeout_s=1.0, per_row=80.0,
+                            answered={"store-0": 1.3, "store-1": 0.4})  # fmt: skip
+    found = shares(case_of(world, frame))
+    assert found[link("middle->store")] > 0.7
+    assert found.get(pod("store-1"), 0.0) < 0.3
+
+
 def test_a_few_answers_more_or_less_are_chance(fleet):
     world = fleet(rows=103)
     frame = lost_on_the_way(world, "middle->store", timeout_s=1.0, per_row=10.0,

@@ -92,6 +92,14 @@ def test_a_late_first_token_from_further_below_makes_nobody_above_slow(fleet, de
     assert all(found.get(service(s), 0.0) < 0.1 for s in ("front", "middle", "store"))
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_stream_that_comes_late_over_a_slow_link_is_the_links(fleet, depth):
+    world = fleet(knobs={("gap", "front->middle"): 0.8})
+    found = shares(case_of(world, streaming(world, CHAINS[depth])))
+    assert found[Entity(EntityKind.LINK, R1, "front->middle")] > 0.8
+    assert found.get(service("front"), 0.0) < 0.1
+
+
 @pytest.mark.parametrize("node_ends", [True, False])
 def test_a_node_that_ends_with_its_only_pod_owns_its_silence(fleet, node_ends):
     world = fleet()
