@@ -25,6 +25,7 @@ SERVER_S = 20  # of one watch, whole seconds: it is sent to the server
 SILENT_S = 30.0  # then it should have ended: the connection is half-open
 CLIENT_S, CONNECT_S, REQUEST_S = 40.0, 5.0, 20.0
 DISCOVERY_RETRY_S = 2.0
+NOT_FOUND = 404
 
 # kind in plural, "DELETED" or another type of event, the object
 OnEvent = Callable[[str, str, Mapping[str, Any]], None]
@@ -82,19 +83,16 @@ async def kinds_served(api: KubeApi, *, plurals: tuple[str, ...]) -> None:
     """Wait until the server knows our kinds: they may come after the operator, or go before it."""
     told = False
     while True:
+        missing = True
         try:
             found = await asyncio.to_thread(api.get, f"/apis/{GROUP}/{VERSION}")
-            names = {item.get("name") for item in found.get("resources", ())}
-            if set(plurals) <= names:
+            if set(plurals) <= {item.get("name") for item in found.get("resources", ())}:
                 return
         except KubeError as error:
-            if error.status not in (0, 404, 429, 500, 503):
+            missing = error.status == NOT_FOUND  # a server that fails says nothing of its kinds
+            if error.status not in (0, NOT_FOUND, 429, 500, 503):
                 logger.warning("discovery error=%r", str(error))
-            # A server that does not answer says nothing about its kinds.
-            if error.status != 404 and told is False:
-                await asyncio.sleep(DISCOVERY_RETRY_S)
-                continue
-        if not told:
+        if missing and not told:
             told = True
             logger.warning(
                 "the kinds of %s/%s are not installed: nothing is watched; kubectl apply "

@@ -92,7 +92,7 @@ class OperatorMetrics:
             buckets=DECISION_S, registry=registry,
         )  # fmt: skip
         self.stage_s = Histogram(
-            "ops_stage_seconds", "Time by stage: read, view, step, write, status, wait.",
+            "ops_stage_seconds", "Time by stage: read, history, view, step, write, status.",
             ["stage"], buckets=STAGE_S, registry=registry,
         )  # fmt: skip
         self.ticks = Counter(

@@ -15,7 +15,13 @@ from typing import Any
 from ops.adapters.kube.api import KubeApi
 from ops.clock import monotonic_s
 from ops.controller.fleet.table import FleetTable
-from ops.controller.handlers import KopfTrouble, kinds_served, try_watching, watch_kinds
+from ops.controller.handlers import (
+    NOT_FOUND,
+    KopfTrouble,
+    kinds_served,
+    try_watching,
+    watch_kinds,
+)
 from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.replays.desk import ReplayDesk
@@ -27,7 +33,6 @@ LIST_RETRY_S, LIST_RETRY_S_MAX = 1.0, 20.0
 COMPARE_S = 300.0  # between two lists
 DOUBT_S = 5.0  # between two lists at least, whatever is doubted
 WATCH_LOOK_S = 5.0
-NOT_FOUND = 404
 WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
 
 
@@ -114,6 +119,8 @@ class OwnKinds:
 
     async def _watch(self, stop: asyncio.Event, catch_signals: Callable[[], None]) -> None:
         noticed = asyncio.Event()
+        if self._watch_trouble:  # of an earlier watch: it may be over
+            noticed.set()
         with KopfTrouble(lambda: self._loop.call_soon_threadsafe(noticed.set)):
             beside = [
                 asyncio.create_task(self._look_after(noticed)),

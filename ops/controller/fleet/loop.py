@@ -158,9 +158,14 @@ class FleetLoop:
     async def run(self) -> None:
         """Work until cancelled. A fault of one job is logged, and the next try made."""
         await self._begin()
-        async with asyncio.TaskGroup() as jobs:
-            for job in (self._decides(), self._reads(), self._remembers(), self._publishes()):
-                jobs.create_task(job)
+        while True:
+            try:
+                async with asyncio.TaskGroup() as jobs:
+                    for job in (self._decides, self._reads, self._remembers, self._publishes):
+                        jobs.create_task(job())
+            except* Exception:  # a fault of ours between two tries
+                logger.exception("fleet=%s jobs ended, begun again", self.name)
+                await asyncio.sleep(STEP_EVERY_S)
 
     async def _begin(self) -> None:
         while True:
@@ -227,6 +232,8 @@ class FleetLoop:
             await self._taken.wait()
 
     async def _remembers(self) -> None:
+        if not self.work.num_open:  # who has an incident open is first
+            await asyncio.sleep(HISTORY_AGAIN_S)
         while self.work.wants_history:
             await self._beside(self._threads.remember, self.work.ask_history)
             self._due_in(DEBOUNCE_S)

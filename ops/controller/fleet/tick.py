@@ -76,6 +76,8 @@ class FleetTick:
         look: the cluster as the fleet's selector cuts it, at a moment of our clock.
         state: of the loop; restored by the owner before the first step.
         data: how far the newest reading is to be trusted.
+        unlearnt_until_s: until then rows wait for the hour before: an incident was open when this
+            process began, and its rows would else be learnt as usual.
     """
 
     spec: FleetSpec
@@ -91,6 +93,7 @@ class FleetTick:
     snapshot: Snapshot | None = None
     sight: ClusterSight = field(default_factory=ClusterSight)
     next_read_at_s: float = 0.0  # of our monotonic clock
+    unlearnt_until_s: float = 0.0  # of the same
     num_series: int = 0  # in the frame that was looked at last
     silent: tuple[str, ...] = ()  # pods that give no metrics though their like do
     _answered: tuple[WatchFrame, Answered] | None = None
@@ -142,11 +145,8 @@ class FleetTick:
     @property
     def _unlearnt(self) -> bool:
         """Whether what is usual must be learnt from the past first: trouble is going on."""
-        return (
-            self.history is not None
-            and not self._history_reads
-            and any(case.open for case in self.state.cases)
-        )
+        waits = monotonic_s() < self.unlearnt_until_s
+        return waits and self.history is not None and not self._history_reads
 
     def _take(self, reading: WatchReading) -> None:
         now_s = monotonic_s()

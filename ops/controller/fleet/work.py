@@ -35,6 +35,7 @@ from ops.state import Alert
 logger = logging.getLogger(__name__)
 WINDOW_S = 900.0  # of metrics that the loop itself keeps
 INVALID = "InvalidSpec"
+UNLEARNT_S = 30.0  # that rows wait at most for the hour before
 HISTORY_S = 3660.0  # read once, for the baseline and the burn rates
 
 
@@ -209,6 +210,8 @@ class FleetWork:
         tick.watch = self._make_watch(tick, spec)
         tick.history = self._make_watch(tick, spec, window_s=HISTORY_S, roles=USER_ROLES)
         tick.state = self._restored
+        if any(case.open for case in self._restored.cases):
+            tick.unlearnt_until_s = monotonic_s() + UNLEARNT_S
         return tick
 
     def _make_diagnoser(self, spec: FleetSpec) -> RemoteDiagnoser:

@@ -318,3 +318,20 @@ def test_what_was_not_written_is_told_in_the_status_and_tried_again():
         await until(lambda: not loop.last_error)
 
     run(work, scenario)
+
+
+def test_a_job_that_ends_by_a_fault_of_ours_begins_again():
+    work = Work()
+    work.gone = True
+
+    def doubted(_):
+        work.gone = False
+        raise ValueError("a fault of ours")
+
+    async def scenario(loop):
+        loop._doubted = lambda: doubted(loop)
+        await until(lambda: work.published == 1 and not work.gone)
+        loop.changed(monotonic_s())
+        await until(lambda: work.published >= 2)
+
+    run(work, scenario)

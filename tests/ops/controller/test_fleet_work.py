@@ -184,3 +184,26 @@ def test_a_silent_worker_is_told_to_the_incidents_that_wait_for_it():
     (incident,) = world.server.of("incidents")
     (said,) = (c for c in incident["status"]["conditions"] if c["type"] == "Diagnosed")
     assert "refused" in said["message"]
+
+
+def test_rows_wait_for_the_hour_before_where_an_incident_was_open_at_the_start():
+    world = made_work(stored=metered(("p0", 1.0)), sight=ClusterSight(pods=(pod("p0"),)))
+    world.work.tick.unlearnt_until_s = float("inf")
+    world.work.ask()
+    world.work.decide(())
+    assert world.work.tick.data.reason == "Fresh"
+    assert world.work.tick.state.meter.keys == ()
+    world.work.ask_history()
+    world.work.decide(())
+    assert len(world.work.tick.state.meter.keys) == 1
+
+
+def test_an_incident_that_was_open_at_the_start_makes_rows_wait():
+    first = made_work()
+    first.work.decide((ALERT,))
+    assert first.work.tick.unlearnt_until_s == 0.0
+    first.work._restored = first.work.tick.state
+    first.work.tick = None
+    first.work.renew(first.work.fleet)
+    first.work.decide(())
+    assert first.work.tick.unlearnt_until_s > 0.0

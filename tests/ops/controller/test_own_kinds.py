@@ -174,6 +174,27 @@ def test_kinds_that_are_gone_are_one_line(monkeypatch, caplog):
     play(server, scenario, monkeypatch, watch=watch)
 
 
+def test_trouble_of_a_watch_that_ended_is_looked_at_again(monkeypatch):
+    monkeypatch.setattr(own_kinds, "WATCH_LOOK_S", 60.0)
+    server, looks, told = Server(fleet("chat")), [(), (KubeError("403", status=403),)], []
+    monkeypatch.setattr(own_kinds, "try_watching", lambda *_: looks.pop())
+
+    async def watch(api, on_event, *, plurals, stop, catch_signals):
+        if told:
+            await stop.wait()
+        told.append(1)
+        logging.getLogger("kopf.x").error("in trouble")
+        await until(lambda: len(looks) == 1)
+        await asyncio.sleep(0.01)
+        raise OSError
+
+    async def scenario(kinds, table):
+        await until(lambda: kinds.trouble)
+        await until(lambda: not kinds.trouble)
+
+    play(server, scenario, monkeypatch, watch=watch)
+
+
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
