@@ -26,6 +26,7 @@ SILENT_S = 30.0  # then it should have ended: the connection is half-open
 CLIENT_S, CONNECT_S, REQUEST_S = 40.0, 5.0, 20.0
 DISCOVERY_RETRY_S = 2.0
 NOT_FOUND = 404
+KOPF_CLIENTS = "kopf._cogs.clients"  # loggers that count failed requests, nine lines each
 
 # kind in plural, "DELETED" or another type of event, the object
 OnEvent = Callable[[str, str, Mapping[str, Any]], None]
@@ -117,7 +118,8 @@ class KopfTrouble(logging.Handler):
         if record.levelno >= logging.ERROR:
             self._noticed()
         error = record.exc_info[1] if record.exc_info else None
-        if error is None or not _of_the_server(error):
+        told = record.name.startswith(KOPF_CLIENTS) if error is None else _of_the_server(error)
+        if not told:
             logging.getLogger().handle(record)
 
     def __enter__(self) -> KopfTrouble:

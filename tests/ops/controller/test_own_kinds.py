@@ -211,8 +211,11 @@ def test_a_traceback_of_kopf_is_shown_where_it_is_a_fault_alone(caplog, error, s
             raise error
         except Exception:
             logging.getLogger("kopf.reactor").exception("Watcher has failed")
+        logging.getLogger("kopf._cogs.clients.watching").error("Request attempt #1/9 failed")
+        logging.getLogger("kopf.reactor").warning("of another sort")
     logging.getLogger("kopf.reactor").error("afterwards as ever")
-    assert noticed == [1]
+    assert noticed == [1, 1]
+    assert "attempt" not in caplog.text and "of another sort" in caplog.text
     assert ["Watcher has failed" in r.getMessage() for r in caplog.records].count(True) == shown
     assert "afterwards as ever" in caplog.text
 
