@@ -13,7 +13,8 @@ from typing import Final
 from ops.adapters.kube.records import HASH_LABEL, REGION_LABEL, NodeRow, PodRow
 
 DEFAULT_REGION: Final = "default"
-_NAME_LABELS = ("app.kubernetes.io/name", "app")
+# The last is of the LeaderWorkerSet that a pod belongs to: each of its groups has a StatefulSet.
+_NAME_LABELS = ("app.kubernetes.io/name", "app", "leaderworkerset.sigs.k8s.io/name")
 
 
 def service_of(pod: PodRow) -> str:

@@ -21,6 +21,7 @@ from ops.state import PodPhase
 REGION_LABEL: Final = "topology.kubernetes.io/region"
 HASH_LABEL: Final = "pod-template-hash"
 SUCCEEDED: Final = "Succeeded"
+STATEFUL_SET: Final = "StatefulSet"
 _PHASES = {"Running": PodPhase.RUNNING, "Failed": PodPhase.FAILED, "Pending": PodPhase.PENDING}
 
 

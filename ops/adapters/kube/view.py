@@ -16,7 +16,7 @@ from ops.adapters.kube.fields import Labels
 from ops.adapters.kube.fleet_events import FleetEvents
 from ops.adapters.kube.fleet_rows import FleetRows
 from ops.adapters.kube.places import region_of_node
-from ops.adapters.kube.records import NodeRow
+from ops.adapters.kube.records import STATEFUL_SET, NodeRow, PodRow
 from ops.adapters.kube.tables import KEEP_S
 from ops.state import NodeRecord, PodPhase, PodRecord, ServiceRecord
 from rca.state import ChangeEvent, ClusterEvent
@@ -199,6 +199,30 @@ def _services(fleet: FleetRows) -> Iterator[ServiceRecord]:
                 previous_revision=previous_revision(row.revision),
                 engine=row.engine,
             )
+    yield from _stateful(fleet)
+
+
+def _stateful(fleet: FleetRows) -> Iterator[ServiceRecord]:
+    """One record per region and service of StatefulSets, LeaderWorkerSets with them.
+
+    All of it is told by their pods: the sets themselves are not watched, for which a right would be
+    needed. A pod on its way out counts as wanted, as its name comes back; of revisions nothing is
+    known.
+    """
+    pods: dict[tuple[str, str], list[PodRow]] = {}
+    for pod in fleet.pods:
+        place = fleet.places.of(pod)
+        if pod.owner_kind == STATEFUL_SET and place[1] not in fleet.deployments:
+            pods.setdefault(place, []).append(pod)
+    for (region, service), own in sorted(pods.items()):
+        yield ServiceRecord(
+            region=region,
+            service=service,
+            replicas=len(own),
+            ready_replicas=sum(pod.ready for pod in own),
+            revision="",
+            engine=any(pod.engine for pod in own),
+        )
 
 
 def _counts(fleet: FleetRows) -> dict[tuple[str, str], tuple[int, int]]:

@@ -277,3 +277,60 @@ def test_an_unchanged_namespace_is_not_built_again() -> None:
     assert world.view().pods is first.pods
     world.cache.put(Resource.PODS, pod_row(raw_pod(ready=False), POOL))
     assert world.view().pods is not first.pods
+
+
+def stateful_pod(name, set_name, *, labels=None, **changes):
+    pod = raw_pod(name, **changes)
+    pod["metadata"]["labels"] = labels or {}
+    owner = {"kind": "StatefulSet", "name": set_name, "controller": True}
+    pod["metadata"]["ownerReferences"] = [owner]
+    return pod
+
+
+def test_a_stateful_set_is_a_service_by_its_pods() -> None:
+    gpu = {"requests": {"nvidia.com/gpu": "8"}}
+    world = World().list(
+        nodes=[raw_node("n1", region="north"), raw_node("n2", region="south")],
+        pods=[
+            stateful_pod("llm-0", "llm", resources=gpu),
+            stateful_pod("llm-1", "llm", resources=gpu, ready=False),
+            stateful_pod("llm-2", "llm", resources=gpu, node="n2"),
+            stateful_pod("db-0", "db", deleting=True),
+            raw_pod("web-7d9f-abcde"),
+        ],
+        deployments=[raw_deployment(replicas=1)],
+    )
+    told = {
+        (s.region, s.service): (s.replicas, s.ready_replicas, s.engine, s.revision)
+        for s in world.view().services
+        if s.service != "web"
+    }
+    assert told == {
+        ("north", "llm"): (2, 1, True, ""),
+        ("south", "llm"): (1, 1, True, ""),
+        ("north", "db"): (1, 0, False, ""),  # its name comes back
+    }
+
+
+def test_groups_of_a_leader_worker_set_are_one_service() -> None:
+    labels = {"leaderworkerset.sigs.k8s.io/name": "llm"}
+    world = World().list(
+        nodes=[raw_node()],
+        pods=[
+            stateful_pod("llm-0", "llm", labels=labels),
+            stateful_pod("llm-0-1", "llm-0", labels=labels),
+            stateful_pod("llm-1", "llm", labels=labels),
+            stateful_pod("llm-1-1", "llm-1", labels=labels),
+        ],
+    )
+    (service,) = world.view().services
+    assert (service.service, service.replicas, service.ready_replicas) == ("llm", 4, 4)
+
+
+def test_a_service_of_a_deployment_is_told_once() -> None:
+    world = World().list(
+        nodes=[raw_node()],
+        pods=[raw_pod(), stateful_pod("web-0", "web", labels={"app": "web"})],
+        deployments=[raw_deployment(replicas=1)],
+    )
+    assert [service.service for service in world.view().services] == ["web"]
