@@ -196,7 +196,7 @@ class FleetTick:
             frame=NO_FRAME if self._unlearnt else self.watch.trusted(),
             pods=sight.pods,
             nodes=sight.nodes,
-            services=sight.services,
+            services=bounded(sight.services, self.spec.budgets.replicas_max),
             changes=sight.changes,
             events=sight.events,
             slos=slo_targets(self.spec),
@@ -229,6 +229,20 @@ class FleetTick:
         return silent_pods(
             pods, newest.heard_s, since_s=now_s - newest.old_s, now_s=now_s, grace_s=grace_s
         )
+
+
+def bounded(services: Sequence[ServiceRecord], replicas_max: int) -> tuple[ServiceRecord, ...]:
+    """Services with what their owner allows: one count for all regions of a Deployment.
+
+    Args:
+        replicas_max: of a whole Deployment; 0 = its owner allows no scaling.
+    """
+    return tuple(
+        replace(one, replicas_max=max(0, replicas_max - one.replicas_elsewhere))
+        if replicas_max
+        else one
+        for one in services
+    )
 
 
 def slo_targets(spec: FleetSpec) -> tuple[SloTarget, ...]:

@@ -147,6 +147,15 @@ class BudgetSpec:
         Ratio,
         Field(description="Share of a service's ready instances that may be taken away at once."),
     ] = 0.5
+    replicas_max: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Replicas of one Deployment, in all its regions, beyond which none is "
+            "proposed; 0 = no scaling is proposed.",
+        ),
+    ] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ops.controller.fleet.tick import loop_config, slo_targets
+from ops.controller.fleet.tick import bounded, loop_config, slo_targets
 from ops.controller.resources.fleet import BudgetSpec, FleetSpec, Mode, SloSpec
+from ops.state import ServiceRecord
 
 
 def test_nothing_is_carried_out_whatever_the_mode():
@@ -37,3 +38,16 @@ def test_slos_keep_their_names_and_limits():
     spec = FleetSpec(slos=[SloSpec(name="chat", target=0.95, ttft_seconds=1.5, tpot_seconds=0.1)])
     (slo,) = slo_targets(spec)
     assert (slo.name, slo.target_ratio, slo.ttft_s, slo.tpot_s) == ("chat", 0.95, 1.5, 0.1)
+
+
+def test_scaling_has_room_only_where_the_fleet_gives_it_one_count_a_deployment():
+    east, west = (
+        ServiceRecord(
+            region=region, service="llm", replicas=own, ready_replicas=own, revision="3",
+            replicas_elsewhere=other,
+        )
+        for region, own, other in (("east", 2, 3), ("west", 3, 2))
+    )  # fmt: skip
+    assert [s.replicas_max for s in bounded((east, west), 0)] == [0, 0]
+    assert [s.replicas_max for s in bounded((east, west), 8)] == [5, 6]
+    assert [s.replicas_max for s in bounded((east, west), 2)] == [0, 0]
