@@ -130,6 +130,31 @@ def test_the_server_takes_a_status_full_of_hostile_names(installed, namespace, t
     assert status_bytes(book.entries["inc-0001"].wanted) <= STATUS_BYTES_MAX
 
 
+def test_a_fleet_that_is_applied_again_after_its_deletion_has_a_record_of_its_own(
+    installed, namespace, api, fleet, turn
+):
+    """The server collects the Incidents of the deleted one, a moment after the new one is there."""
+    case, fleets = opened(), path_of("fleets", namespace)
+    turn([case])
+    installed.admin.delete(f"{fleets}/{fleet.name}")
+    anew = FleetObject.of(installed.admin.create(fleets, body("Fleet", fleet.name, {})))
+    restored = restore(list_objects(api, "incidents", namespace=namespace), fleet=anew)
+    assert restored.records == ()
+    book = IncidentBook(anew)
+    book.adopt(restored)
+    book.take([case], (), now_s=T0 + 40)
+    IncidentWriter(api, book).flush(now_s=T0 + 40)
+
+    def owners():
+        found = incidents(installed, namespace)
+        return [one["metadata"]["ownerReferences"][0]["uid"] for one in found]
+
+    eventually(lambda: owners() == [anew.uid], timeout_s=60.0, what="the old ones are collected")
+    (stored,) = incidents(installed, namespace)
+    assert stored["metadata"]["name"] == book.name_of("inc-0001")
+    assert stored["status"]["phase"] == "Open"
+
+
 def test_the_oldest_resolved_ones_go_when_there_are_too_many(
     installed, namespace, turn, monkeypatch
 ):
