@@ -116,7 +116,7 @@ def recommended(api: KubeApi, action: Action, snapshot: Snapshot, *, namespace: 
     try:
         request = _request(api, action, snapshot, namespace)
     except KubeError as error:
-        if error.status == 0:
+        if _no_answer(error):
             raise
         return Recommended(dry_run=f"no request: {error}"[:ANSWER_CHARS_MAX])
     if isinstance(request, str):
@@ -154,10 +154,15 @@ def dry_run(api: KubeApi, request: ApiRequest) -> str:
         else:
             api.create(request.path, request.body, params=ALL_DRY, timeout_s=DRY_RUN_S)
     except KubeError as error:
-        if error.status == 0:
+        if _no_answer(error):
             raise
         return f"refused: {_discreet(str(error), request)}"
     return "accepted: the server would carry it out"
+
+
+def _no_answer(error: KubeError) -> bool:
+    """Whether the server said nothing of the action itself: silence, or trouble of its own."""
+    return error.status == 0 or error.status >= 500
 
 
 def _discreet(text: str, request: ApiRequest) -> str:

@@ -86,8 +86,9 @@ def test_a_refusal_is_an_answer_and_silence_is_none():
     request = ApiRequest(verb=Verb.POST, path="/x", body={})
     told = dry_run(FakeApi(KubeError("429 TooManyRequests: budget", status=429)), request)
     assert told == "refused: 429 TooManyRequests: budget"
-    with pytest.raises(KubeError):
-        dry_run(FakeApi(KubeError("no answer")), request)
+    for error in (KubeError("no answer"), KubeError("503: overloaded", status=503)):
+        with pytest.raises(KubeError):
+            dry_run(FakeApi(error), request)
 
 
 def test_a_service_that_is_not_seen_is_named(fleet):
