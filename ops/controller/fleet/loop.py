@@ -54,7 +54,7 @@ class Threads:
     publish: InPool
 
 
-class FleetWork(Protocol):
+class LoopWork(Protocol):
     """What is done for one fleet, in threads."""
 
     next_read_at_s: float  # of the monotonic clock
@@ -109,7 +109,7 @@ class FleetLoop:
 
     def __init__(
         self,
-        work: FleetWork,
+        work: LoopWork,
         *,
         name: str,
         threads: Threads,

@@ -17,7 +17,7 @@ from ops.controller.resources.fields import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaultSpec:
+class AskedFault:
     """A fault of a simulated replay."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
@@ -39,7 +39,7 @@ class ReplaySpec:
     ] = ""
     scenario: Annotated[str, Field(max_length=63, description="Name of an embedded scenario.")] = ""
     faults: Annotated[
-        list[FaultSpec], Field(max_length=8, description="Faults, scenarios only.")
+        list[AskedFault], Field(max_length=8, description="Faults, scenarios only.")
     ] = field(default_factory=list)
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Seed of every draw.")] = 7
     checks: Annotated[
