@@ -95,6 +95,11 @@ class KubeApi:
         return self._transport.host
 
     @property
+    def connect_s_max(self) -> float:
+        """Until a connection stands, at most."""
+        return self._transport.connect_s_max
+
+    @property
     def forbidden(self) -> frozenset[Right]:
         """Rights whose last use was answered 403; one that works again is no longer here."""
         return self._transport.missing.snapshot()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from ops.controller.settings import Settings, load_settings, parse_settings
+from ops.controller.process import Operator
+from ops.controller.settings import LeaseSettings, Settings, load_settings, parse_settings
 from ops.controller.worker.start import worker_settings
 from ops.errors import SettingsError
 
@@ -78,3 +80,22 @@ def test_the_worker_waits_for_a_wide_window_as_long_as_an_endpoint_may_take():
         "slow": 45.0,
     }
     assert (told.host, told.port, told.metrics_address) == ("0.0.0.0", 8080, ("::1", 8081))
+
+
+def test_a_write_waits_less_for_its_connection_than_another_process_for_the_lease(tmp_path):
+    """Else one that was allowed at the end of the renew deadline arrives under another leader."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    for lease in (LeaseSettings(), LeaseSettings(duration_seconds=4, renew_seconds=3.5)):
+        operator = Operator(Settings(lease=lease), kubeconfig=kubeconfig)
+        allowed_s = lease.duration_seconds - lease.renew_seconds
+        assert 0.0 < operator.api.connect_s_max < allowed_s
