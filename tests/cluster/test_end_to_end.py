@@ -20,7 +20,8 @@ import pytest
 from ops.replay.scenario import FaultSpec
 from tests.cluster import binaries
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installing import OPERATOR
+from tests.cluster.granted import granted, used
+from tests.cluster.installing import OPERATOR, SYSTEM
 from tests.cluster.played_fleet import busy_service
 from tests.cluster.processes import eventually
 from tests.cluster.whole_stack import Wanted, WholeStack
@@ -32,7 +33,13 @@ SEVERITY, SETTLE_S = 2.5, 10.0
 # tag of the fleet -> kind of its fault, mode of the Fleet
 CASES = {"svc": ("cpu-hog", "Recommend"), "gpu": ("gpu-throttle", "Observe"),
          "gap": ("metric-gap", "Observe")}  # fmt: skip
-OWN_RESOURCES = {"fleets", "incidents", "replays", "configmaps", "events", "leases"}
+OWN_PLACES = {
+    ("midwatch.dev", "fleets", "status"),
+    ("midwatch.dev", "incidents", ""),
+    ("midwatch.dev", "incidents", "status"),
+    ("", "configmaps", ""),
+    ("", "events", ""),
+}
 
 pytestmark = [
     pytest.mark.cluster,
@@ -52,6 +59,12 @@ class Story:
     gap: list[Any] = field(default_factory=list)  # Incidents at the end of the gap
     resolved: dict[str, Any] = field(default_factory=dict)
     accesses: list[Any] = field(default_factory=list)
+    granted: set[Any] = field(default_factory=set)
+    used: set[Any] = field(default_factory=set)
+    refused: set[Any] = field(default_factory=set)
+
+    def space(self, tag):
+        return self.stack.fleets[tag].namespace
 
     def incidents(self, tag):
         return self.stack.fleets[tag].incidents()
@@ -74,7 +87,9 @@ def story(tmp_path_factory):
     try:
         stack.start()
         tell(told)
-        told.accesses = plane.audit.accesses(user=OPERATOR)
+        told.accesses = plane.audit.accesses(user=f"system:serviceaccount:{SYSTEM}:")
+        told.granted, told.used = granted(plane), used(plane)
+        told.refused = plane.audit.rights_refused(user=OPERATOR)
         yield told
     finally:
         stack.stop()
@@ -189,10 +204,35 @@ def test_a_gap_in_the_metrics_accuses_nobody(story):
     )
 
 
+def test_no_right_is_used_but_those_granted(story, say):
+    """The other half of equality, that each is used, is `test_rights.py`'s: it makes rare needs."""
+    unused = story.granted - story.used
+    say(f"{len(story.used)} of {len(story.granted)} granted rights used in these runs; not: "
+        + ", ".join(sorted(map(str, unused))))  # fmt: skip
+    assert sorted(map(str, story.used - story.granted)) == []
+    assert sorted(map(str, story.refused)) == []
+
+
 def test_nothing_foreign_was_written(story):
-    foreign = [
-        one for one in story.accesses
-        if one.writes and one.right.resource not in OWN_RESOURCES
-    ]  # fmt: skip
-    assert not foreign
-    assert any(one.writes and one.right.resource == "incidents" for one in story.accesses)
+    """Not by the operator, not by the worker, whatever the mode of the Fleet."""
+    written = [one for one in story.accesses if one.writes]
+    assert {one.user for one in written} == {OPERATOR}
+    spaces = {story.space(tag) for tag in CASES}
+    places = {
+        (one.right.group, one.right.resource, one.right.subresource)
+        for one in written if one.right.namespace in spaces
+    }  # fmt: skip
+    assert places <= OWN_PLACES
+    assert ("midwatch.dev", "incidents", "") in places
+    elsewhere = {(o.right.resource, o.right.namespace) for o in written} - {
+        (resource, space) for _, resource, _ in OWN_PLACES for space in spaces
+    }
+    assert elsewhere == {("leases", SYSTEM)}
+
+
+def test_in_observe_nothing_is_asked_of_the_server_but_its_own(story):
+    """Dry runs count as well here: only the Fleet of mode Recommend may ask for them."""
+    asking = {tag for tag, (_, mode) in CASES.items() if mode == "Recommend"}
+    tried = {one.right.namespace for one in story.accesses if one.dry_run and one.right}
+    assert tried <= {story.space(tag) for tag in asking} | {""}  # nodes have no namespace
+    assert tried

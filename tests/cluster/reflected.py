@@ -1,0 +1,100 @@
+"""A namespace as the reflectors see it, with a ServiceAccount's rights, through a bad line."""
+
+from __future__ import annotations
+
+import time
+
+from ops.adapters.kube.api import KubeApi
+from ops.adapters.kube.cache import ClusterCache, Resource
+from ops.adapters.kube.cluster_watch import ClusterWatch
+from ops.adapters.kube.fields import Pool
+from ops.adapters.kube.records import pod_row
+from ops.adapters.kube.reflector import Pace
+from ops.adapters.kube.view import cluster_view
+from tests.cluster.fault_proxy import FaultProxy
+from tests.cluster.processes import eventually
+from tests.cluster.workloads import deployment, deployments_path, pods_path
+
+RECOVERY_S = 60.0
+PACE = Pace(watch_s=4.0, grace_s=2.0, pause_s_min=0.1, pause_s_max=1.0)
+RULES = [
+    {"apiGroups": [""], "resources": ["pods", "nodes", "events"], "verbs": ["list", "watch"]},
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"]},
+]
+ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+
+
+def settles(check, *, timeout_s=RECOVERY_S, poll_s=0.05, **more):
+    """Wait until it holds, as long as a recovery may take at most; the machine may be busy."""
+    return eventually(check, timeout_s=timeout_s, poll_s=poll_s, **more)
+
+
+class Reflected:
+    """One namespace, watched with a ServiceAccount's rights through a proxy."""
+
+    def __init__(self, plane, namespace) -> None:
+        self.plane, self.namespace = plane, namespace
+        self.proxy = FaultProxy(plane.server, certificates=plane.folder)
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "watcher"}}
+        plane.admin.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
+        config = plane.kubeconfig(
+            namespace, plane.token(namespace, "watcher"), server=self.proxy.url
+        )
+        self.api = KubeApi.connect(kubeconfig=config, timeout_s=3.0)
+        self.cache = ClusterCache()
+        self.watch = ClusterWatch(self.api, self.cache, pace=PACE)
+
+    def grant(self) -> None:
+        name = f"watcher-{self.namespace}"
+        meta = {"metadata": {"name": name}}
+        self.plane.admin.create(ROLES, {**meta, "rules": RULES})
+        binding = {
+            **meta,
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": name,
+            },
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "watcher", "namespace": self.namespace}
+            ],
+        }
+        self.plane.admin.create(BINDINGS, binding)
+
+    def start(self):
+        self.watch.start()
+        settles(lambda: all(self.cache.listed(resource) for resource in Resource))
+        return self
+
+    def close(self) -> None:
+        ended = self.watch.stop()
+        self.api.close()
+        self.proxy.close()
+        for path in (ROLES, BINDINGS):
+            self.plane.admin.delete(f"{path}/watcher-{self.namespace}")
+        assert ended, "a reflector's thread did not end"
+
+    def view(self):
+        return cluster_view(
+            self.cache, namespace=self.namespace, match_labels={}, now_s=time.time(), stale_s=7.0
+        )
+
+    def deploy(self, name="web", **options):
+        return self.plane.admin.create(
+            deployments_path(self.namespace), deployment(name, **options)
+        )
+
+    def change(self, name="web", **spec):
+        path = f"{deployments_path(self.namespace)}/{name}"
+        self.plane.admin.patch(path, {"spec": spec}, kind="strategic")
+
+    def ready(self):
+        return sum(pod.ready for pod in self.view().pods)
+
+    def same(self) -> bool:
+        """Whether the cache holds what the server has; asked until nothing moves in between."""
+        items = self.plane.admin.get(pods_path(self.namespace))["items"]
+        pool = Pool()
+        held = {row.name: row for row in self.cache.rows(self.namespace).pods}
+        return held == {raw["metadata"]["name"]: pod_row(raw, pool) for raw in items}
