@@ -53,15 +53,13 @@ def run_serve(asked: Serving) -> None:
     if asked.try_out is not None:
         extras.need("--try-out", extras.SLO)
     try:
-        listen, admin = _address(asked.listen, "--listen"), None
-        if asked.admin:
-            admin = _address(asked.admin, "--admin")
+        addresses = _addresses(asked)
         _check_fault(asked)
         plan = _plan(asked)
         live = LiveFleet(plan)
+        server = _bound(asked, live, addresses)  # before the wait: a port may be taken
         console.print(f"simulating {plan.warm_s:.0f} s of past at {plan.rate_rps:.3g} requests/s")
         live.begin()
-        server = LiveServer({plan.namespace: live}, listen=listen, admin=admin)
         files = _try_out(asked, live, server)
         for path in _pasts(asked):
             with path.open("w", encoding="utf-8") as file:
@@ -69,7 +67,7 @@ def run_serve(asked: Serving) -> None:
     except OURS as error:
         raise typer.BadParameter(str(error)) from error
     except OSError as error:
-        raise typer.BadParameter(f"{error}; choose another file or port") from error
+        raise typer.BadParameter(f"{error}; choose another place") from error
     server.start()
     _tell(asked, plan, live, server)
     if files is not None and not asked.as_json:
@@ -94,6 +92,24 @@ def run_serve(asked: Serving) -> None:
         console.print("stopped")
     finally:
         server.close()
+
+
+def _addresses(asked: Serving) -> tuple[tuple[str, int], tuple[str, int] | None]:
+    listen = _address(asked.listen, "--listen")
+    return listen, _address(asked.admin, "--admin") if asked.admin else None
+
+
+def _bound(
+    asked: Serving, live: LiveFleet, addresses: tuple[tuple[str, int], tuple[str, int] | None]
+) -> LiveServer:
+    """The server, which does not answer yet."""
+    listen, admin = addresses
+    try:
+        return LiveServer({live.plan.namespace: live}, listen=listen, admin=admin)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"--listen {asked.listen}, --admin {asked.admin}: {error.strerror}; choose free ports"
+        ) from error
 
 
 def _try_out(asked: Serving, live: LiveFleet, server: LiveServer) -> TryOut | None:

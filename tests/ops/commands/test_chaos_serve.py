@@ -129,6 +129,7 @@ def test_promtool_takes_the_files_of_a_try_out(tried):
         (["small", *FREE, "--fault", "gremlins"], "unknown kinds"),
         (["small", *FREE, "--fault", "cpu-hog", "--fault-severity", "0"], "more than 0"),
         (["small", *FREE, "--rate", "0"], "more than 0"),
+        (["small", "--rate", "1", "--listen", "192.0.2.1:9400"], "choose free ports"),
         (["small", *FREE, "--warm-up-s", "-1"], "together"),
         (["small", *FREE, "--rate", "1", "--pods", __file__], "kubectl get pods,nodes"),
     ],
