@@ -56,3 +56,8 @@ def test_every_trouble_that_status_can_show_is_explained():
     status = fleet_status(FleetSight(generation=1, spec=spec), FleetStatus(), now_s=1e9)
     kinds = {item.type for item in status.conditions} - {"Acting"}
     assert {kind for kind in kinds if f"`! {kind} False`" not in PAGE} == set()
+
+
+def test_the_screen_it_shows_is_the_stored_one():
+    golden = Path(__file__).resolve().parents[1] / "golden" / "screens" / "why_named.txt"
+    assert golden.read_text(encoding="utf-8").replace(" --context eu", "") in PAGE
