@@ -189,7 +189,7 @@ def _tell(asked: Serving, plan: LivePlan, live: LiveFleet, server: LiveServer) -
     figures: Mapping[str, Any] = {
         "metrics": server.url, "admin": server.admin_url, "namespace": plan.namespace,
         "seed": plan.seed, "rate_rps": plan.rate_rps, "epoch_s": live.epoch_s,
-        "history": str(asked.history or ""),
+        "history": str(asked.history or ""), "try_out": str(asked.try_out or ""),
     }  # fmt: skip
     if asked.as_json:
         typer.echo(orjson.dumps(figures).decode())
