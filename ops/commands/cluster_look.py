@@ -15,8 +15,9 @@ from ops.commands.cluster_access import (
 )
 from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION, to_object
+from ops.controller.screens import told
 from ops.controller.screens.leader import LEASE, leader_trouble
-from ops.controller.screens.look import SYSTEM
+from ops.controller.screens.look import SYSTEM, WORKLOADS, service_looked_at
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import (
     StoredFleet,
@@ -73,6 +74,7 @@ def explain(asked: Asked, name: str, *, whole: bool) -> None:
         whole=whole,
         options=cluster.options,
         leader=leader_of(cluster),
+        workload=workload_of(cluster, incident),
     )
     if asked.as_json:
         show_json(
@@ -86,6 +88,19 @@ def explain(asked: Asked, name: str, *, whole: bool) -> None:
         )
     else:
         show(lines)
+
+
+def workload_of(cluster: Cluster, incident: StoredIncident) -> str:
+    """What runs the pods of the suspected service; a Deployment where nothing is known."""
+    service = service_looked_at(told.suspect(incident))
+    for workload in WORKLOADS if service else ():
+        path = path_of("apps", "v1", f"{workload}s", incident.namespace, service)
+        try:
+            cluster.api.get(path)
+        except KubeError:
+            continue
+        return workload
+    return WORKLOADS[0]
 
 
 def leader_of(cluster: Cluster) -> str:

@@ -10,6 +10,7 @@ from rca.state import Entity, EntityKind
 
 SYSTEM = "midwatch-system"  # where the shipped manifests put midwatch
 OPERATOR, WORKER = "deployment/midwatch-operator", "deployment/midwatch-worker"
+WORKLOADS = ("deployment", "statefulset")
 _RECENT = "--since 15m --tail 100"
 # Names of Kubernetes alone are put into a command: label values may be anything.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -21,10 +22,12 @@ class Kubectl:
 
     Attributes:
         options: how the user reached this cluster, e.g. " --context eu".
+        workload: what runs the pods of the service that is looked at, e.g. "statefulset".
     """
 
     namespace: str
     options: str = ""
+    workload: str = WORKLOADS[0]
 
     def here(self, words: str) -> str:
         """A command in the namespace of the incident."""
@@ -63,6 +66,17 @@ def look_commands(entity: str, kubectl: Kubectl) -> list[str]:
     return _BY_KIND.get(known.kind, _namespace)(names, kubectl)
 
 
+def service_looked_at(entity: str) -> str:
+    """The service whose workload the commands name: of a link the caller; else empty."""
+    try:
+        known = Entity.parse(entity)
+    except ValueError:
+        return ""
+    name = known.name.partition("->")[0]
+    of_service = known.kind in (EntityKind.SERVICE, EntityKind.LINK)
+    return name if of_service and _NAME.fullmatch(name) else ""
+
+
 def worker_commands(kubectl: Kubectl) -> list[str]:
     """Why the worker does not answer."""
     return [
@@ -98,9 +112,9 @@ def _service(names: Sequence[str], kubectl: Kubectl) -> list[str]:
     name = names[0]
     return [
         kubectl.here(f"get pods -o wide | grep '^{name}-'"),
-        kubectl.here(f"describe deployment {name}"),
-        kubectl.here(f"logs deployment/{name} --all-containers {_RECENT}"),
-        kubectl.here(f"rollout history deployment/{name}"),
+        kubectl.here(f"describe {kubectl.workload} {name}"),
+        kubectl.here(f"logs {kubectl.workload}/{name} --all-containers {_RECENT}"),
+        kubectl.here(f"rollout history {kubectl.workload}/{name}"),
     ]
 
 
@@ -119,7 +133,7 @@ def _link(names: Sequence[str], kubectl: Kubectl) -> list[str]:
     either = "|".join(names)
     return [
         kubectl.here(f"get pods -o wide | grep -E '^({either})-'"),
-        kubectl.here(f"logs deployment/{names[0]} --all-containers {_RECENT}"),
+        kubectl.here(f"logs {kubectl.workload}/{names[0]} --all-containers {_RECENT}"),
         kubectl.here(f"get endpointslices | grep '^{names[-1]}'"),
         kubectl.here("get networkpolicies"),
     ]

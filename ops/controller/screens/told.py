@@ -145,6 +145,12 @@ def no_cause(incident: StoredIncident, silent: str = "") -> list[tuple[str, str]
     return rows
 
 
+def suspect(incident: StoredIncident) -> str:
+    """The cause that is named, else the likeliest candidate, else empty."""
+    status = incident.status
+    return status.cause or (status.causes[0].entity if status.causes else "")
+
+
 def cause_noun(cause: CauseStatus) -> str:
     """ "session-db in eu-west, load"."""
     try:

@@ -7,6 +7,7 @@ from ops.controller.resources.incident import ActionStatus
 from ops.controller.screens import told
 from ops.controller.screens.look import (
     WORKER,
+    WORKLOADS,
     Kubectl,
     look_commands,
     operator_commands,
@@ -32,10 +33,12 @@ def why_lines(
     whole: bool = False,
     options: str = "",
     leader: str = "",
+    workload: str = WORKLOADS[0],
 ) -> list[Line]:
     """The answer.
 
     Args:
+        workload: what runs the pods of the suspect, where that is a service.
         leader: why no operator leads, empty where one does or nobody may know.
         fleet: its Fleet; None where it is gone or may not be read.
         width: columns of a line, at least 40.
@@ -50,7 +53,7 @@ def why_lines(
     lines += [Line(text, QUIET) for text in wrapped(state, width)]
     style = CAUSE if status.cause else STRONG
     lines += [Line(text, style) for text in wrapped(plain(told.headline(incident)), width)]
-    kubectl = Kubectl(namespace=incident.namespace, options=options)
+    kubectl = Kubectl(namespace=incident.namespace, options=options, workload=workload)
     if not incident.seen:
         text = "If this stays so, see whether it runs:"
         lines += [Line(t) for t in wrapped(text, width)]
@@ -156,8 +159,7 @@ def _look(incident: StoredIncident, silent: str, kubectl: Kubectl, *, whole: boo
     """What changes nothing and tells most of the suspect; once it is over only on request."""
     if told.is_over(incident) and not whole:
         return []
-    status = incident.status
-    suspect = status.cause or (status.causes[0].entity if status.causes else "")
+    suspect = told.suspect(incident)
     commands = worker_commands(kubectl) if silent else []
     return [("look", command) for command in [*commands, *look_commands(suspect, kubectl)]]
 

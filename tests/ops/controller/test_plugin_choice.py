@@ -66,3 +66,13 @@ def test_who_may_not_read_the_lease_still_sees_the_fleets(run):
     server = Server(fleet(well=True))
     server.refused = {"leases": KubeError("no", status=403)}
     assert run(server, "status").code == 0
+
+
+def test_commands_name_what_really_runs_the_pods(run):
+    server = Server(incident(NAME, NAMED))
+    assert "describe deployment session-store" in run(server, "why chat").out
+    server.add({"apiVersion": "apps/v1", "kind": "StatefulSet",
+                "metadata": {"name": "session-store", "namespace": "shop"}})  # fmt: skip
+    out = run(server, "why chat").out
+    assert "describe statefulset session-store" in out
+    assert "logs statefulset/session-store" in out
