@@ -23,7 +23,7 @@ from tests.cluster.stack import Prometheus
 from tests.cluster.workloads import node, pods_path
 
 RECOVERY_S, PODS = 60.0, 2
-NOTICED_S = 60.0
+NOTICED_S = 15.0
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.figure(
@@ -177,6 +177,23 @@ def test_missing_data_are_neither_an_incident_nor_health(metered, operator, say,
     assert data["message"]
     assert metered.incidents() == []
     assert operator.program.alive
+
+
+def test_an_operator_that_starts_on_dripping_answers_says_so(metered, operator, tmp_path, say):
+    operator.stop()
+    one = Operator(metered.plane, tmp_path, metrics_url=metered.proxy.url)
+    path = path_of("fleets", metered.namespace, "chat")
+    metered.plane.admin.patch(f"{path}/status", {"status": {"conditions": None}})
+    metered.proxy.slow(200.0)
+    one.start()
+    try:
+        metered.wait(lambda fleet: condition(fleet, "Ready") == "True")
+        noticed_s = metered.wait(blind, timeout_s=NOTICED_S)
+    finally:
+        metered.proxy.heal()
+        one.stop()
+    say(f"answers drip from the start: DataFresh False {noticed_s:.1f} s after the fleet was seen")
+    assert metered.incidents() == []
 
 
 @pytest.mark.parametrize("off_s", [600.0, -600.0])

@@ -210,7 +210,7 @@ def _diagnosing(sight: FleetSight) -> Observed:
     if sight.worker_trouble:
         text = f"no cause can be named: {sight.worker_trouble}"
         return Observed(type="Diagnosing", status=NO, reason="WorkerSilent", message=text)
-    if sight.diagnosis_trouble:
+    if sight.diagnosis_trouble and sight.open_incidents:
         text = f"the last question got no answer: {sight.diagnosis_trouble}"
         return Observed(type="Diagnosing", status=NO, reason="NoAnswer", message=text)
     text = "the worker is asked when users suffer"

@@ -114,7 +114,7 @@ class FleetTick:
     def ask_history(self) -> None:
         """Ask for an hour of stored samples, for the next step. Beside any other call."""
         history = self.history
-        if history is not None:
+        if history is not None and self._history_answered is None:
             with self.metrics.stage("history"):
                 answered = history.ask(self.reader(), deadline=Deadline.after(HISTORY_READ_S))
             self._history_answered = (history, answered)

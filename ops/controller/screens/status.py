@@ -27,6 +27,8 @@ INDENT = 2
 Commands = Callable[[Kubectl], list[str]]
 _STEPS: Mapping[tuple[str, str], Sequence[Commands]] = {
     ("Diagnosing", "WorkerSilent"): [worker_commands],
+    ("Diagnosing", "NoAnswer"): [worker_commands],
+    ("Recorded", "NotWritten"): [operator_commands],
     ("Ready", "ClusterNotSeen"): [operator_commands],
     ("Ready", "NoPods"): [label_commands],
 }

@@ -89,6 +89,9 @@ def test_a_question_without_an_answer_is_told():
     world.work.tick.diagnoser.trouble = "503 Busy"
     world.work.decide(())
     published(world)
+    assert condition(world, "Diagnosing")[0] == "True"  # nobody waits for one
+    world.work.decide((ALERT,))
+    published(world)
     assert condition(world, "Diagnosing") == (
         "False", "NoAnswer", "the last question got no answer: 503 Busy",
     )  # fmt: skip
