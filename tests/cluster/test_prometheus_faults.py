@@ -18,7 +18,7 @@ from tests.cluster.installing import path_of, remove_namespace
 from tests.cluster.load import pod
 from tests.cluster.load_exporter import pod_name
 from tests.cluster.own_processes import Operator, add_fleet, condition, wait_for_fleet
-from tests.cluster.processes import Program, free_ports
+from tests.cluster.processes import Program, eventually, free_ports
 from tests.cluster.stack import Prometheus
 from tests.cluster.workloads import node, pods_path
 
@@ -187,12 +187,12 @@ def test_an_operator_that_starts_on_dripping_answers_says_so(metered, operator, 
     metered.proxy.slow(200.0)
     one.start()
     try:
-        metered.wait(lambda fleet: condition(fleet, "Ready") == "True")
+        eventually(lambda: one.leads, timeout_s=30.0, poll_s=0.1, what="a leader")
         noticed_s = metered.wait(blind, timeout_s=NOTICED_S)
     finally:
         metered.proxy.heal()
         one.stop()
-    say(f"answers drip from the start: DataFresh False {noticed_s:.1f} s after the fleet was seen")
+    say(f"answers drip from the start: DataFresh False {noticed_s:.1f} s after it began to lead")
     assert metered.incidents() == []
 
 
