@@ -86,6 +86,7 @@ def window(operator: Operator, changer: Changer, load: Load) -> dict[str, Any]:
     began_s = time.monotonic()
     time.sleep(load.seconds)
     span_s = time.monotonic() - began_s
+    assert operator.program.alive, operator.program.log_tail()
     after = operator.metrics()
     latencies = {
         key: after[key] - before.get(key, 0.0) for key in after if key.startswith(HISTOGRAM)
