@@ -234,12 +234,15 @@ class FleetTick:
 def bounded(services: Sequence[ServiceRecord], replicas_max: int) -> tuple[ServiceRecord, ...]:
     """Services with what their owner allows: one count for all regions of a Deployment.
 
+    Only a Deployment has a revision. What else pods tell of (StatefulSets) is scaled by another
+    request, and none is proposed for it.
+
     Args:
         replicas_max: of a whole Deployment; 0 = its owner allows no scaling.
     """
     return tuple(
         replace(one, replicas_max=max(0, replicas_max - one.replicas_elsewhere))
-        if replicas_max
+        if replicas_max and one.revision
         else one
         for one in services
     )

@@ -51,3 +51,5 @@ def test_scaling_has_room_only_where_the_fleet_gives_it_one_count_a_deployment()
     assert [s.replicas_max for s in bounded((east, west), 0)] == [0, 0]
     assert [s.replicas_max for s in bounded((east, west), 8)] == [5, 6]
     assert [s.replicas_max for s in bounded((east, west), 2)] == [0, 0]
+    (of_a_set,) = bounded((replace(east, revision=""),), 8)
+    assert of_a_set.replicas_max == 0
