@@ -22,7 +22,14 @@ from ops.controller.resources.incident import IncidentStatus
 from ops.controller.resources.replay import ReplaySpec, ReplayStatus
 from ops.controller.worker_link.line import WorkerLine
 from ops.controller.worker_link.wire import ReplayAnswer
-from ops.errors import KubeError, OpsError, ResourceError, WorkerBusyError, WorkerError
+from ops.errors import (
+    KubeError,
+    NotLeadingError,
+    OpsError,
+    ResourceError,
+    WorkerBusyError,
+    WorkerError,
+)
 
 logger = logging.getLogger(__name__)
 TRIES = 5
@@ -78,7 +85,9 @@ class ReplayDesk:
         try:
             try:
                 await self._answered(body, status)
-            except (KubeError, ValueError, TypeError, LookupError) as error:
+            except NotLeadingError:
+                raise
+            except Exception as error:  # whatever it is, somebody waits for an end
                 if isinstance(error, KubeError) and error.status == 404:
                     logger.info("replay=%s deleted by somebody", place)
                     return
@@ -133,7 +142,7 @@ class ReplayDesk:
                 if error.status in REFUSED:
                     raise
                 failures += 1
-                pause_s = min(PAUSE_S * 2.0 ** (failures - 1), PAUSE_S_MAX)
+                pause_s = min(PAUSE_S * 2.0 ** min(failures - 1, 10), PAUSE_S_MAX)
                 pause_s = max(pause_s, error.retry_after_s or 0.0)
                 logger.warning("replay=%s again in %.0fs: %s", name_of(body), pause_s, error)
             await asyncio.sleep(pause_s)

@@ -166,7 +166,7 @@ def test_a_page_that_the_server_refuses_is_told_and_the_answer_stands():
 def test_a_replay_that_cannot_be_handled_ends_with_the_reason():
     class Broken(FakeWorker):
         def replay(self, request, *, wake):
-            raise TypeError("no such thing")
+            raise AttributeError("no such thing")
 
     api = answered(Broken(), replay({"incident": "chat-1"}))
     assert api.statuses[-1]["phase"] == "Failed"
