@@ -19,12 +19,10 @@ import argparse
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +37,7 @@ from ops.catalogue import Catalogue  # noqa: E402
 from ops.replay.live_fleet import LiveFleet  # noqa: E402
 from ops.replay.live_truth import first_changed  # noqa: E402
 from ops.replay.scenario import FaultSpec  # noqa: E402
+from tests.bench.circumstances import circumstances  # noqa: E402
 from tests.cluster import binaries  # noqa: E402
 from tests.cluster.control_plane import ControlPlane  # noqa: E402
 from tests.cluster.played_fleet import (  # noqa: E402
@@ -101,7 +100,7 @@ def main() -> None:
         raise SystemExit(LEFT_OUT) from None
     runs: list[Run] = []
     own: list[dict[str, float]] = []
-    begun = {"commit": commit(), "load": loads()}
+    begun = circumstances(seed=asked.seed)
     with tempfile.TemporaryDirectory(prefix="bench-cluster-") as folder:
         (Path(folder) / "plane").mkdir()
         plane = ControlPlane(binaries=programs, folder=Path(folder) / "plane").start()
@@ -228,7 +227,7 @@ def summary(
     runs: Sequence[Run],
     kinds: Sequence[str],
     own: Sequence[dict[str, float]],
-    begun: dict[str, Any],
+    begun: Mapping[str, object],
 ) -> dict[str, Any]:
     """Figures of all runs."""
     totals = [math.inf if run.total_s is None else run.total_s for run in runs]
@@ -256,10 +255,12 @@ def summary(
     return {
         "what": "first changed exporter sample to an Incident with its cause; simulated fleets, "
                 "played by an exporter, on a real API server, Prometheus and Alertmanager",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}",
-        "load_average": {"begin": begun["load"], "end": loads()},
+        **begun,
+        "load_average": {
+            "begin": begun["load_average"],
+            "end": [round(one, 1) for one in os.getloadavg()],
+        },
         "seeds": sorted(run.seed for run in runs),
-        "commit": begun["commit"],
         "scenario": f"{SCENARIO}, {REGIONS} regions, {RATE_RPS:g} requests/s, "
                     f"faults of severity {SEVERITY:g}, {len(kinds)} fleets side by side",
         "scrape_s": 5.0, "runs": len(runs), "named": len(named),
@@ -272,16 +273,6 @@ def summary(
         "by_kind": by_kind, "worst": asdict(worst), "operator_mean_s": list(own),
         "rows": [asdict(run) for run in runs],
     }  # fmt: skip
-
-
-def commit() -> str:
-    """Revision of the files that ran, with a plus where tracked ones differ from it."""
-    words = ("git", "describe", "--always", "--dirty=+", "--match", "")
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
-def loads() -> list[float]:
-    return [round(one, 1) for one in os.getloadavg()]
 
 
 def tell(figures: dict[str, Any]) -> None:
