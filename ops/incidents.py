@@ -1,21 +1,15 @@
-"""From symptoms to incidents with a named cause: open, attach, diagnose, abstain, second causes."""
+"""From symptoms to incidents with a named cause: open, attach, diagnose, abstain."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import isnan
 
-import numpy as np
-
 from ops.pipeline_state import Case, Turn
-from ops.slo import bads, totals, window_counts
 from ops.state import DecisionKind, Incident, IncidentPhase
-from ops.symptoms import Finding, change_point_s, z_scores
+from ops.symptoms import Finding
 from ops.topology import related
 from rca.state import RankedCause, RcaResult, Symptom
-
-JUMP_RATIO_MIN = 0.25  # rise of an already bad share that may be a second cause
-JUMP_BEFORE_S = 120.0
 
 
 def take_findings(turn: Turn, findings: tuple[Finding, ...]) -> None:
@@ -27,11 +21,33 @@ def take_findings(turn: Turn, findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         holders = [case for case in turn.open_cases if finding.key in case.keys]
         if any(case.incident.phase is not IncidentPhase.MITIGATED for case in holders):
+            for case in holders:
+                _note_felt(turn, case, finding)
             continue
         if not turn.open_cases:
             open_case(turn, finding.symptom, keys=(finding.key,))
             continue
         _place(turn, finding)
+
+
+def _note_felt(turn: Turn, case: Case, finding: Finding) -> None:
+    """Let an incident that an alert opened know what its users were found to suffer since.
+
+    An alert may come before the scrapes that show it, and says when a rule held, not when the
+    trouble began. Nobody is accused before users are seen to suffer.
+    """
+    incident, symptom = case.incident, finding.symptom
+    if incident.symptom.reason != "alert" or case.cause is not None or case.felt_ratio > 0.0:
+        return
+    began_at_s = min(incident.began_at_s, symptom.began_at_s)
+    turn.put(
+        replace(
+            case,
+            incident=replace(incident, began_at_s=began_at_s),
+            felt_ratio=symptom.bad_ratio,
+            next_diagnosis_at_s=turn.now_s,
+        )
+    )
 
 
 def _place(turn: Turn, finding: Finding) -> None:
@@ -47,7 +63,7 @@ def _place(turn: Turn, finding: Finding) -> None:
     result = turn.diagnose(symptom)
     if result is None and _may_wait(turn, finding):
         return
-    first = _trusted(result, turn.config.diagnose.confidence_stable)
+    first = trusted(result, turn.config.diagnose.confidence_stable)
     if first is None:
         # Nobody can tell: the trouble that this key or region had is the likeliest explanation.
         known = [c for c in cases if finding.key in c.keys] or [
@@ -91,7 +107,8 @@ def attach(turn: Turn, case: Case, finding: Finding) -> None:
     began_at_s = min(incident.began_at_s, finding.symptom.began_at_s)
     if incident.diagnosed_at_s is None:
         incident = replace(incident, began_at_s=began_at_s)
-    turn.put(replace(case, incident=incident, keys=keys, calm_since_s=None))
+    case = turn.put(replace(case, incident=incident, keys=keys, calm_since_s=None))
+    _note_felt(turn, case, finding)
 
 
 def open_case(
@@ -141,7 +158,12 @@ def diagnose_case(turn: Turn, case: Case) -> Case:
     spent = case.abstentions > config.retries_abstained_max
     if not wanted or spent or turn.now_s < case.next_diagnosis_at_s:
         return case
-    symptom = replace(incident.symptom, began_at_s=incident.began_at_s)
+    symptom = incident.symptom
+    symptom = replace(
+        symptom,
+        began_at_s=incident.began_at_s,
+        bad_ratio=max(symptom.bad_ratio, case.felt_ratio),  # NaN stays: nothing is measured
+    )
     result = turn.diagnose(symptom)
     late = turn.now_s - incident.detected_at_s >= config.deadline_s
     if result is None:  # asked again at the next step: waiting uses up no retry
@@ -189,14 +211,15 @@ def _overdue(turn: Turn, case: Case) -> Case:
 def _sure(turn: Turn, case: Case, result: RcaResult, *, late: bool) -> RankedCause | None:
     """The first candidate if it may be named now."""
     config = turn.config.diagnose
-    first = _trusted(result, config.confidence_late)
+    first = trusted(result, config.confidence_late)
     if first is None or first.confidence >= config.confidence_at_once or late:
         return first
     stable = first.entity == case.first_before
     return first if stable and first.confidence >= config.confidence_stable else None
 
 
-def _trusted(result: RcaResult | None, confidence_min: float) -> RankedCause | None:
+def trusted(result: RcaResult | None, confidence_min: float) -> RankedCause | None:
+    """The first candidate of an answer that names one surely enough."""
     if (
         result is None
         or result.abstained
@@ -225,71 +248,3 @@ def _named(cause: RankedCause) -> str:
 def _unnamed(result: RcaResult) -> str:
     missing = f"; missing: {', '.join(result.missing)}" if result.missing else ""
     return f"the cause cannot be told: {result.reason}{missing}"
-
-
-def look_for_second_cause(turn: Turn, case: Case) -> None:
-    """Open another incident when the bad share jumps again for a reason of its own."""
-    config = turn.config
-    named = case.incident.phase is IncidentPhase.DIAGNOSED
-    if not named or turn.now_s < case.next_jump_at_s:
-        return
-    others = [c for c in turn.open_cases if c.cause is None]
-    if any(set(c.keys) & set(case.keys) for c in others):
-        return  # the jump is theirs already
-    symptom = _jump(turn, case)
-    if symptom is None:
-        return
-    result = turn.diagnose(symptom)
-    if result is None:
-        return
-    turn.put(replace(case, next_jump_at_s=turn.now_s + config.diagnose.second_cause_after_s))
-    first = _trusted(result, config.diagnose.confidence_stable)
-    if first is None:
-        return
-    causes = [c.cause for c in turn.open_cases if c.cause is not None]
-    if not any(related(first.entity, cause, turn.topology) for cause in causes):
-        key = (symptom.region, symptom.slo_class)
-        open_case(turn, symptom, keys=(key,), result=result)
-
-
-def _jump(turn: Turn, case: Case) -> Symptom | None:
-    """Symptom of a second rise in one of the case's keys, None when there is none."""
-    meter, detect = turn.state.meter, turn.config.detect
-    if not len(meter.times_s):  # a case of alerts alone, or one from before a restart
-        return None
-    newest_s = float(meter.times_s[-1])
-    recent = window_counts(meter, span_s=detect.window_s_short)
-    before = window_counts(
-        meter, span_s=JUMP_BEFORE_S, until_s=newest_s - detect.window_s_short - meter_step_s(turn)
-    )
-    z = z_scores(bads(recent), totals(recent), bads(before), totals(before))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        was, now = bads(before) / totals(before), bads(recent) / totals(recent)
-    echo_s = turn.config.act.shift_echo_s
-    own = [  # what a region suffers from users that we sent there has a cause already
-        key for key in case.keys if not case.shifts_to(key[0], now_s=turn.now_s, echo_s=echo_s)
-    ]
-    hits = [
-        (float(z[i]), i)
-        for i in turn.positions(tuple(own))
-        if z[i] >= detect.z_min and now[i] - was[i] >= JUMP_RATIO_MIN
-    ]
-    if not hits:
-        return None
-    _, i = max(hits)
-    region, slo_class = meter.keys[i]
-    began_at_s = change_point_s(meter, i, usual_ratio=float(was[i]), span_s=JUMP_BEFORE_S)
-    return replace(
-        case.incident.symptom,
-        region=region,
-        slo_class=slo_class,
-        began_at_s=began_at_s,
-        detected_at_s=turn.now_s,
-        bad_ratio=float(now[i]),
-    )
-
-
-def meter_step_s(turn: Turn) -> float:
-    """Nominal scrape step, at least one second."""
-    step_s = turn.snapshot.frame.step_s
-    return 1.0 if isnan(step_s) else max(step_s, 1.0)

@@ -23,9 +23,10 @@ from ops.alerts import take_alerts
 from ops.config import LoopConfig
 from ops.gaps import note_gaps
 from ops.guard import HOUR_S
-from ops.incidents import attach, diagnose_case, look_for_second_cause, take_findings
+from ops.incidents import attach, diagnose_case, take_findings
 from ops.pipeline_state import Case, LoopState, Turn
 from ops.ports import Diagnoser
+from ops.second_cause import look_for_second_cause
 from ops.slo import advance
 from ops.state import (
     ActionKind,

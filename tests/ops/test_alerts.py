@@ -148,3 +148,37 @@ def test_an_end_is_known_by_the_digest_of_its_start():
     start = alerts(1)[0]
     assert alert_digest(start) == alert_digest(replace(start, firing=False, ends_at_s=9.0))
     assert alert_digest(start) != alert_digest(replace(start, starts_at_s=101.0))
+
+
+def test_an_alert_that_came_before_its_scrapes_is_diagnosed_once_users_are_seen_to_suffer(
+    fleet, make_result
+):
+    state, asker = LoopState(), FakeDiagnoser([make_result(abstained=True)])
+
+    def go(num_steps, **what):
+        nonlocal state
+        for _ in range(num_steps):
+            snapshot = fleet.advance(**what)
+            state, _ = step(state, snapshot, diagnoser=asker, config=LoopConfig())
+        return state.incidents
+
+    go(30)
+    fleet.alerts = tuple(replace(a, starts_at_s=fleet.now_s) for a in alerts(1))
+    (early,) = go(1)
+    assert asker.asked[-1].bad_ratio == 0.0  # nobody is accused yet
+    (incident,) = go(6, slow={"east": 0.6})
+    assert asker.asked[-1].bad_ratio > 0.4
+    assert incident.symptom == early.symptom  # what it was opened for stays
+
+
+def test_a_finding_dates_an_alert_that_came_after_the_trouble(fleet, make_result):
+    state, asker = LoopState(), FakeDiagnoser([make_result(abstained=True)])
+    for number in range(40):
+        if number == 31:
+            fleet.alerts = tuple(replace(a, starts_at_s=fleet.now_s) for a in alerts(1))
+        snapshot = fleet.advance(slow={"east": 0.6} if number >= 30 else None)
+        state, _ = step(state, snapshot, diagnoser=asker, config=LoopConfig())
+    (incident,) = state.incidents
+    assert incident.symptom.reason == "alert"
+    assert incident.symptom.began_at_s == 155.0
+    assert incident.began_at_s == asker.asked[-1].began_at_s == 150.0

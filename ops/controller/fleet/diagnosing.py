@@ -51,7 +51,9 @@ class _Question:
     def fits(self, symptom: Symptom) -> bool:
         same = (self.symptom.region, self.symptom.slo_class, self.symptom.reason)
         near = abs(self.symptom.began_at_s - symptom.began_at_s) <= SAME_S
-        return near and same == (symptom.region, symptom.slo_class, symptom.reason)
+        # Asked before users were seen to suffer, it accuses nobody.
+        felt = (self.symptom.bad_ratio > 0.0) == (symptom.bad_ratio > 0.0)
+        return near and felt and same == (symptom.region, symptom.slo_class, symptom.reason)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -83,6 +83,14 @@ def test_an_onset_that_moves_a_little_is_the_same_question(world):
     assert len(world.asked) == 2
 
 
+def test_what_was_asked_before_users_were_seen_to_suffer_is_no_answer_later(world):
+    assert world(replace(SYMPTOM, bad_ratio=0.0)) is None
+    assert world() is None
+    assert [request.symptom.bad_ratio for request in world.asked] == [0.0, 0.4]
+    world.futures[0].set_result(DiagnoseAnswer(result=world.result, ranking_sha256="x"))
+    assert world() is None
+
+
 def test_a_worker_that_fails_is_asked_again_after_a_pause(world):
     world()
     world.futures[-1].set_exception(WorkerError("down"))
