@@ -16,22 +16,23 @@ COPY serving serving
 COPY manifests manifests
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist /src
 
+# Installed from outside: the environment itself never holds pip or setuptools.
 FROM build AS operator-packages
-RUN python -m venv /opt/midwatch \
+RUN python -m venv --without-pip /opt/midwatch \
  && wheel="$(echo /dist/midwatch-*.whl)" \
- && /opt/midwatch/bin/pip install --no-cache-dir -c constraints.txt "${wheel}[operator]" \
- && /opt/midwatch/bin/pip uninstall --yes pip
+ && python -m pip --python /opt/midwatch/bin/python install --no-cache-dir \
+    -c constraints.txt "${wheel}[operator]"
 
 # EXTRAS=operator leaves torch out: the linear model of causes stands in, and reports say so.
 # A wheel without CUDA is smaller: --build-arg INDEX=https://download.pytorch.org/whl/cpu
 FROM build AS worker-packages
 ARG EXTRAS=operator,models
 ARG INDEX=
-RUN python -m venv /opt/midwatch \
+RUN python -m venv --without-pip /opt/midwatch \
  && wheel="$(echo /dist/midwatch-*.whl)" \
  && PIP_EXTRA_INDEX_URL="${INDEX}" \
-    /opt/midwatch/bin/pip install --no-cache-dir -c constraints.txt "${wheel}[${EXTRAS}]" \
- && /opt/midwatch/bin/pip uninstall --yes pip
+    python -m pip --python /opt/midwatch/bin/python install --no-cache-dir \
+    -c constraints.txt "${wheel}[${EXTRAS}]"
 
 FROM ${BASE} AS runtime
 ENV PATH=/opt/midwatch/bin:$PATH \

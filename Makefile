@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SEED ?= 7
 PEERS_PYTHON ?= python3.12
 
-.PHONY: help install install-dev demo manifests test test-slow test-integration test-cluster cluster-binaries check bench bench-rca bench-cluster \
+.PHONY: help install install-dev demo manifests test test-slow test-integration test-cluster test-image cluster-binaries check bench bench-rca bench-cluster \
   soak-cluster readme-tables sim clean
 
 help:  ## list the targets
@@ -50,11 +50,16 @@ cluster-binaries:  ## build a Kubernetes control plane from pinned Go modules, i
 
 # Two halves side by side, each with a control plane of its own: most of the time is waiting.
 CLUSTER_HALF := $(addprefix tests/cluster/test_,alert_flood.py end_to_end.py install.py leading.py own_faults.py)
+CLUSTER_TESTS := $(BIN)/python -m pytest -m cluster -v
+IMAGE_TESTS := tests/cluster/test_image.py
 
 test-cluster: $(VENV)/.dev cluster-binaries  ## tests against a real control plane, Prometheus, Alertmanager
-	@$(PYTEST) $(CLUSTER_HALF) -m cluster -q > .cluster-half.log 2>&1 & half=$$!; \
-	$(PYTEST) tests/cluster -m cluster -q $(addprefix --ignore=,$(CLUSTER_HALF)); code=$$?; \
-	wait $$half || code=1; cat .cluster-half.log; exit $$code
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/side_by_side.py \
+	  'half 1=$(CLUSTER_TESTS) $(CLUSTER_HALF)' \
+	  'half 2=$(CLUSTER_TESTS) tests/cluster $(addprefix --ignore=,$(CLUSTER_HALF) $(IMAGE_TESTS))'
+
+test-image: $(VENV)/.dev cluster-binaries  ## both images built with buildah and run against a real control plane
+	$(PYTEST) -m cluster -q $(IMAGE_TESTS)
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, architecture
 	$(BIN)/ruff format --check .
@@ -80,7 +85,7 @@ bench-cluster: $(VENV)/.dev cluster-binaries  ## on the real stack: fault to Inc
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/bench_cluster.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/bench_cluster_load.py
 
-soak-cluster: $(VENV)/.dev  ## 30 minutes of healthy traffic on the real stack, no Incident
+soak-cluster: $(VENV)/.dev cluster-binaries  ## 30 minutes of healthy traffic on the real stack, no Incident
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/soak_cluster.py
 
 readme-tables: $(VENV)/.dev  ## README's tables from tests/bench/results

@@ -1,4 +1,4 @@
-"""The image file: no engine runs here, so that what can be read off it is."""
+"""What can be read off the image file; tests/cluster/test_image.py builds it."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def test_arguments_of_the_manifests_are_commands_of_the_image() -> None:
         assert "command" not in container, "the image's own entry point"
 
 
-def test_no_image_holds_a_tool_that_installs_packages() -> None:
+def test_no_environment_holds_a_tool_that_installs_packages() -> None:
     for name in ("operator", "worker"):
-        assert any("pip uninstall" in line for line in stage(f"{name}-packages"))
+        (made,) = [line for line in stage(f"{name}-packages") if " -m venv " in line]
+        assert "--without-pip" in made
