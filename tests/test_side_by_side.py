@@ -24,6 +24,7 @@ def test_one_that_fails_fails_all_and_the_others_run_on(capsys) -> None:
     assert "a | exit status 1" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_ends_what_it_started(number) -> None:
     script = Path(side_by_side.__file__)
