@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import kopf
+from kopf._core.engines.peering import Identity  # not exported, though spawn_tasks takes one
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.connect import Login
@@ -178,6 +179,8 @@ async def watch_kinds(
         standalone=True,
         clusterwide=True,
         stop_flag=stop,
+        # Only its peering uses it. Else kopf asks for the user's name: the image's has none.
+        identity=Identity("midwatch"),
     )
     catch_signals()
     await kopf.run_tasks(tasks, ignored=existing)

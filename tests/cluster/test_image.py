@@ -20,7 +20,7 @@ from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.image import Builder, Image, missing_tools
 from tests.cluster.installing import SYSTEM
-from tests.cluster.own_processes import LEASE_PATH, fetch
+from tests.cluster.own_processes import LEASE_PATH, add_fleet, condition, fetch, wait_for_fleet
 from tests.cluster.processes import Program, eventually, free_ports
 from tests.manifests.installs import INSTALLS, MANIFESTS, of_kind
 
@@ -137,7 +137,7 @@ def answers_200(url: str) -> bool:
 
 
 def test_the_operators_image_becomes_ready_and_leads_on_a_real_server(
-    images, installed: ControlPlane, tmp_path
+    images, installed: ControlPlane, namespace, tmp_path
 ):
     folder = Path(tempfile.mkdtemp(prefix="midwatch-pod-", dir=images["operator"].root.parent))
     account = folder / "account"
@@ -165,7 +165,10 @@ def test_the_operators_image_becomes_ready_and_leads_on_a_real_server(
         assert error.status == 404, error
     try:
         started(program, f"http://127.0.0.1:{probes}/readyz")
-        eventually(lambda: holder(installed).startswith("from-the-image"), timeout_s=30.0)
+        eventually(lambda: holder(installed), timeout_s=30.0, what="a leader")
+        # Whatever the user of the image lacks: it watches, and writes what it sees.
+        add_fleet(installed, namespace)
+        wait_for_fleet(installed, namespace, lambda fleet: condition(fleet, "Ready"))
         assert program.stop(grace_s=20.0) == 0, program.log_tail()
     finally:
         program.kill()

@@ -224,3 +224,26 @@ def test_a_half_open_watch_is_found_before_what_it_shows_counts_as_stale():
     watching = kopf_settings().watching
     assert watching.server_timeout < watching.inactivity_timeout < STALE_S
     assert watching.client_timeout < STALE_S
+
+
+def test_a_user_without_a_name_can_watch_too(monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    async def end(tasks, *, ignored):
+        for task in set(tasks) - set(ignored):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ended.extend(tasks)
+
+    ended = []
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("kopf.run_tasks", end)
+    api = SimpleNamespace(login=lambda: None)
+
+    async def watch():
+        stop = asyncio.Event()
+        await handlers.watch_kinds(api, lambda *_: None, plurals=("fleets",), stop=stop)
+
+    asyncio.run(watch())
+    assert ended
