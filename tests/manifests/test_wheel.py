@@ -3,7 +3,7 @@
 What is shown where: everywhere, that the wheel installs, carries the manifests and prints their
 bytes. As root on Linux also that the commands run as uid 65532 without capabilities on a root that
 holds the system's programs, Python and the environment, all read-only; a write is tried and
-fails. Not shown: an image, as no engine runs here.
+fails. tests/cluster/test_image.py does the same with whole images.
 """
 
 from __future__ import annotations
