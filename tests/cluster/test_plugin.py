@@ -117,7 +117,7 @@ def test_commands_to_look_with_are_taken_by_kubectl_as_they_stand(installed, nam
         script = command.replace("kubectl", str(installed.binaries.kubectl), 1)
         done = subprocess.run(
             ["sh", "-c", script.split(" | ")[0]], capture_output=True, text=True, timeout=60,
-            env={"PATH": os.defpath, "KUBECONFIG": str(user.kubeconfig)},
+            env={"HOME": str(user.folder), "PATH": os.defpath, "KUBECONFIG": str(user.kubeconfig)},
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stderr)
     why = user("why", "chat", "-n", namespace)
