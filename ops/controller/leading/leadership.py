@@ -13,6 +13,7 @@ from ops.errors import KubeError, NotLeadingError
 
 logger = logging.getLogger(__name__)
 EXIT_LOST = 75  # EX_TEMPFAIL: start again
+PAUSE_S_MIN = 0.2  # between two looks, however slow they are
 
 
 class Leadership:
@@ -82,6 +83,7 @@ class Leadership:
         while not self._stop.is_set():
             if self._leading and not self.held:
                 break
+            began_s = self._clock()
             try:
                 held = self._elector.look(self._clock)
                 self.last_error = ""
@@ -97,7 +99,9 @@ class Leadership:
                 self._leading = True
                 logger.info("leading identity=%r", self._elector.identity)
                 self._on_lead()
-            self._stop.wait(retry_s)
+            # From its start: two slow answers and a pause between them would cost the Lease.
+            took_s = self._clock() - began_s
+            self._stop.wait(max(min(PAUSE_S_MIN, retry_s), retry_s - took_s))
         if not self._stop.is_set():
             logger.error("lease lost identity=%r: leaving at once", self._elector.identity)
             self._end(EXIT_LOST)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ops.controller.leading.leadership import EXIT_LOST, Leadership
+from ops.controller.leading.leadership import EXIT_LOST, PAUSE_S_MIN, Leadership
 from ops.controller.leading.lease import Elector, LeaseRecord
 from ops.controller.settings import LeaseSettings
 from ops.errors import KubeError, NotLeadingError
@@ -97,3 +97,28 @@ def test_a_standby_knows_where_the_leader_is(world):
         seen.wait(0.005)
     assert seen.is_set()
     assert world.leadership.holder == "b"
+
+
+def test_a_slow_answer_is_not_paused_after():
+    class Stop:
+        waits = []
+
+        def is_set(self):
+            return len(self.waits) >= 3
+
+        def wait(self, wait_s):
+            self.waits.append(wait_s)
+
+    world = World()
+    world.leadership._elector.settings = LeaseSettings(retry_seconds=1.0)
+    write = world.leases.write
+
+    def slowly(record):
+        world.clock.now_s += 1.9
+        return write(record)
+
+    world.leases.write = slowly
+    world.leadership._stop = Stop()
+    world.leadership._run()
+    assert Stop.waits == [PAUSE_S_MIN] * 3
+    assert not world.codes
