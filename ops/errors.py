@@ -106,10 +106,18 @@ class KubeError(OpsError):
         status: HTTP status, 0 where no answer came.
         reason: the server's own word, e.g. Conflict, Expired, Forbidden.
         retry_after_s: what the server asks for, None where it says nothing.
+        causes: the server's words for what stands behind it, e.g. DisruptionBudget.
     """
 
     def __init__(
-        self, message: str, *, status: int = 0, reason: str = "", retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        reason: str = "",
+        retry_after_s: float | None = None,
+        causes: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(message)
         self.status, self.reason, self.retry_after_s = status, reason, retry_after_s
+        self.causes = causes

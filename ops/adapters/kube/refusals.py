@@ -56,6 +56,7 @@ def refusal(asked: str, response: urllib3.BaseHTTPResponse, right: Right) -> Kub
         status=response.status,
         reason=reason,
         retry_after_s=_retry_after_s(response, told),
+        causes=_causes(told),
     )
 
 
@@ -100,6 +101,14 @@ def _status_object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _causes(told: dict[str, Any]) -> frozenset[str]:
+    details = told.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    if not isinstance(causes, list):
+        return frozenset()
+    return frozenset(str(one.get("reason", "")) for one in causes if isinstance(one, dict))
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse, told: dict[str, Any]) -> float | None:

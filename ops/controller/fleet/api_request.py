@@ -34,6 +34,7 @@ class ApiRequest:
         body: what is sent.
         shown: what is told of it, None = all of it; values that may be secret are withheld.
         hint: where a person reads what is withheld.
+        words: how a person gets the server's own words, where those may repeat what is withheld.
     """
 
     verb: Verb
@@ -41,6 +42,7 @@ class ApiRequest:
     body: Any
     shown: Any = None
     hint: str = ""
+    words: str = ""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ops.adapters.kube.api import KubeApi, PatchKind
-from ops.controller.fleet.api_request import WITHHELD, ApiRequest, Verb, request_of
+from ops.controller.fleet.api_request import ApiRequest, Verb, request_of
 from ops.controller.fleet.rollback import read_rollback
 from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
@@ -23,7 +23,17 @@ logger = logging.getLogger(__name__)
 ALL_DRY = {"dryRun": "All"}
 DRY_RUN_S = 3.0  # of one answer: admission webhooks of others may hang
 BODY_BYTES_MAX, ANSWER_CHARS_MAX = 4096, 1024
-SECRET_CHARS_MIN = 4  # a shorter value would blot out half a sentence
+THROTTLED, BUDGET = (
+    429,
+    "DisruptionBudget",
+)  # the cause that a 429 of an eviction names; a throttle names none
+# Source: the StatusReasons of apimachinery's meta/v1; any other word is somebody's own.
+REASONS = frozenset(
+    {"AlreadyExists", "BadRequest", "Conflict", "Expired", "Forbidden", "Gone", "InternalError",
+     "Invalid", "MethodNotAllowed", "NotAcceptable", "NotFound", "RequestEntityTooLarge",
+     "ServerTimeout", "ServiceUnavailable", "Timeout", "TooManyRequests", "Unauthorized",
+     "UnsupportedMediaType"}
+)  # fmt: skip
 WAITING_MAX = 32  # actions of one fleet that wait for an answer; the oldest are given up
 TRIES_MAX = 3
 
@@ -143,45 +153,46 @@ def dry_run(api: KubeApi, request: ApiRequest) -> str:
         KubeError: no answer came at all.
     """
     try:
-        if request.verb is Verb.PATCH:
-            api.patch(
-                request.path,
-                request.body,
-                kind=PatchKind.JSON,
-                params=ALL_DRY,
-                timeout_s=DRY_RUN_S,
-            )
-        else:
-            api.create(request.path, request.body, params=ALL_DRY, timeout_s=DRY_RUN_S)
+        _send(api, request)
     except KubeError as error:
+        told = _discreet(error, request)
         if _no_answer(error):
-            raise
-        return f"refused: {_discreet(str(error), request)}"
+            raise told from None  # what was sent stands in no traceback either
+        return f"refused: {told}"
     return "accepted: the server would carry it out"
 
 
+def _send(api: KubeApi, request: ApiRequest) -> None:
+    path, body = request.path, request.body
+    if request.verb is Verb.PATCH:
+        api.patch(path, body, kind=PatchKind.JSON, params=ALL_DRY, timeout_s=DRY_RUN_S)
+    else:
+        api.create(path, body, params=ALL_DRY, timeout_s=DRY_RUN_S)
+
+
 def _no_answer(error: KubeError) -> bool:
-    """Whether the server said nothing of the action itself: silence, or trouble of its own."""
-    return error.status == 0 or error.status >= 500
+    """Whether the server said nothing of the action itself: silence, or trouble of its own.
+
+    Source: the eviction API answers 429 where a disruption budget forbids it, and names the cause;
+    a server that is busy answers 429 to anything, without one.
+    """
+    throttled = error.status == THROTTLED and BUDGET not in error.causes
+    return error.status == 0 or error.status >= 500 or throttled
 
 
-def _discreet(text: str, request: ApiRequest) -> str:
-    """A refusal without the values that it may repeat."""
+def _discreet(error: KubeError, request: ApiRequest) -> KubeError:
+    """The error without the server's words, where these may repeat what is withheld.
+
+    Filtering them would not do: they come cut, escaped, or in the words of somebody's webhook,
+    which may choose the reason, too.
+    """
     if request.shown is None:
-        return text
-    for sent, shown in zip(request.body, request.shown, strict=True):
-        if sent != shown:
-            for value in sorted(_texts(sent["value"]), key=len, reverse=True):
-                text = text.replace(value, WITHHELD)
-    return text
-
-
-def _texts(value: object) -> set[str]:
-    if isinstance(value, str):
-        return {value} if len(value) >= SECRET_CHARS_MIN else set()
-    inner: Sequence[object] = ()
-    if isinstance(value, Mapping):
-        inner = list(value.values())
-    elif isinstance(value, list):
-        inner = value
-    return set().union(*map(_texts, inner)) if inner else set()
+        return error
+    said = [str(error.status)] * (error.status > 0)
+    said += [error.reason] * (not error.status or error.reason in REASONS)  # ours where none came
+    return KubeError(
+        f"{' '.join(said)} (the server's words may repeat a secret; to read them: {request.words})",
+        status=error.status,
+        retry_after_s=error.retry_after_s,
+        causes=error.causes,
+    )

@@ -85,6 +85,8 @@ def rollback_request(
         body=[seen, *operations],
         shown=[seen, *shown],
         hint=hint if shown != operations else "",
+        words=f"kubectl --namespace {namespace} rollout undo deployment/{name} "
+        f"--to-revision={to_revision} --dry-run=server",
     )
 
 

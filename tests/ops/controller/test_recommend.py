@@ -84,9 +84,10 @@ def test_every_kind_has_a_request_or_a_reason(fleet, kind):
 
 def test_a_refusal_is_an_answer_and_silence_is_none():
     request = ApiRequest(verb=Verb.POST, path="/x", body={})
-    told = dry_run(FakeApi(KubeError("429 TooManyRequests: budget", status=429)), request)
-    assert told == "refused: 429 TooManyRequests: budget"
-    for error in (KubeError("no answer"), KubeError("503: overloaded", status=503)):
+    budget = KubeError("429: budget", status=429, causes=frozenset({"DisruptionBudget"}))
+    assert dry_run(FakeApi(budget), request) == "refused: 429: budget"
+    for status in (0, 429, 503):  # no answer, throttled, overloaded: nothing is said of the action
+        error = KubeError("told", status=status)
         with pytest.raises(KubeError):
             dry_run(FakeApi(error), request)
 

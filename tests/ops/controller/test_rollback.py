@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import orjson
 import pytest
 
 from ops.controller.fleet.api_request import WITHHELD
-from ops.controller.fleet.recommend import dry_run, recommended
+from ops.controller.fleet.recommend import TRIES_MAX, Recommender, recommended
 from ops.controller.fleet.rollback import difference, rollback_request, selector_text
+from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
-from ops.state import Action, ActionKind
+from ops.guard import DRY_RUN
+from ops.state import Action, ActionKind, Decision, DecisionKind
 from rca.state import Entity
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -66,12 +69,21 @@ class FakeApi:
         self.sent.append(body)
 
 
-def roll_back(api, revision="6"):
-    action = Action(
+def rollback(revision="6"):
+    return Action(
         action_id="", kind=ActionKind.ROLLBACK, target=Entity.parse("service:east/web"),
         params={"to_revision": revision},
     )  # fmt: skip
-    return recommended(api, action, None, namespace="shop")
+
+
+def allowed(action):
+    return Decision(
+        at_s=1.0, kind=DecisionKind.REFUSE, incident_id="inc-0001", reason=DRY_RUN, action=action
+    )
+
+
+def roll_back(api, revision="6"):
+    return recommended(api, rollback(revision), None, namespace="shop")
 
 
 def test_the_template_of_the_revision_is_put_back_and_the_server_is_asked():
@@ -104,15 +116,34 @@ def test_a_value_that_may_be_secret_is_sent_and_not_told():
     assert "rollout history deployment/web --revision=6" in found.dry_run
 
 
-def test_a_refusal_does_not_repeat_the_secret():
-    request = rollback_request(deployment(), SETS, to_revision="6")
-
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [
+        (0, "Timeout", "no answer: Timeout"),
+        (422, "Invalid", "refused: 422 Invalid ("),
+        (422, "hunter2", "refused: 422 ("),
+        (429, "TooManyRequests", "no answer: 429 TooManyRequests ("),
+        (500, "hunter2", "no answer: 500 ("),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [SECRET, SECRET[:20], json.dumps('hunter2 "of" \\ the\ndb')],
+    ids=["whole", "cut", "quoted"],
+)
+def test_neither_a_refusal_nor_a_silence_repeats_the_secret(caplog, words, status, reason, told):
     class Refuses(FakeApi):
         def patch(self, path, body, **_):
-            raise KubeError(f"env[0].value: Invalid value: {SECRET!r}", status=422)
+            raise KubeError(f"Invalid value: {words}", status=status, reason=reason)
 
-    told = dry_run(Refuses([]), request)
-    assert told == f"refused: env[0].value: Invalid value: '{WITHHELD}'"
+    asking = Recommender(Refuses([deployment()]), namespace="shop")
+    asking.note([allowed(rollback())], FleetSpec(mode=Mode.RECOMMEND))
+    (answered,) = [one for _ in range(TRIES_MAX) for one in asking.ask(None, ready=bool)]
+    assert "hunter2" not in f"{answered} {caplog.text}"
+    dry_run = answered.details["dry_run"]
+    assert dry_run.startswith(told)
+    again = "kubectl --namespace shop rollout undo deployment/web --to-revision=6 --dry-run=server"
+    assert again in dry_run
 
 
 def test_a_change_of_images_alone_is_told_exactly():
@@ -148,8 +179,9 @@ def test_a_right_that_is_missing_is_told_and_a_silent_server_is_no_answer():
     refused = KubeError("403 Forbidden: list replicasets.apps", status=403)
     told = roll_back(FakeApi([deployment()], error=refused)).dry_run
     assert told == "no request: 403 Forbidden: list replicasets.apps"
-    with pytest.raises(KubeError):
-        roll_back(FakeApi([deployment()], error=KubeError("no answer")))
+    for silence in (KubeError("no answer"), KubeError("429 TooManyRequests", status=429)):
+        with pytest.raises(KubeError):
+            roll_back(FakeApi([deployment()], error=silence))
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,22 @@ def test_a_busy_server_says_when_to_come_back(server, connect) -> None:
     assert waits == [7.0, 4.0, None, None]
 
 
+@pytest.mark.parametrize(
+    ("details", "causes"),
+    [
+        ({"causes": [{"reason": "DisruptionBudget", "message": "no"}]}, {"DisruptionBudget"}),
+        ({"retryAfterSeconds": 1}, set()),
+        ({"causes": "odd"}, set()),
+        ("odd", set()),
+    ],
+)
+def test_a_refusal_keeps_the_causes_that_the_server_names(server, connect, details, causes):
+    server.answer(says(429, {"kind": "Status", "code": 429, "details": details}))
+    with pytest.raises(KubeError) as refused:
+        connect().create(f"{PODS}/b/eviction", {})
+    assert refused.value.causes == causes
+
+
 def test_a_refused_right_is_remembered_until_it_is_granted(server, connect) -> None:
     server.answer(refuses(403, "Forbidden"), refuses(403, "Forbidden"), says(200, {}))
     api, right = connect(), Right("list", "", "pods", "", "a")
