@@ -83,6 +83,9 @@ class IncidentWriter:
     def _write_extras(self, entries: tuple[Entry, ...], now_s: float) -> None:
         """Reports, Events, pruning; what fails of one keeps nothing else from being done."""
         trouble = ""
+        waiting = {entry.name for entry in entries if entry.report is not None and not entry.gone}
+        again = self._report_after_s.items()
+        self._report_after_s = {name: after_s for name, after_s in again if name in waiting}
         steps: list[Callable[[], None]] = [self._prune]
         for entry in entries:
             if entry.on_server:
