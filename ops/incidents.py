@@ -36,18 +36,17 @@ def _note_felt(turn: Turn, case: Case, finding: Finding) -> None:
     An alert may come before the scrapes that show it, and says when a rule held, not when the
     trouble began. Nobody is accused before users are seen to suffer.
     """
-    incident, symptom = case.incident, finding.symptom
-    if incident.symptom.reason != "alert" or case.cause is not None or case.felt_ratio > 0.0:
+    incident, found = case.incident, finding.symptom
+    known = incident.symptom
+    if known.reason != "alert" or case.felt:
         return
-    began_at_s = min(incident.began_at_s, symptom.began_at_s)
-    turn.put(
-        replace(
-            case,
-            incident=replace(incident, began_at_s=began_at_s),
-            felt_ratio=symptom.bad_ratio,
-            next_diagnosis_at_s=turn.now_s,
-        )
-    )
+    ratio = found.bad_ratio if isnan(known.bad_ratio) else max(known.bad_ratio, found.bad_ratio)
+    incident = replace(incident, symptom=replace(known, bad_ratio=ratio))
+    if case.cause is None:
+        began_at_s = min(incident.began_at_s, found.began_at_s)
+        incident = replace(incident, began_at_s=began_at_s)
+        case = replace(case, next_diagnosis_at_s=turn.now_s)
+    turn.put(replace(case, incident=incident, felt=True))
 
 
 def _place(turn: Turn, finding: Finding) -> None:
@@ -158,13 +157,7 @@ def diagnose_case(turn: Turn, case: Case) -> Case:
     spent = case.abstentions > config.retries_abstained_max
     if not wanted or spent or turn.now_s < case.next_diagnosis_at_s:
         return case
-    symptom = incident.symptom
-    symptom = replace(
-        symptom,
-        began_at_s=incident.began_at_s,
-        bad_ratio=max(symptom.bad_ratio, case.felt_ratio),  # NaN stays: nothing is measured
-    )
-    result = turn.diagnose(symptom)
+    result = turn.diagnose(replace(incident.symptom, began_at_s=incident.began_at_s))
     late = turn.now_s - incident.detected_at_s >= config.deadline_s
     if result is None:  # asked again at the next step: waiting uses up no retry
         return _overdue(turn, case)

@@ -34,7 +34,7 @@ class Case:
 
     incident: Incident
     keys: tuple[Key, ...]  # (region, class) pairs that suffer from it
-    felt_ratio: float = 0.0  # largest bad share of a finding that came after it was opened
+    felt: bool = False  # users were found to suffer after an alert had opened it
     first_before: Entity | None = None  # first candidate of the previous diagnosis
     next_diagnosis_at_s: float = 0.0
     next_jump_at_s: float = 0.0  # a jump of the bad share is looked at no sooner

@@ -120,10 +120,11 @@ class IncidentBook:
     def name_for(self, symptom: Symptom) -> str:
         """Name under which an incident is, or will be, on the server.
 
-        One that was read back keeps its name, whichever release has made it.
+        One that was read back keeps its name, whichever release has made it. A symptom may be
+        corrected in when it began and how many suffer; it is the same one all the same.
         """
         for entry in self.entries.values():
-            if entry.case is not None and entry.case.incident.symptom == symptom:
+            if entry.case is not None and _place(entry.case.incident.symptom) == _place(symptom):
                 return entry.name
         return incident_name(self.fleet.name, symptom, fleet_uid=self.fleet.uid)
 
@@ -263,6 +264,11 @@ class IncidentBook:
             elif entry.on_server:
                 self.closed.append(entry.name)
             del self.entries[incident_id]
+
+
+def _place(symptom: Symptom) -> tuple[str, str, float]:
+    """What of a symptom is never corrected, and tells it from any other."""
+    return symptom.region, symptom.slo_class, symptom.detected_at_s
 
 
 def _same(old: Case | None, new: Case) -> bool:

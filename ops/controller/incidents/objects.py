@@ -57,10 +57,15 @@ def symptom_spec(symptom: Symptom) -> SymptomSpec:
         region=cut(symptom.region, 63),
         slo_class=cut(symptom.slo_class, 63),
         kind=symptom.reason if symptom.reason in KINDS_OF_SYMPTOM else "alert",
-        bad_ratio=None if isnan(symptom.bad_ratio) else min(max(symptom.bad_ratio, 0.0), 1.0),
+        bad_ratio=exact_ratio(symptom.bad_ratio),
         began_seconds=max(0.0, symptom.began_at_s),
         detected_seconds=max(0.0, symptom.detected_at_s),
     )
+
+
+def exact_ratio(value: float) -> float | None:
+    """A share as an object keeps it, None where nobody measures it."""
+    return None if isnan(value) else min(max(value, 0.0), 1.0)
 
 
 def report_name(incident: str) -> str:

@@ -143,12 +143,14 @@ def _began_s(raw: Mapping[str, Any], spec: IncidentSpec) -> float:
 
 
 def _case(spec: SymptomSpec, status: IncidentStatus, number: int) -> Case:
+    # What users were found to suffer after an alert stands in the status.
+    ratio = spec.bad_ratio if status.bad_ratio is None else status.bad_ratio
     symptom = Symptom(
         region=spec.region,
         slo_class=spec.slo_class,
         began_at_s=spec.began_seconds,
         detected_at_s=spec.detected_seconds,
-        bad_ratio=nan if spec.bad_ratio is None else spec.bad_ratio,
+        bad_ratio=nan if ratio is None else ratio,
         reason=spec.kind,
     )
     began_s = spec.began_seconds

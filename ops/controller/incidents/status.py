@@ -18,6 +18,7 @@ from ops.controller.incidents.conditions import (
     observed_of,
     symptom_text,
 )
+from ops.controller.incidents.objects import exact_ratio
 from ops.controller.incidents.size import fitted
 from ops.controller.live_commands import all_here
 from ops.controller.moments import optional, rfc3339, short_span
@@ -80,8 +81,7 @@ def incident_status(
         resolved_after_s: of quiet, as the loop is told.
     """
     before = previous or IncidentStatus()
-    result, named = incident.result, _named(incident)
-    symptom = incident.symptom
+    result, named, symptom = incident.result, _named(incident), incident.symptom
     status = IncidentStatus(
         observed_generation=generation,
         phase=Phase(incident.phase.value),
@@ -90,6 +90,7 @@ def incident_status(
         cause=cut(str(named.entity), NAME_BYTES_MAX) if named else "",
         confidence=_ratio(named.confidence) if named else None,
         symptom=cut(symptom_text(symptom), TEXT_MAX),
+        bad_ratio=exact_ratio(symptom.bad_ratio),
         keys=[cut("/".join(key), 130) for key in list(dict.fromkeys(keys))[:KEYS_MAX]],
         began=rfc3339(incident.began_at_s),
         detected=rfc3339(incident.detected_at_s),

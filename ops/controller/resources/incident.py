@@ -185,6 +185,9 @@ class IncidentStatus:
     ] = ""
     confidence: Annotated[Ratio | None, Field(description="Of the first cause.")] = None
     symptom: Annotated[Text, Field(description="What users suffer, and where.")] = ""
+    bad_ratio: Annotated[
+        Ratio | None, Field(description="Share of bad requests, absent if unmeasured.")
+    ] = None
     keys: Annotated[
         list[Annotated[str, Field(max_length=130)]],
         Field(max_length=256, description="region/class pairs that suffer from it."),

@@ -240,6 +240,28 @@ def test_a_report_that_cannot_be_written_is_not_promised_and_holds_nothing_up(se
     assert turn.writer.trouble == ""
 
 
+@pytest.mark.parametrize("end", ["deleted", "pruned", "forgotten"])
+def test_the_trouble_of_a_page_ends_with_its_incident(server, book, turn, monkeypatch, end):
+    case = named(opened())
+    turn([case])
+    server.fail["create", "configmaps"] = 422
+    book.put_report("inc-0001", REPORT)
+    turn([case])
+    assert "422" in turn.writer.trouble
+    cases = [ended(case)]
+    if end == "deleted":
+        server.objects.clear()
+    elif end == "pruned":
+        turn(cases)
+        monkeypatch.setattr(incident_writer, "INCIDENTS_MAX", 0)
+    else:
+        turn(cases)
+        cases = []
+    for _ in range(2):
+        turn(cases)
+    assert turn.writer.trouble == ""
+
+
 def test_a_page_that_is_refused_holds_up_neither_events_nor_other_pages(server, book, turn):
     first, second = named(opened(1)), named(opened(2, began_s=T0 + 60))
     turn([first, second])
@@ -342,6 +364,24 @@ def test_after_a_restart_the_cases_go_on_where_they_were(server, turn):
     assert len(server.calls) == calls  # nothing to write: nothing was lost
     assert again.name_of("inc-0001") in {o["metadata"]["name"] for o in server.of("incidents")}
     assert len(again.closed) == 1
+
+
+def test_what_users_suffer_after_an_alert_is_told_and_read_back(server, book, turn):
+    case = opened(reason="alert", bad_ratio=0.0)
+    turn([case])
+    assert server.of("incidents")[0]["status"]["severity"] == "info"
+    name = book.name_of("inc-0001")
+    symptom = replace(case.incident.symptom, bad_ratio=1 / 3)
+    felt = replace(case, incident=replace(case.incident, symptom=symptom))
+    turn([felt])
+    status = server.of("incidents")[0]["status"]
+    assert (status["severity"], status["badRatio"]) == ("critical", 1 / 3)
+    detected = next(c for c in status["conditions"] if c["type"] == "Detected")
+    assert status["symptom"] == detected["message"] == "an alert fires in eu/chat: 33% bad"
+    (back,) = restore(server.of("incidents"), fleet=FLEET).cases
+    assert back.incident.symptom == symptom
+    asked = replace(symptom, began_at_s=T0 - 40)  # its onset is corrected where it is diagnosed
+    assert book.name_for(asked) == name
 
 
 def test_an_object_whose_status_was_never_written_is_taken_over(server, turn):
