@@ -10,6 +10,8 @@ from ops.guard import refusal
 from ops.moves import COMES_BACK
 from ops.outcome import before_action, judge, settled
 from ops.pipeline_state import Case, Turn
+from ops.proposals import is_unjudged
+from ops.remedies import lost_for_good
 from ops.slo import Key
 from ops.state import (
     Action,
@@ -231,7 +233,9 @@ def act(turn: Turn, case: Case) -> Case:
     )
     case = replace(case, next_action_at_s=turn.now_s + config.retry_s)
     if not alternatives:
-        case = _refuse(turn, case, None, "no action fits this cause; a person must look")
+        lost = lost_for_good(incident.result.causes[0], turn.snapshot)
+        why = f"no action fits this cause{f': {lost}' if lost else ''}"
+        case = _refuse(turn, case, None, f"{why}; a person must look")
     for actions in alternatives:
         before = len(case.incident.actions)
         case = _order(turn, case, actions)
@@ -264,9 +268,19 @@ def _order(turn: Turn, case: Case, actions: tuple[Action, ...]) -> Case:
 
 
 def _refuse(turn: Turn, case: Case, action: Action | None, reason: str) -> Case:
-    """Write a refusal once per action and reason; ages and counts in it may change."""
-    mark = re.sub(r"[0-9.]+", "#", f"{action.kind if action else ''} {reason}")
+    """Write a refusal once per action and reason; ages and counts in it may change.
+
+    Once more after an outage of the data, and at the next one: what was judged is judged anew.
+    """
+    head = f"{action.kind if action else ''} "
+    mark = head + re.sub(r"[0-9.]+", "#", reason)
     if mark in case.refused:
         return case
     turn.say(DecisionKind.REFUSE, reason, incident=case.incident, action=action)
-    return turn.put(replace(case, refused=(*case.refused, mark)))
+    unjudged = is_unjudged(reason)
+    kept = [
+        one
+        for one in case.refused
+        if not one.startswith(head) or is_unjudged(one.removeprefix(head)) == unjudged
+    ]
+    return turn.put(replace(case, refused=(*kept, mark)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ops.config import GuardConfig
+from ops.proposals import DRY_RUN, NO_FRESH_DATA
 from ops.staleness import EVERY_REGION, silent_jobs
 from ops.state import (
     Action,
@@ -22,7 +23,6 @@ DISRUPTIVE = frozenset(
     {ActionKind.RESTART_POD, ActionKind.REPLACE_POD, ActionKind.CORDON_DRAIN_NODE}
 )
 HOUR_S = 3600.0
-DRY_RUN = "dry run"  # the reason where nothing else stands against an action
 
 
 def refusal(
@@ -54,10 +54,11 @@ def refusal(
 def _stale(action: Action, snapshot: Snapshot, config: GuardConfig) -> str:
     frame = snapshot.frame
     if not len(frame.times_s):
-        return "no metrics were scraped yet"
+        return f"{NO_FRESH_DATA}no metrics were scraped yet"
     age_s = snapshot.now_s - float(frame.times_s[-1])
     if age_s > config.frame_stale_after_s:
-        return f"the newest metrics are {age_s:.0f} s old, limit {config.frame_stale_after_s:.0f} s"
+        limit_s = config.frame_stale_after_s
+        return f"{NO_FRESH_DATA}the newest metrics are {age_s:.0f} s old, limit {limit_s:.0f} s"
     regions = {action.target.region, str(action.params.get("to_region", "")), EVERY_REGION}
     late = [
         (last_good_s, job, region)
@@ -67,8 +68,8 @@ def _stale(action: Action, snapshot: Snapshot, config: GuardConfig) -> str:
     if late:
         last_good_s, job, region = min(late)
         return (
-            f"no good scrape of job {job} in {region} for {snapshot.now_s - last_good_s:.0f} s, "
-            f"limit {config.stale_after_s:.0f} s"
+            f"{NO_FRESH_DATA}no good scrape of job {job} in {region} for "
+            f"{snapshot.now_s - last_good_s:.0f} s, limit {config.stale_after_s:.0f} s"
         )
     return ""
 

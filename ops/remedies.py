@@ -78,6 +78,16 @@ def services_of(context: Context) -> tuple[ServiceRecord, ...]:
     return tuple(by_name[name] for name in names if name in by_name)
 
 
+def lost_for_good(cause: RankedCause, snapshot: Snapshot) -> str:
+    """Why an accused pod cannot be replaced; empty where something makes a new one."""
+    if cause.entity.kind is not EntityKind.POD:
+        return ""
+    pod = next((one for one in snapshot.pods if one.name == cause.entity.name), None)
+    if pod is None or pod.owner:
+        return ""
+    return f"{pod.name} has no controller, deleted it would be lost for good"
+
+
 def roll_back(context: Context) -> Action | None:
     """Undo the last reversible change of the accused service before the onset."""
     told = any(e.channel == "change" and e.strength > 0 for e in context.cause.evidence)
@@ -118,9 +128,12 @@ def _last_change(context: Context, service: ServiceRecord) -> ChangeEvent | None
 
 
 def restart_pod(context: Context) -> Action | None:
-    """Restart the accused pod where it is; not one that Kubernetes is restarting already."""
+    """Restart the accused pod; not one that Kubernetes is restarting already.
+
+    On a cluster the way to do that is to delete it, so it needs an owner.
+    """
     pod = pod_of(context)
-    if pod is None or pod.phase is not PodPhase.RUNNING or not pod.ready:
+    if pod is None or pod.phase is not PodPhase.RUNNING or not (pod.ready and pod.owner):
         return None
     return Action(
         action_id="",
@@ -134,9 +147,9 @@ def restart_pod(context: Context) -> Action | None:
 
 
 def replace_pod(context: Context) -> Action | None:
-    """Delete the accused pod, so that its owner makes another."""
+    """Delete the accused pod, so that its owner makes another; never one that has none."""
     pod = pod_of(context)
-    if pod is None or pod.phase is not PodPhase.RUNNING:
+    if pod is None or pod.phase is not PodPhase.RUNNING or not pod.owner:
         return None
     return Action(
         action_id="",
@@ -145,18 +158,23 @@ def replace_pod(context: Context) -> Action | None:
         params={"service": pod.service},
         reason=f"{context.cause.resource_class} of {pod.name} is the cause; "
         "a new pod gets other hardware or a clean state",
-        undo="none needed: its owner makes a new pod",
+        undo=f"none needed: its {pod.owner} makes a new pod",
         command=f"kubectl --context {pod.region} delete pod {pod.name}",
     )
 
 
 def drain_node(context: Context) -> Action | None:
-    """Move everything off the accused node, or off the node of the accused pod."""
+    """Move everything off the accused node, or off the node of the accused pod.
+
+    Not where a pod would be lost for good; kubectl drain stops at such a pod, the node cordoned.
+    """
     entity = context.cause.entity
     pod = pod_of(context)
     name = pod.node if pod else entity.name if entity.kind is EntityKind.NODE else ""
     node = _node(context.snapshot, name)
     if node is None or node.unschedulable or not _others(context.snapshot, node):
+        return None
+    if any(not one.owner for one in context.snapshot.pods if one.node == node.name):
         return None
     return Action(
         action_id="",

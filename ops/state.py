@@ -41,6 +41,7 @@ class PodRecord:
     created_at_s: float
     engine: bool = False  # serves a model on GPUs
     capabilities: frozenset[Capability] = frozenset()
+    owner: str = ""  # kind of what makes a new one when it is deleted; "" = nothing is known to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

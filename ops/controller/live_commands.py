@@ -6,6 +6,7 @@ them. In one cluster the namespace is what a person has to give, to kubectl and 
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ _CONTEXT = re.compile(r"\bkubectl --context \S+")
 _REGION = re.compile(r'\bregion="(?:[^"\\]|\\.)*"')
 # Played fleets take a limit from an annotation; nothing in a cluster reads it.
 _LIMIT = re.compile(r"^kubectl .*annotate \S+ midwatch\.dev/admission-ratio(?:=(\S+) .*|-)$")
+# Deleting a pod asks no disruption budget, and a process 1 may ignore that it is ended.
+_POD_GOES = re.compile(r"^kubectl --context \S+ (?:delete pod (\S+)|exec (\S+) -- kill 1)$")
 QUERY = "Query"  # label of a command that is PromQL
 
 
@@ -27,7 +30,23 @@ def here(command: str, *, namespace: str) -> str:
     if limit is not None:
         what = f"admit {float(limit[1]):.0%} of the requests" if limit[1] else "admit all requests"
         return f"# no API of Kubernetes does it: {what} where they are taken in (gateway, router)"
+    goes = _POD_GOES.match(command)
+    if goes is not None:
+        return _eviction(goes[1] or goes[2], namespace)
     return _CONTEXT.sub(f"kubectl --namespace {namespace}", command)
+
+
+def eviction_body(name: str, *, namespace: str) -> dict[str, Any]:
+    """The request that takes a pod away as far as disruption budgets allow."""
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta}
+
+
+def _eviction(name: str, namespace: str) -> str:
+    """The same as a command; kubectl has no shorter one for a single pod."""
+    body = json.dumps(eviction_body(name, namespace=namespace), separators=(",", ":"))
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+    return f"echo '{body}' | kubectl --namespace {namespace} create --raw {path} -f -"
 
 
 def all_here(value: T, *, namespace: str) -> T:

@@ -249,7 +249,7 @@ def _kept_pod(
 ) -> PodRecord:  # fmt: skip
     return PodRecord(
         name=name, region=region, service=service, node=node, phase=phase, ready=ready,
-        restarts=restarts, created_at_s=created_at_s, engine=engine,
+        restarts=restarts, created_at_s=created_at_s, engine=engine, owner="ReplicaSet",
     )  # fmt: skip
 
 

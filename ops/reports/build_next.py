@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.guard import DRY_RUN
+from ops.proposals import as_judged, is_allowed, is_unjudged
 from ops.reports import sentence, words
 from ops.reports.build_done import undo_note
 from ops.reports.build_steps import LASTING, WELL, in_force, standing
@@ -19,7 +19,6 @@ from ops.state import (
     ActionKind,
     ActionRecord,
     Decision,
-    DecisionKind,
     Incident,
     IncidentPhase,
     Verdict,
@@ -187,21 +186,16 @@ def _step_while_hurt(scene: Scene) -> Step:
 
 
 def _refused(decisions: Sequence[Decision]) -> Step | None:
-    """The last action that the guard refused, left to a person with its command.
-
-    Where nothing but the dry run stood against it: the best of the newest alternatives, which
-    are told in order.
-    """
-    refused = [d for d in decisions if d.kind is DecisionKind.REFUSE and d.action is not None]
-    if not refused:
+    """The best action that was proposed and not taken, left to a person with its command."""
+    told = next(iter(as_judged(decisions)), None)
+    action = told.action if told is not None else None
+    if told is None or action is None or not action.command:
         return None
-    allowed = [d for d in refused if d.reason == DRY_RUN]
-    told = next((d for d in allowed if d.at_s == allowed[-1].at_s), refused[-1])
-    action = told.action
-    if action is None or not action.command:
-        return None
-    only = "Midwatch only recommends here, it has changed nothing."
-    detail, undo = only if told in allowed else f"It did not: {told.reason}.", undo_command(action)
+    detail, undo = f"It did not: {told.reason}.", undo_command(action)
+    if is_allowed(told):
+        detail = "Midwatch only recommends here, it has changed nothing."
+    elif is_unjudged(told.reason):
+        detail += " Nothing is known against it."
     commands = [Command(label="Run", text=action.command)]
     if undo:
         commands.append(Command(label="Undo", text=undo))

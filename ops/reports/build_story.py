@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ops.guard import DRY_RUN
+from ops.proposals import is_allowed
 from ops.reports import sentence, words
 from ops.reports.build_findings import told
 from ops.reports.parts import Change, Mark, MarkKind
@@ -187,7 +187,7 @@ def marks_of(
         ]
     for decision in decisions:
         text = _mark_text(decision, incident, changes)
-        kind = MarkKind.RECOMMENDED if _only_recommended(decision) else _MARK_OF[decision.kind]
+        kind = MarkKind.RECOMMENDED if is_allowed(decision) else _MARK_OF[decision.kind]
         marks.append(Mark(at_s=decision.at_s, kind=kind, text=text))
     if page_s is not None:
         text = "14.4× page, in the same run without midwatch"
@@ -213,7 +213,7 @@ def _mark_text(decision: Decision, incident: Incident, changes: Sequence[Change]
             for record in incident.actions:
                 if record.checked_at_s == decision.at_s:
                     return f"{verdict_words(record)}: {record.verdict_reason}".rstrip(": ")
-        case DecisionKind.REFUSE if decision.action is not None and _only_recommended(decision):
+        case DecisionKind.REFUSE if decision.action is not None and is_allowed(decision):
             text = f"midwatch would have {done_title(decision.action)}"
             return f"{text}: {decision.action.reason}" if decision.action.reason else text
         case DecisionKind.REFUSE if incident.mitigated_at_s is not None:
@@ -221,12 +221,6 @@ def _mark_text(decision: Decision, incident: Incident, changes: Sequence[Change]
             if gap >= 0:
                 return f"{text} (users were well {words.span(gap)} later)"
     return text
-
-
-def _only_recommended(decision: Decision) -> bool:
-    """Whether nothing but the dry run kept an action from being taken."""
-    told = decision.kind is DecisionKind.REFUSE and decision.action is not None
-    return told and decision.reason == DRY_RUN
 
 
 def verdict_words(record: ActionRecord) -> str:

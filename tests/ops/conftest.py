@@ -134,6 +134,7 @@ class TinyFleet:
             restarts=0,
             created_at_s=-1000.0,
             engine=engine,
+            owner="ReplicaSet",
         )
 
     def advance(self, *, slow=None, failed=None, silent=(), kv=0.3, waiting=0.0):

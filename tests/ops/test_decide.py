@@ -143,6 +143,15 @@ def test_what_kubernetes_restarts_already_is_not_restarted_again(ask):
     assert (REPLACE,) not in ask("pod:east/east-door-0", Class.GPU_DEVICE)
 
 
+@pytest.mark.parametrize("resource", [Class.GPU_CLOCK, Class.MEMORY, Class.GPU_MEMORY])
+def test_a_pod_that_nothing_makes_again_is_neither_deleted_nor_drained(ask, resource):
+    pod = ask.fleet.pods["east-engine-0"]
+    ask.fleet.pods["east-engine-0"] = replace(pod, owner="")
+    kinds = {kind for kinds in ask("pod:east/east-engine-0", resource) for kind in kinds}
+    assert not kinds & {RESTART, REPLACE, DRAIN}
+    assert (DRAIN,) not in ask(f"node:east/{pod.node}", Class.CPU)
+
+
 def test_a_node_without_a_stand_in_is_not_drained(ask):
     for name in ("east-n1", "east-n2"):
         ask.fleet.nodes[name] = replace(ask.fleet.nodes[name], ready=False)

@@ -153,6 +153,22 @@ def test_a_dry_run_says_what_it_would_do(fleet, memory_leak):
     assert len(refusals) == len({d.action.kind for d in refusals}), "each is said once"
 
 
+def test_a_dry_run_is_told_anew_after_an_outage_of_the_data(fleet, memory_leak):
+    """Else the last word on an action would be that nobody could judge it."""
+    config = LoopConfig(guard=GuardConfig(dry_run=True))
+    loop = Loop(fleet, memory_leak, config=config).run(HEALTHY_STEPS).run(8, slow={"east": 0.6})
+    fleet.jobs_silent = True
+    loop.run(20, slow={"east": 0.6})
+    fleet.jobs_silent = False
+    loop.run(20, slow={"east": 0.6})
+    said = [
+        decision.reason.partition(":")[0]
+        for decision in loop.of(DecisionKind.REFUSE)
+        if decision.action.kind is ActionKind.RESTART_POD
+    ]
+    assert said == ["dry run", "no fresh data", "dry run"]
+
+
 def test_an_incident_from_before_a_restart_waits_for_metrics(fleet, memory_leak):
     config = LoopConfig(guard=GuardConfig(dry_run=True))
     loop = Loop(fleet, memory_leak, config=config).run(HEALTHY_STEPS).run(8, slow={"east": 0.6})
@@ -163,7 +179,19 @@ def test_an_incident_from_before_a_restart_waits_for_metrics(fleet, memory_leak)
         LoopState(cases=(known,)), replace(snapshot, frame=frame), diagnoser=loop.diagnoser,
         config=config,
     )  # fmt: skip
-    assert {d.reason for d in decisions} == {"no metrics were scraped yet"}
+    assert {d.reason for d in decisions} == {"no fresh data: no metrics were scraped yet"}
+
+
+def test_where_nothing_makes_a_new_pod_the_person_who_must_look_is_told(
+    fleet, make_cause, make_result
+):
+    engine = make_result(make_cause("pod:east/east-engine-0", ResourceClass.NETWORK))
+    fleet.pods = {name: replace(pod, owner="") for name, pod in fleet.pods.items()}
+    loop = Loop(fleet, engine).run(HEALTHY_STEPS).run(8, slow={"east": 0.6, "west": 0.6})
+    assert {d.reason for d in loop.of(DecisionKind.REFUSE)} == {
+        "no action fits this cause: east-engine-0 has no controller, deleted it would be lost for "
+        "good; a person must look"
+    }
 
 
 def test_an_action_without_effect_leads_to_the_next_one(fleet, memory_leak):

@@ -22,6 +22,7 @@ REGION_LABEL: Final = "topology.kubernetes.io/region"
 HASH_LABEL: Final = "pod-template-hash"
 SUCCEEDED: Final = "Succeeded"
 STATEFUL_SET: Final = "StatefulSet"
+NODE: Final = "Node"  # owns static pods, and makes no new one when their copy is deleted
 _PHASES = {"Running": PodPhase.RUNNING, "Failed": PodPhase.FAILED, "Pending": PodPhase.PENDING}
 
 

@@ -16,7 +16,7 @@ from ops.adapters.kube.fields import Labels
 from ops.adapters.kube.fleet_events import FleetEvents
 from ops.adapters.kube.fleet_rows import FleetRows
 from ops.adapters.kube.places import region_of_node
-from ops.adapters.kube.records import STATEFUL_SET, NodeRow, PodRow
+from ops.adapters.kube.records import NODE, STATEFUL_SET, NodeRow, PodRow
 from ops.adapters.kube.tables import KEEP_S
 from ops.state import NodeRecord, PodPhase, PodRecord, ServiceRecord
 from rca.state import ChangeEvent, ClusterEvent
@@ -168,6 +168,7 @@ def _pods(fleet: FleetRows) -> Iterator[PodRecord]:
             restarts=pod.restarts,
             created_at_s=pod.created_at_s,
             engine=pod.engine,
+            owner="" if pod.owner_kind == NODE else pod.owner_kind,
         )
 
 

@@ -14,8 +14,14 @@ from typing import Any
 import orjson
 
 from ops.adapters.kube.paths import path_of
+from ops.controller.live_commands import eviction_body
 from ops.state import Action, ActionKind, Snapshot
 
+CORDON_ONLY = (
+    "cordon the node; that alone was asked. Not asked: the evictions of the drain. A disruption "
+    "budget may hold them up; at a pod without a controller, of any namespace, the drain stops and "
+    "leaves the node cordoned"
+)
 WITHHELD = "(withheld: it may be secret)"
 
 
@@ -35,6 +41,7 @@ class ApiRequest:
         shown: what is told of it, None = all of it; values that may be secret are withheld.
         hint: where a person reads what is withheld.
         words: how a person gets the server's own words, where those may repeat what is withheld.
+        would: what the server does with it; of an action in several steps only the first is asked.
     """
 
     verb: Verb
@@ -43,6 +50,7 @@ class ApiRequest:
     shown: Any = None
     hint: str = ""
     words: str = ""
+    would: str = "carry it out"
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path}"
@@ -63,20 +71,16 @@ def request_of(action: Action, snapshot: Snapshot, *, namespace: str) -> ApiRequ
         case ActionKind.SCALE_OUT:
             return _scale(action, snapshot, namespace)
         case ActionKind.REPLACE_POD | ActionKind.RESTART_POD:
-            body = {
-                "apiVersion": "policy/v1",
-                "kind": "Eviction",
-                "metadata": {"name": name, "namespace": namespace},
-            }
             path = path_of("", "v1", "pods", namespace, name, "eviction")
-            return ApiRequest(verb=Verb.POST, path=path, body=body)
+            body = eviction_body(name, namespace=namespace)
+            return ApiRequest(verb=Verb.POST, path=path, body=body, would="evict the pod")
         case ActionKind.CORDON_DRAIN_NODE:
             operations = [
                 {"op": "test", "path": "/metadata/name", "value": name},
                 {"op": "add", "path": "/spec/unschedulable", "value": True},
             ]
             path = path_of("", "v1", "nodes", "", name)
-            return ApiRequest(verb=Verb.PATCH, path=path, body=operations)
+            return ApiRequest(verb=Verb.PATCH, path=path, body=operations, would=CORDON_ONLY)
         case ActionKind.SHIFT_TRAFFIC:
             return _no_route(action.target.region, action.params, namespace)
         case ActionKind.LIMIT_ADMISSION:

@@ -16,8 +16,8 @@ from ops.controller.fleet.api_request import ApiRequest, Verb, request_of
 from ops.controller.fleet.rollback import read_rollback
 from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
-from ops.guard import DRY_RUN
-from ops.state import Action, ActionKind, Decision, DecisionKind, Snapshot
+from ops.proposals import is_allowed
+from ops.state import Action, ActionKind, Decision, Snapshot
 
 logger = logging.getLogger(__name__)
 ALL_DRY = {"dryRun": "All"}
@@ -78,11 +78,7 @@ class Recommender:
         if spec.mode not in (Mode.RECOMMEND, Mode.ACT) or spec.frozen:
             self._waiting.clear()
             return
-        self._waiting += [
-            _Waiting(one)
-            for one in decisions
-            if one.action is not None and one.kind is DecisionKind.REFUSE and one.reason == DRY_RUN
-        ]
+        self._waiting += [_Waiting(one) for one in decisions if is_allowed(one)]
         del self._waiting[:-WAITING_MAX]
 
     def ask(self, snapshot: Snapshot, *, ready: Callable[[str], bool]) -> list[Decision]:
@@ -159,7 +155,7 @@ def dry_run(api: KubeApi, request: ApiRequest) -> str:
         if _no_answer(error):
             raise told from None  # what was sent stands in no traceback either
         return f"refused: {told}"
-    return "accepted: the server would carry it out"
+    return f"accepted: the server would {request.would}"
 
 
 def _send(api: KubeApi, request: ApiRequest) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ops.adapters.kube.api import KubeApi
 from ops.controller.fleet.recommend import Recommender
 from ops.controller.fleet.reporting import ReportQueue
+from ops.controller.fleet.telling import told
 from ops.controller.incidents.book import IncidentBook
 from ops.controller.incidents.objects import FLEET_LABEL
 from ops.controller.incidents.restore import Restored, restore
@@ -17,8 +18,8 @@ from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.resources.fleet_object import FleetObject
-from ops.guard import DRY_RUN
 from ops.pipeline_state import Case
+from ops.proposals import is_allowed, is_proposal, is_unjudged
 from ops.state import Alert, Decision, DecisionKind, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -108,13 +109,14 @@ class FleetRecord:
 
     def _count(self, decision: Decision, spec: FleetSpec) -> None:
         incident, metrics = decision.incident, self.metrics
+        kind, reason = told(decision)
         logger.info(
             "fleet=%s/%s decision=%s incident=%s reason=%r",
-            self.fleet.namespace, self.fleet.name, decision.kind, decision.incident_id,
-            decision.reason,
+            self.fleet.namespace, self.fleet.name, kind, decision.incident_id, reason,
         )  # fmt: skip
-        if decision.kind is DecisionKind.REFUSE and decision.action is not None:
-            result = "allowed" if decision.reason == DRY_RUN else "refused"
+        if is_proposal(decision) and decision.action is not None:
+            no = "unjudged" if is_unjudged(decision.reason) else "refused"
+            result = "allowed" if is_allowed(decision) else no
             metrics.actions.labels(action=decision.action.kind, mode=spec.mode, result=result).inc()
         if incident is None:
             return

@@ -18,6 +18,7 @@ from ops.controller.fleet.status import (
     RecordSight,
     decision_status,
 )
+from ops.controller.fleet.telling import newest, told
 from ops.controller.fleet.tick import FleetTick
 from ops.controller.metrics_watch.frame import WatchFrame
 from ops.controller.metrics_watch.roles import USER_ROLES, WATCHED_ROLES
@@ -151,13 +152,10 @@ class FleetWork:
             tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
         )
         self.record.book.tell_silence(self.parts.worker_trouble(), now_s=tick.snapshot.now_s)
-        for decision in decisions:
-            self.last_decision = decision_status(
-                decision.kind,
-                decision.reason,
-                incident=self.record.book.name_of(decision.incident_id),
-                at_s=decision.at_s,
-            )
+        if decisions:
+            last = newest(decisions)
+            name = self.record.book.name_of(last.incident_id)
+            self.last_decision = decision_status(*told(last), incident=name, at_s=last.at_s)
 
     def _take_over(self) -> None:
         """Use the newest spec; the loop's state stays where only limits changed."""

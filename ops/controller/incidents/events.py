@@ -16,7 +16,7 @@ from ops.controller.conditions import cut
 from ops.controller.incidents.conditions import symptom_text
 from ops.controller.moments import rfc3339
 from ops.controller.resources.fields import API_VERSION, OBJECT_NAME_MAX
-from ops.guard import DRY_RUN
+from ops.proposals import is_allowed, is_unjudged
 from ops.state import Decision, DecisionKind
 
 MESSAGE_BYTES_MAX = 1024  # the server's limit
@@ -57,8 +57,9 @@ def _news(decision: Decision) -> News | None:
         case DecisionKind.ABSTAIN:
             reason, text, warning = "RootCauseUnknown", decision.reason, True
         case DecisionKind.REFUSE if action is not None:
-            allowed = decision.reason == DRY_RUN
-            reason, warning = ("MitigationProposed" if allowed else "MitigationRefused"), False
+            allowed, warning = is_allowed(decision), False
+            no = "MitigationNotJudged" if is_unjudged(decision.reason) else "MitigationRefused"
+            reason = "MitigationProposed" if allowed else no
             text = f"{action.kind} {action.target}: {action.reason}"
             text += "" if allowed else f"; the guard says: {decision.reason}"
         case DecisionKind.MITIGATED:

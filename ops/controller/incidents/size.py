@@ -14,7 +14,12 @@ import orjson
 from ops.alerts import DIGEST_CHARS
 from ops.controller.conditions import cut
 from ops.controller.resources.fields import to_object
-from ops.controller.resources.incident import ActionStatus, CauseStatus, IncidentStatus
+from ops.controller.resources.incident import (
+    ActionStatus,
+    CauseStatus,
+    IncidentStatus,
+    actions_best_first,
+)
 
 STATUS_BYTES_MAX = 64 * 1024
 
@@ -51,8 +56,8 @@ def _shorter_evidence(status: IncidentStatus) -> IncidentStatus:
 
 
 def _fewer_actions(status: IncidentStatus) -> IncidentStatus:
-    """The newest two; a patch is exact or absent, never cut."""
-    return replace(status, actions=[_action(a) for a in status.actions[-2:]])
+    """The best two; a patch is exact or absent, never cut."""
+    return replace(status, actions=[_action(a) for a in actions_best_first(status.actions)[:2]])
 
 
 def _bare(status: IncidentStatus) -> IncidentStatus:
@@ -64,7 +69,10 @@ def _bare(status: IncidentStatus) -> IncidentStatus:
         causes=[_cause(c, evidence=1, text=128) for c in status.causes[:3]],
         ruled_out=[],
         missing=[cut(text, 128) for text in status.missing[:4]],
-        actions=[replace(_action(a), patch="", request="") for a in status.actions[-1:]],
+        actions=[
+            replace(_action(a), patch="", request="")
+            for a in actions_best_first(status.actions)[:1]
+        ],
         conditions=[replace(c, message=cut(c.message, 256)) for c in status.conditions],
     )
 

@@ -37,11 +37,11 @@ from ops.controller.resources.incident import (
     Severity,
 )
 from ops.encode import to_plain
-from ops.guard import DRY_RUN
+from ops.proposals import is_allowed, is_proposal, is_unjudged
 from ops.ranking import ranking_sha256
 from ops.reports.sentence import entity_subject, verb_of
 from ops.slo import Key
-from ops.state import Decision, DecisionKind, Incident
+from ops.state import Decision, Incident
 from rca.state import RankedCause, RcaResult, Symptom
 
 RESTORED = "read back from the Incident object"  # stands in `checked` of a restored result
@@ -223,12 +223,16 @@ def _ruled_out(result: RcaResult | None) -> list[RuledOut]:
 def _actions(
     known: Sequence[ActionStatus], decisions: Sequence[Decision], namespace: str
 ) -> list[ActionStatus]:
-    """What is recommended, newest last; one entry per action and target."""
+    """What is proposed, in order of preference; one entry per action and target.
+
+    What was allowed on fresh data stays so, with the server's answer, until it is judged on fresh
+    data again: after a restart, or while the metrics are away, `guard` says why it was not.
+    """
     found = {(item.kind, item.target): item for item in known}
     for decision in decisions:
-        if decision.kind is not DecisionKind.REFUSE or decision.action is None:
+        action, allowed = decision.action, is_allowed(decision)
+        if action is None or not is_proposal(decision):
             continue
-        action, allowed = decision.action, decision.reason == DRY_RUN
         action = all_here(action, namespace=namespace) if namespace else action
         made = ActionStatus(
             kind=str(action.kind),
@@ -243,11 +247,14 @@ def _actions(
             patch=cut(str(decision.details.get("patch", "")), 4096),
             dry_run=cut(str(decision.details.get("dry_run", "")), 1024),
         )
-        old = found.pop((made.kind, made.target), None)
-        if old is not None and not made.dry_run:  # what the API server said of it stays
+        old = found.get((made.kind, made.target))
+        judged = old is not None and (old.allowed or not is_unjudged(old.guard))
+        if old is not None and judged and is_unjudged(made.guard):
+            made = replace(old, guard=made.guard) if old.allowed else old
+        elif old is not None and not made.dry_run:  # what the API server said of it stays
             made = replace(made, request=old.request, patch=old.patch, dry_run=old.dry_run)
         found[made.kind, made.target] = made
-    return list(found.values())[-ACTIONS_MAX:]
+    return list(found.values())[:ACTIONS_MAX]
 
 
 def _ranking(result: RcaResult | None) -> str:

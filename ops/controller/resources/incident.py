@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -18,6 +19,7 @@ from ops.controller.resources.fields import (
     Text,
     Time,
 )
+from ops.proposals import best_first
 
 CAUSES_MAX = 5  # kept in a status
 EVIDENCE_MAX = 4  # of one cause
@@ -154,7 +156,13 @@ class ActionStatus:
     allowed: Annotated[
         bool, Field(description="Whether the guard would let it happen in mode Act.")
     ] = False
-    guard: Annotated[Text, Field(description="Why the guard would refuse, else empty.")] = ""
+    guard: Annotated[
+        Text,
+        Field(
+            description="Why the guard would refuse, or why it could not judge anew what it had "
+            "allowed; else empty."
+        ),
+    ] = ""
     request: Annotated[
         str,
         Field(max_length=1024, description="Method and path of the API request, mode Recommend."),
@@ -165,7 +173,12 @@ class ActionStatus:
     dry_run: Annotated[
         str, Field(max_length=1024, description="The server's answer to it with dryRun=All.")
     ] = ""
-    decided: Annotated[Time | None, Field(description="When.")] = None
+    decided: Annotated[Time | None, Field(description="When the guard judged it.")] = None
+
+
+def actions_best_first(actions: Sequence[ActionStatus]) -> list[ActionStatus]:
+    """Recommended actions, the next one first; see `ops.proposals`."""
+    return best_first(actions, allowed=lambda one: one.allowed, at=lambda one: one.decided or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +229,8 @@ class IncidentStatus:
         Field(max_length=16, description="Data that was not there."),
     ] = field(default_factory=list)
     actions: Annotated[
-        list[ActionStatus], Field(max_length=ACTIONS_MAX, description="What to do, newest last.")
+        list[ActionStatus],
+        Field(max_length=ACTIONS_MAX, description="What to do, in order of preference."),
     ] = field(default_factory=list)
     alerts: Annotated[int, Field(ge=0, description="Alerts counted on this incident.")] = 0
     alert_digests: Annotated[

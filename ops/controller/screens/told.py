@@ -5,6 +5,7 @@ from __future__ import annotations
 from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.incident import ActionStatus, CauseStatus, Phase
 from ops.controller.screens.stored import StoredFleet, StoredIncident, condition, moment
+from ops.proposals import NO_FRESH_DATA, is_unjudged
 from ops.reports import words
 from ops.reports.calibration import calibrated, load_calibration
 from ops.reports.parts import ClockBase
@@ -179,11 +180,19 @@ def action_title(action: ActionStatus) -> str:
     return f"{verb} {noun(action.target)}"
 
 
-def guard(action: ActionStatus) -> str:
-    """What the guard says, in a sentence."""
+def guard(action: ActionStatus, *, now_s: float) -> str:
+    """What the guard says, in a sentence; with its age where it could not be asked again."""
+    why = action.guard.removeprefix(NO_FRESH_DATA)
     if action.allowed:
-        return "It would be allowed. Nothing was carried out: acting is not part of this release."
-    return f"It would be refused: {action.guard or 'no reason was given'}."
+        nothing = "Nothing was carried out: acting is not part of this release."
+        if not is_unjudged(action.guard):
+            return f"It would be allowed. {nothing}"
+        at_s = moment(action.decided)
+        since = f" {age(now_s - at_s)} ago, at {when(at_s, now_s)} UTC" if at_s is not None else ""
+        return f"It was allowed{since}, and not judged since: {why}. {nothing}"
+    if is_unjudged(action.guard):
+        return f"Not judged: {why}. Nothing is known against it; wait for fresh data."
+    return f"It would be refused: {why or 'no reason was given'}."
 
 
 def is_waiting(incident: StoredIncident) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.controller.resources.fields import ConditionStatus
-from ops.controller.resources.incident import ActionStatus
+from ops.controller.resources.incident import ActionStatus, actions_best_first
 from ops.controller.screens import told
 from ops.controller.screens.look import (
     WORKER,
@@ -14,6 +14,7 @@ from ops.controller.screens.look import (
     worker_commands,
 )
 from ops.controller.screens.stored import StoredFleet, StoredIncident, condition
+from ops.proposals import is_unjudged
 from ops.reports import words
 from ops.reports.rca_terminal import CAUSE, PLAIN, QUIET, STRONG, Line
 from ops.reports.terminal import labelled, wrapped
@@ -63,7 +64,7 @@ def why_lines(
     silent = told.silence(incident, fleet)
     rows = _evidence(incident, silent, whole=whole)
     rows += _suffering(incident)
-    rows += _next(incident, fleet, silent, kubectl, whole=whole)
+    rows += _next(incident, fleet, silent, kubectl, now_s=now_s, whole=whole)
     rows += _look(incident, silent, kubectl, whole=whole)
     rows += _ruled_out(incident, whole=whole)
     rows += _about(incident, options)
@@ -125,6 +126,7 @@ def _next(
     silent: str,
     kubectl: Kubectl,
     *,
+    now_s: float,
     whole: bool,
 ) -> Rows:
     rows: Rows = []
@@ -134,12 +136,10 @@ def _next(
     over = told.is_over(incident)
     if over:
         rows.append(("next", "Nothing: users are well again."))
-    # Newest first, but what the guard refuses never before what it allows.
-    newest = list(reversed(incident.status.actions))
-    actions = sorted(newest, key=lambda action: not action.allowed)
+    actions = actions_best_first(incident.status.actions)
     shown = actions if whole else actions[: 0 if over else 1]
     for action in shown:
-        rows += _action(action, kubectl, whole=whole)
+        rows += _action(action, kubectl, now_s=now_s, whole=whole)
     if len(actions) > len(shown):
         rows.append(("", f"{len(actions) - len(shown)} more: --all"))
     if actions or over:
@@ -164,18 +164,20 @@ def _look(incident: StoredIncident, silent: str, kubectl: Kubectl, *, whole: boo
     return [("look", command) for command in [*commands, *look_commands(suspect, kubectl)]]
 
 
-def _action(action: ActionStatus, kubectl: Kubectl, *, whole: bool) -> Rows:
+def _action(action: ActionStatus, kubectl: Kubectl, *, now_s: float, whole: bool) -> Rows:
     reason = f" {words.capital(action.reason)}." if action.reason else ""
-    label = "next" if action.allowed else "not this"
+    unjudged = is_unjudged(action.guard)
+    label = "next" if action.allowed else "not yet" if unjudged else "not this"
     rows: Rows = [(label, f"{words.capital(told.action_title(action))}.{reason}")]
-    rows.append(("  guard", told.guard(action)))
+    rows.append(("  guard", told.guard(action, now_s=now_s)))
     if not (action.allowed or whole):
-        return rows  # nobody should copy at night what the guard refuses
+        return rows  # nobody should copy at night what the guard does not allow
     rows += [("  run", kubectl.reached(action.command))] if action.command else []
     rows.append(("  undo", kubectl.reached(action.undo) or "No way back is known."))
     rows += [("  request", action.request)] if action.request else []
     rows += [("  patch", action.patch)] if action.patch else []
-    rows += [("  server", action.dry_run)] if action.dry_run else []
+    then = " (answered then)" if unjudged else ""
+    rows += [("  server", f"{action.dry_run}{then}")] if action.dry_run else []
     return rows
 
 

@@ -67,7 +67,7 @@ def pods_of(frame):
     return tuple(
         PodRecord(
             name=name, region=one["region"], service=one["service"], node=one["node"],
-            phase=PodPhase.RUNNING, ready=True, restarts=0, created_at_s=0.0,
+            phase=PodPhase.RUNNING, ready=True, restarts=0, created_at_s=0.0, owner="ReplicaSet",
         )
         for name, one in sorted(found.items())
     )  # fmt: skip

@@ -63,7 +63,7 @@ def test_the_incident_is_written_before_the_server_is_asked_for_a_dry_run(record
     assert calls == [
         ("create", "incidents"), ("patch", "status"), ("try", "eviction"), ("patch", "status"),
     ]  # fmt: skip
-    assert action_of(record)["dryRun"] == "accepted: the server would carry it out"
+    assert action_of(record)["dryRun"] == "accepted: the server would evict the pod"
     assert action_of(record)["request"].startswith("POST /api/v1/namespaces/shop/pods/llm-2")
 
 

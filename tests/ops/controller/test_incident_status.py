@@ -19,7 +19,12 @@ from ops.controller.resources.fields import (
     parse,
     to_object,
 )
-from ops.controller.resources.incident import IncidentStatus, Phase, Severity
+from ops.controller.resources.incident import (
+    IncidentStatus,
+    Phase,
+    Severity,
+    actions_best_first,
+)
 from ops.controller.worker_link.wire import RecordedAs
 from ops.ranking import ranking_sha256
 from ops.state import Action, ActionKind, Decision, DecisionKind, Incident, IncidentPhase
@@ -150,7 +155,7 @@ def test_dry_run_means_allowed_and_another_refusal_is_kept_with_its_reason():
     )
     first, second = status.actions
     assert (first.allowed, first.guard, first.undo) == (True, "", "none needed")
-    assert first.command == "kubectl --namespace shop delete pod llm-2"
+    assert first.command.endswith(" --raw /api/v1/namespaces/shop/pods/llm-2/eviction -f -")
     assert (second.allowed, second.guard) == (False, "it would take the last ready instance")
 
 
@@ -162,6 +167,65 @@ def test_an_action_said_again_keeps_what_the_server_answered_to_it():
     )
     (action,) = again.actions
     assert (action.request, action.dry_run, action.reason) == ("PATCH /x", "200", "again")
+
+
+NO_DATA = "no fresh data: no metrics were scraped yet"
+
+
+def test_what_was_allowed_stays_until_fresh_data_judge_it_anew():
+    """A restarted operator reads the actions back, and has no metrics yet."""
+    once = status_of(NAMED, decisions=(said(DecisionKind.REFUSE, "dry run", restart()),))
+    asked = replace(once, actions=[replace(once.actions[0], request="PATCH /x", dry_run="200")])
+    read_back = parse(IncidentStatus, to_object(asked), path="status")
+    later = read_back
+    for age_s in (21, 26):
+        reason = f"no fresh data: the newest metrics are {age_s} s old"
+        judged = said(DecisionKind.REFUSE, reason, restart(), at_s=T0 + 300)
+        later = status_of(NAMED, previous=later, decisions=(judged,))
+        assert later.actions == [replace(asked.actions[0], guard=reason)]
+    blast = said(DecisionKind.REFUSE, "the last ready instance", restart(), at_s=T0 + 400)
+    (action,) = status_of(NAMED, previous=later, decisions=(blast,)).actions
+    assert (action.allowed, action.guard) == (False, "the last ready instance")
+    assert action.decided == rfc3339(T0 + 400)
+
+
+def test_what_was_refused_for_harm_is_not_made_good_by_an_outage():
+    harm = status_of(NAMED, decisions=(said(DecisionKind.REFUSE, "the last one", restart()),))
+    later = status_of(
+        NAMED, previous=harm, decisions=(said(DecisionKind.REFUSE, NO_DATA, restart()),)
+    )
+    assert later.actions == harm.actions
+
+
+def test_actions_stay_in_the_order_of_their_proposal():
+    other = replace(restart(), kind=ActionKind.CORDON_DRAIN_NODE)
+    first = status_of(
+        NAMED,
+        decisions=(
+            said(DecisionKind.REFUSE, "cool-down", restart()),
+            said(DecisionKind.REFUSE, "dry run", other),
+        ),
+    )
+    later = status_of(
+        NAMED, previous=first, decisions=(said(DecisionKind.REFUSE, "dry run", restart()),)
+    )
+    assert [a.kind for a in actions_best_first(first.actions)] == [
+        ActionKind.CORDON_DRAIN_NODE, ActionKind.RESTART_POD,
+    ]  # fmt: skip
+    assert [a.kind for a in actions_best_first(later.actions)] == [
+        ActionKind.RESTART_POD, ActionKind.CORDON_DRAIN_NODE,
+    ]  # fmt: skip
+
+
+def test_where_space_is_short_the_next_action_is_what_is_kept():
+    good = said(DecisionKind.REFUSE, "dry run", restart())
+    bad = [
+        said(DecisionKind.REFUSE, "cool-down", replace(restart(), kind=kind), at_s=T0 + 99)
+        for kind in (ActionKind.REPLACE_POD, ActionKind.CORDON_DRAIN_NODE)
+    ]
+    status = status_of(NAMED, decisions=(*bad, good))
+    kept = fitted(status, bytes_max=1)
+    assert [(a.kind, a.allowed) for a in kept.actions] == [(ActionKind.RESTART_POD, True)]
 
 
 def test_that_no_action_fits_stays_said_while_users_suffer():

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 
 from ops.catalogue import Catalogue
+from ops.controller.incidents.status import incident_status
+from ops.controller.resources.incident import IncidentSpec
+from ops.controller.screens.stored import StoredIncident
+from ops.controller.screens.why import why_lines
 from ops.controller.worker.live_report import Watched, live_report, minute_rows, with_classes
 from ops.controller.worker.page_size import fitted_page
 from ops.controller.worker.report_clock import ReportClock, dated
@@ -105,13 +109,29 @@ def test_the_best_recommendation_is_shown_as_not_carried_out(report):
     assert incident.next_step.title.startswith("Decide by hand: midwatch would have replaced llm-2")
     assert "it has changed nothing" in incident.next_step.detail
     (command,) = incident.next_step.commands
-    assert command.text == "kubectl --namespace shop delete pod llm-2"
+    assert command.text.endswith(" --raw /api/v1/namespaces/shop/pods/llm-2/eviction -f -")
     assert "Undo: none needed" in incident.next_step.detail
     (query,) = [c.text for c in incident.morning.commands if c.label == "Query"]
     assert 'namespace="shop"' in query
     assert "region" not in query
     assert [str(m.kind) for m in incident.marks].count("recommended") == 2
     assert not incident.done
+
+
+def test_page_and_screen_name_the_same_next_action(report, request_):
+    status = incident_status(
+        request_.decisions[-1].incident, keys=(), decisions=request_.decisions, now_s=END,
+        namespace="shop",
+    )  # fmt: skip
+    stored = StoredIncident(
+        namespace="shop", name=request_.incident, spec=IncidentSpec(fleet="chat"), status=status,
+        seen=True, created_s=T0,
+    )  # fmt: skip
+    rows = [line.text for line in why_lines(stored, now_s=END, width=100_000)]
+    (following,) = [row for row in rows if row.startswith("next ")]
+    assert following.startswith("next      Replace llm-2 in eu.")
+    (command,) = report.incidents[0].next_step.commands
+    assert f"  run     {command.text}" in rows
 
 
 def test_evidence_is_told_with_its_unit(report):

@@ -72,6 +72,9 @@ def test_a_node_is_cordoned(fleet):
     )
     assert str(request) == "PATCH /api/v1/nodes/n-1"
     assert request.body[-1] == {"op": "add", "path": "/spec/unschedulable", "value": True}
+    told = dry_run(FakeApi(), request)
+    assert told.startswith("accepted: the server would cordon the node; that alone was asked.")
+    assert "Not asked: the evictions of the drain" in told
 
 
 @pytest.mark.parametrize("kind", list(ActionKind))
@@ -132,7 +135,7 @@ def test_nothing_is_asked_before_the_incident_is_written(fleet):
     assert asking.ask(fleet.snapshot(), ready=lambda _: False) == []
     assert api.calls == []
     (told,) = asking.ask(fleet.snapshot(), ready=lambda incident: incident == "inc-0001")
-    assert told.details["dry_run"] == "accepted: the server would carry it out"
+    assert told.details["dry_run"] == "accepted: the server would evict the pod"
     assert asking.num_waiting == 0
 
 

@@ -140,6 +140,16 @@ def test_a_pod_belongs_to_its_deployment_else_to_what_its_labels_say() -> None:
     }
 
 
+def test_who_makes_a_new_pod_is_told_and_nobody_where_nobody_does() -> None:
+    static, bare = raw_pod("static"), raw_pod("bare")
+    static["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n1", "controller": True}]
+    bare["metadata"]["ownerReferences"] = [{"kind": "Note", "name": "x"}]  # owns, controls nothing
+    view = World().list(pods=[raw_pod("web-7d-x"), static, bare]).view()
+    assert {pod.name: pod.owner for pod in view.pods} == {
+        "bare": "", "static": "", "web-7d-x": "ReplicaSet",
+    }  # fmt: skip
+
+
 def test_regions_come_from_nodes_then_labels_then_siblings_then_the_only_one() -> None:
     def regions(pods, nodes):
         return [pod.region for pod in World().list(pods=pods, nodes=nodes).view().pods]

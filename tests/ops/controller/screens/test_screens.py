@@ -147,6 +147,27 @@ def test_what_the_guard_allows_comes_before_a_newer_one_that_it_refuses():
     assert "1 more: --all" in text
 
 
+def test_an_action_that_was_judged_on_older_data_is_shown_with_its_age():
+    guard = "no fresh data: the newest metrics are 21 s old, limit 20 s"
+    action = replace(NAMED.actions[0], guard=guard, dry_run="accepted: the server would do it")
+    text = text_of(why_lines(stored(replace(NAMED, actions=[action])), now_s=NOW_S, width=100_000))
+    assert "\nnext      Roll back session-store" in text
+    assert (
+        "guard   It was allowed 11 min ago, at 02:07:06 UTC, and not judged since: the newest "
+        "metrics are 21 s old, limit 20 s." in text
+    )
+    assert "server  accepted: the server would do it (answered then)" in text
+
+
+def test_what_could_not_be_judged_is_told_apart_from_what_does_harm():
+    guard = "no fresh data: no metrics were scraped yet"
+    action = replace(NAMED.actions[0], allowed=False, guard=guard)
+    text = text_of(why_lines(stored(replace(NAMED, actions=[action])), now_s=NOW_S, width=100_000))
+    assert "\nnot yet   Roll back session-store" in text
+    assert "guard   Not judged: no metrics were scraped yet. Nothing is known against it" in text
+    assert "not this" not in text and "refused" not in text
+
+
 def test_nothing_is_left_to_do_once_users_are_well():
     over = replace(NAMED, phase=Phase.RESOLVED)
     text = text_of(why_lines(stored(over), now_s=NOW_S))
