@@ -241,6 +241,7 @@ class Wire:
                 PrometheusError,
                 f"no connection within {CONNECT_S_MAX:g} s",
                 "check address and network policy",
+                told=False,
             )
         if isinstance(error, requests.exceptions.Timeout) or "timed out" in text:
             return self._error(
@@ -251,9 +252,11 @@ class Wire:
                 PrometheusError,
                 "connection refused",
                 "nothing listens there: check port and port-forward",
+                told=False,
             )
         if "NameResolutionError" in text or "resolve" in text:
-            return self._error(PrometheusError, "unknown host", "check the host's name and DNS")
+            step = "check the host's name and DNS"
+            return self._error(PrometheusError, "unknown host", step, told=False)
         if _broken(error):
             return self._error(
                 PrometheusError, f"the connection broke twice: {text}", "look at the proxy between"
@@ -268,8 +271,12 @@ class Wire:
             "allow more time (--timeout-s), or ask for less",
         )
 
-    def _error(self, kind: type[PrometheusError], seen: str, step: str) -> PrometheusError:
-        return kind(f"{self.url}: {seen} (asked for {self._asked}); {step}")
+    def _error(
+        self, kind: type[PrometheusError], seen: str, step: str, *, told: bool = True
+    ) -> PrometheusError:
+        """Args: told: what was asked is told; nobody needs it where no connection came about."""
+        asked = f" (asked for {self._asked})" if told else ""
+        return kind(f"{self.url}: {seen}{asked}; {step}")
 
 
 class _TooLargeError(Exception):

@@ -23,6 +23,10 @@ REST_S, REST_S_MAX = 2.0, 10.0
 T = TypeVar("T")
 
 
+class SparedError(PrometheusError):
+    """What others met a moment ago, told without asking again."""
+
+
 class Breaker:
     """Whether an endpoint may be asked now. Thread-safe."""
 
@@ -30,13 +34,14 @@ class Breaker:
         self._clock, self._lock = clock, threading.Lock()
         self._failures, self._closed_until_s, self._error = 0, 0.0, ""
 
-    def call(self, url: str, ask: Callable[[], T]) -> T:
+    def call(self, ask: Callable[[], T]) -> T:
         """Ask, or say at once why not.
 
         Raises:
-            PrometheusError: no usable answer, now or a moment ago.
+            SparedError: it is not asked for a moment; in the words of what was met before.
+            PrometheusError: no usable answer.
         """
-        self._enter(url)
+        self._enter()
         try:
             answer = ask()
         except PrometheusError as error:
@@ -53,11 +58,11 @@ class Breaker:
         with self._lock:
             self._failures, self._closed_until_s = 0, 0.0
 
-    def _enter(self, url: str) -> None:
+    def _enter(self) -> None:
         with self._lock:
             now_s = self._clock()
             if now_s < self._closed_until_s:
-                raise PrometheusError(f"{url} is spared for a moment: {self._error}")
+                raise SparedError(self._error)
             if self._failures >= FAILURES_MAX:  # this one asks, the others wait for its news
                 self._closed_until_s = now_s + REST_S_MAX
 
@@ -105,7 +110,7 @@ class EndpointReader:
         )
 
     def _ask(self, ask: Callable[[], T]) -> T:
-        return self._breaker.call(self.url, ask)
+        return self._breaker.call(ask)
 
 
 class Readers:
