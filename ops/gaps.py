@@ -219,6 +219,9 @@ def _exists(entity: Entity, snapshot: Snapshot) -> bool:
 
 
 def _users_seen(turn: Turn, keys: tuple[Key, ...]) -> int:
+    times_s = turn.state.meter.times_s
+    if not len(times_s) or turn.now_s - times_s[-1] > turn.config.diagnose.note_gap_s:
+        return 0  # counted then, not now
     counts = window_counts(turn.state.meter, span_s=turn.config.detect.window_s_short)
     return int((counts[turn.positions(keys), Count.KNOWN] > 0).sum())
 

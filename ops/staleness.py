@@ -12,11 +12,13 @@ def silent_jobs(snapshot: Snapshot, *, age_s: float) -> list[tuple[str, str, flo
     """Region, job and last good scrape of every job that is silent for more than `age_s`.
 
     A job that never answered is not collected here, and one whose targets are all down has
-    nothing to answer: neither is a gap in the measurements.
+    nothing to answer: neither is a gap in the measurements. Where nothing at all came since, the
+    source is silent, and nothing is known of its jobs.
     """
     silent = []
+    known_s = snapshot.now_s if snapshot.scraped_at_s is None else snapshot.scraped_at_s
     for name, last_good_s in sorted(snapshot.scrape_jobs.items()):
-        if not snapshot.now_s - last_good_s > age_s:  # also where the time is NaN
+        if not min(known_s, snapshot.now_s) - last_good_s > age_s:  # also where the time is NaN
             continue
         region, _, job = name.rpartition("/")
         region = region or EVERY_REGION

@@ -29,7 +29,11 @@ class Capability(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
-    """A pod as a watch on the cluster shows it."""
+    """A pod as a watch on the cluster shows it.
+
+    Attributes:
+        label: "name=value" by which pods of its service are chosen; empty = not known.
+    """
 
     name: str
     region: str
@@ -42,6 +46,7 @@ class PodRecord:
     engine: bool = False  # serves a model on GPUs
     capabilities: frozenset[Capability] = frozenset()
     owner: str = ""  # kind of what makes a new one when it is deleted; "" = nothing is known to
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,7 @@ class Snapshot:
     scrape_jobs: Mapping[str, float] = field(
         default_factory=dict
     )  # job -> time of last good scrape
+    scraped_at_s: float | None = None  # newest sample of any series; None = no older than now
     alerts: tuple[Alert, ...] = ()  # notifications received so far; repeats do no harm
 
 

@@ -152,3 +152,16 @@ def test_nobody_is_accused_and_nothing_is_done(watch):
     assert watch.state.incidents == ()
     assert not [d for d in watch.decisions if d.action is not None]
     assert "nothing is done" in watch.decisions[0].reason
+
+
+def test_users_count_as_seen_only_while_their_counters_are_read(watch, fleet):
+    """Rows that ended with the job's tell what users got then, not what they get now."""
+    watch.run(40)
+    watch.decisions.clear()
+    watch.state = replace(watch.state, gaps_noted=(), next_note_at_s=0.0)
+    snapshot = with_job(fleet.advance(), last_good_s=SCRAPED_S)
+    late = replace(snapshot, now_s=snapshot.now_s + 60.0)
+    _, told = step(watch.state, late, diagnoser=watch.diagnoser, config=LoopConfig())
+    (decision,) = [one for one in told if one.details.get("entity") == JOB]
+    assert "what users get is not seen either" in decision.reason
+    assert decision.details["gap"].users_seen == 0

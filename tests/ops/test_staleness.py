@@ -52,3 +52,12 @@ def test_a_job_whose_pods_are_all_down_has_nothing_to_answer(fleet):
 
 def test_a_job_of_nodes_is_silent_whatever_its_pods_do(fleet):
     assert silent_jobs(snapshot_of(fleet, {"east/engine": 900.0}, targets=("",)), age_s=30.0)
+
+
+def test_nothing_is_told_of_jobs_while_the_source_itself_is_silent(fleet):
+    """A Prometheus that is away scrapes no job, and none of them has stopped for that."""
+    jobs = {"east/mesh": 950.0, "east/gpu": 700.0}
+    gone = replace(snapshot_of(fleet, jobs), scraped_at_s=955.0)
+    assert silent_jobs(gone, age_s=30.0) == [("east", "gpu", 700.0)]  # silent before already
+    back = replace(gone, scraped_at_s=999.0)
+    assert [job for _, job, _ in silent_jobs(back, age_s=30.0)] == ["gpu", "mesh"]

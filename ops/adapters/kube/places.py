@@ -7,6 +7,7 @@ where its siblings are, else in the only region that the fleet or the cluster ha
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -28,6 +29,13 @@ def service_of(pod: PodRow) -> str:
         if value:
             return value
     return pod.owner or pod.name
+
+
+def label_of(pod: PodRow, service: str) -> str:
+    """The label that names its service, as a selector; empty where none does."""
+    first = [name for name in _NAME_LABELS if pod.label(name) == service]
+    names = first or [name for name, value in pod.labels if value == service]
+    return sys.intern(f"{names[0]}={service}") if names else ""
 
 
 def region_of_node(node: NodeRow) -> str:

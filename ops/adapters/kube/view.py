@@ -15,7 +15,7 @@ from ops.adapters.kube.deployments import previous_revision
 from ops.adapters.kube.fields import Labels
 from ops.adapters.kube.fleet_events import FleetEvents
 from ops.adapters.kube.fleet_rows import FleetRows
-from ops.adapters.kube.places import region_of_node
+from ops.adapters.kube.places import label_of, region_of_node
 from ops.adapters.kube.records import NODE, STATEFUL_SET, NodeRow, PodRow
 from ops.adapters.kube.tables import KEEP_S
 from ops.state import NodeRecord, PodPhase, PodRecord, ServiceRecord
@@ -169,6 +169,7 @@ def _pods(fleet: FleetRows) -> Iterator[PodRecord]:
             created_at_s=pod.created_at_s,
             engine=pod.engine,
             owner="" if pod.owner_kind == NODE else pod.owner_kind,
+            label=label_of(pod, service),
         )
 
 

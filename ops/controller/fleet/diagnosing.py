@@ -10,15 +10,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ops.clock import monotonic_s
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.worker_link.wire import DiagnoseAnswer, DiagnoseRequest, FleetPlace, Window
 from ops.errors import OpsError, WorkerBusyError
-from ops.state import Snapshot
-from rca.state import ChangeEvent, ClusterEvent, MetricFrame, RcaResult, Symptom, Topology
+from ops.state import PodPhase, PodRecord, Snapshot
+from rca.state import (
+    ChangeEvent,
+    ClusterEvent,
+    Entity,
+    EntityKind,
+    MetricFrame,
+    RcaResult,
+    ResourceClass,
+    Symptom,
+    Topology,
+)
 
 logger = logging.getLogger(__name__)
 BEFORE_S = 1200.0  # of metrics before the trouble began: what is usual
@@ -128,7 +138,7 @@ class RemoteDiagnoser:
         if took_s > USABLE_S:
             return None  # asked anew
         self._questions.remove(question)
-        result = answer.result
+        result = _with_doubt(answer.result, self.snapshot.pods if self.snapshot else ())
         self.metrics.diagnoses.labels(result="abstained" if result.abstained else "named").inc()
         if result.causes:
             self.metrics.confidence.observe(result.causes[0].confidence)
@@ -176,3 +186,19 @@ class RemoteDiagnoser:
             now_s=now_s,
             seed=seed,
         )
+
+
+def _with_doubt(result: RcaResult, pods: Sequence[PodRecord]) -> RcaResult:
+    """The answer, and that the cluster does not agree where it shows the lost pod as well."""
+    first = result.causes[0] if result.causes else None
+    if first is None or first.resource_class is not ResourceClass.LOSS:
+        return result
+    for pod in pods:
+        well = pod.ready and pod.phase is PodPhase.RUNNING
+        if well and first.entity == Entity(EntityKind.POD, pod.region, pod.name):
+            text = (
+                f"agreement on {pod.name}: by its metrics it is lost, the cluster shows it Running "
+                "and Ready as yet"
+            )
+            return replace(result, missing=(*result.missing, text))
+    return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.cache import ClusterCache, Resource
@@ -92,7 +92,14 @@ class SharedParts:
             events=view.events or (),
             stale=stale_text(view),
             unmatched=unmatched,
+            absent=lambda names: self._absent(namespace, names),
         )
+
+    def _absent(self, namespace: str, names: Collection[str]) -> frozenset[str]:
+        if not self.cache.listed(Resource.PODS):
+            return frozenset()
+        rows = self.cache.rows(namespace)
+        return frozenset(names) - {pod.name for pod in rows.pods} - rows.gone.keys()
 
     def _diagnoser(
         self,

@@ -149,6 +149,7 @@ class ReportQueue:
             decisions=tuple(entry.decisions),
             alerts=self._alerts.get(key, ()),
             pods=snapshot.pods,
+            services=snapshot.services,
             changes=snapshot.changes,
             events=snapshot.events,
             slos=snapshot.slos,

@@ -8,6 +8,7 @@ from math import isfinite
 
 from ops.controller.conditions import Observed, cut, merged
 from ops.controller.fleet.classes import classes_seen
+from ops.controller.fleet.pods_measured import pods_measured
 from ops.controller.moments import rfc3339
 from ops.controller.resources.fields import TEXT_MAX, ConditionStatus
 from ops.controller.resources.fleet import (
@@ -25,7 +26,6 @@ WINDOWS = (("5m", 300.0), ("1h", 3600.0))  # burn rates are told for
 REGIONS_MAX, BURN_RATES_MAX = 64, 256
 QUIET_S = 30.0  # between two writes where only burn rates and words moved
 NUMBERS_S = 8.0  # between two writes where numbers of pods moved
-SHOWN_MAX = 3  # names in a sentence
 URGENT_S = 1.0  # between two writes at all
 YES, NO, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -70,6 +70,7 @@ class FleetSight:
         worker_trouble: why the worker does not answer, empty where it does.
         diagnosis_trouble: why this fleet's last question got no answer, empty where it did.
         silent: pods that give no metrics and should.
+        unknown: pods that metrics name and the cluster does not have.
     """
 
     generation: int
@@ -85,6 +86,7 @@ class FleetSight:
     diagnosis_trouble: str = ""
     record: RecordSight = RecordSight()
     silent: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     meter: SloMeter | None = None
     open_incidents: int = 0
     last_decision: DecisionStatus | None = None
@@ -104,7 +106,12 @@ def fleet_status(sight: FleetSight, previous: FleetStatus, *, now_s: float) -> F
         _diagnosing(sight),
         _rights(sight),
         _recorded(sight.record),
-        _measured(sight),
+        pods_measured(
+            fresh=sight.data.reason == "Fresh",
+            num_pods=len(sight.pods),
+            silent=sight.silent,
+            unknown=sight.unknown,
+        ),
     )
     regions = _regions(sight)
     return FleetStatus(
@@ -238,24 +245,6 @@ def _recorded(record: RecordSight) -> Observed:
     else:
         status, reason, text = YES, "Written", "everything that was decided is stored"
     return Observed(type="Recorded", status=status, reason=reason, message=text)
-
-
-def _measured(sight: FleetSight) -> Observed:
-    """Missing is never zero: what is not seen is named."""
-    if sight.data.reason != "Fresh":
-        text = "no metrics of this fleet are fresh"
-        return Observed(type="PodsMeasured", status=UNKNOWN, reason="NotMeasured", message=text)
-    if not sight.silent:
-        text = "no pod has fallen silent"
-        return Observed(type="PodsMeasured", status=YES, reason="Measured", message=text)
-    shown = ", ".join(sight.silent[:SHOWN_MAX])
-    more = f" and {len(sight.silent) - SHOWN_MAX} more" if len(sight.silent) > SHOWN_MAX else ""
-    verb = "give" if len(sight.silent) > 1 else "gives"
-    text = (
-        f"{len(sight.silent)} of {len(sight.pods)} pods {verb} no metrics: {shown}{more}; look at "
-        "their nodes and at /targets of the Prometheus"
-    )
-    return Observed(type="PodsMeasured", status=NO, reason="PodsSilent", message=text)
 
 
 def _regions(sight: FleetSight) -> list[RegionStatus]:

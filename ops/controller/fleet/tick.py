@@ -9,7 +9,7 @@ into its snapshots. When it is called is the affair of `ops.controller.fleet.loo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from ops.clock import Deadline, monotonic_s, wall_s
 from ops.config import GuardConfig, LoopConfig
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
 from ops.controller.fleet.status import DataSight
+from ops.controller.fleet.unknown_pods import UnknownPods
 from ops.controller.metrics_watch.clock import WatchedSamples
 from ops.controller.metrics_watch.frame import STEP_S, WatchFrame
 from ops.controller.metrics_watch.history import remembered
@@ -57,6 +58,7 @@ class ClusterSight:
     Attributes:
         stale: in words, what of it is out of date or was never listed; empty where all is well.
         unmatched: in words, why the selector takes no pod; empty where it takes some.
+        absent: which of these pods the namespace neither has nor had a moment ago.
     """
 
     pods: tuple[PodRecord, ...] = ()
@@ -66,6 +68,9 @@ class ClusterSight:
     events: tuple[ClusterEvent, ...] = ()
     stale: str = ""
     unmatched: str = ""
+    absent: Callable[[Collection[str]], frozenset[str]] = field(
+        default=lambda _: frozenset(), compare=False
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,11 +101,12 @@ class FleetTick:
     unlearnt_until_s: float = 0.0  # of the same
     num_series: int = 0  # in the frame that was looked at last
     silent: tuple[str, ...] = ()  # pods that give no metrics though their like do
+    unknown: tuple[str, ...] = ()  # pods that metrics name and the cluster does not have
     _answered: tuple[WatchFrame, Answered] | None = None
     _history_answered: tuple[WatchFrame, Answered] | None = None
     _history_reads: int = 0
     _newest: WatchReading | None = None
-    _jobs: Mapping[str, float] = field(default_factory=dict)
+    _unknown: UnknownPods = field(default_factory=UnknownPods)
     _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _ahead_s: float | None = None  # of the server's clock before our monotonic one
 
@@ -157,7 +163,10 @@ class FleetTick:
         self.data = DataSight(
             reason=str(reading.state), detail=reading.detail, spelling=reading.spelling
         )
-        self._jobs, self._newest = reading.scrape_jobs, replace(reading, frame=NO_FRAME)
+        self._newest = replace(reading, frame=NO_FRAME)
+        if reading.state is DataState.FRESH and not self.sight.stale:
+            absent = self.sight.absent(reading.unplaced) if reading.unplaced else frozenset()
+            self._unknown.take(absent, now_s=now_s)
         if reading.state is DataState.FRESH and len(reading.frame.times_s):
             age_s = reading.server_now_s - float(reading.frame.times_s[-1])
             self.metrics.lag_s.observe(max(0.0, age_s))
@@ -189,7 +198,7 @@ class FleetTick:
         """Advance the loop to now."""
         sight = self._see()
         self._take_in()
-        now_s = self.now_s()
+        now_s, newest = self.now_s(), self._newest
         self.snapshot = Snapshot(
             now_s=now_s,
             # What is not fresh is not fed: the rows before it stay, and grow old.
@@ -200,7 +209,8 @@ class FleetTick:
             changes=sight.changes,
             events=sight.events,
             slos=slo_targets(self.spec),
-            scrape_jobs=self._jobs,
+            scrape_jobs=newest.scrape_jobs if newest else {},
+            scraped_at_s=newest.scraped_at_s if newest else None,
             alerts=tuple(alerts),
         )
         self.diagnoser.snapshot = self.snapshot
@@ -210,6 +220,7 @@ class FleetTick:
             )
         self.num_series = len(self.snapshot.frame.series)
         self.silent = self._silent(sight)
+        self.unknown = self._unknown.lasting(now_s=monotonic_s(), for_s=self._grace_s)
         # A frame is a megabyte; the watch makes the next one from a third of that.
         self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)
         return decisions
@@ -224,11 +235,14 @@ class FleetTick:
             for pod in sight.pods
             if pod.phase is PodPhase.RUNNING
         )
-        grace_s = SILENT_SCRAPES * max(self.scrape_s, STEP_S)
         now_s = newest.server_now_s
         return silent_pods(
-            pods, newest.heard_s, since_s=now_s - newest.old_s, now_s=now_s, grace_s=grace_s
+            pods, newest.heard_s, since_s=now_s - newest.old_s, now_s=now_s, grace_s=self._grace_s
         )
+
+    @property
+    def _grace_s(self) -> float:
+        return SILENT_SCRAPES * max(self.scrape_s, STEP_S)
 
 
 def bounded(services: Sequence[ServiceRecord], replicas_max: int) -> tuple[ServiceRecord, ...]:

@@ -275,6 +275,7 @@ class FleetWork:
                 given_up=self.record.book.given_up,
             ),
             silent=tick.silent if tick else (),
+            unknown=tick.unknown if tick else (),
             meter=tick.state.meter if tick else None,
             open_incidents=self.num_open,
             last_decision=self.last_decision,

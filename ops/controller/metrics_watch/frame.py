@@ -91,14 +91,13 @@ class WatchFrame:
         self._offsets = RowOffsets(self._step_ms)
         self._series = WatchSeries(catalogue, placed=placed, region=region, added=add_labels or {})
         self._jobs = ScrapeJobs(window_s)
-        self._fresh, self._pods = Freshness(), PodSamples()
+        self._fresh, self._pods, self._late = Freshness(), PodSamples(), LateRows()
         self._seen = Seen(namespace=namespace, step_s=step_s)
         # Newest row of each column with a sample, and when that was scraped.
         self._seen_row, self._seen_ms = np.empty((2, 0), dtype=np.int64)
         self._clock = ServerClock(wall, monotonic)
         self._first_row = -1  # with a sample
         self._trusted_row = -1  # newest one of the newest FRESH reading
-        self._late = LateRows()
         self._spelling = ""
         self._progress = False  # the last reading brought something new of what users get
 
@@ -148,6 +147,8 @@ class WatchFrame:
             num_samples=num_samples,
             heard_s=self._pods.heard_s(),
             old_s=seen.old_s,
+            scraped_at_s=seen.any_s if seen.any_s > 0.0 else None,
+            unplaced=frozenset(self._series.unplaced),
         )
 
     def _ask(self, reader: WatchedSamples, now_s: float, deadline: Deadline) -> list[RawAnswer]:
@@ -187,7 +188,7 @@ class WatchFrame:
         """Put the samples of some answers into the ring; returns their number."""
         seen, now_ms = self._seen, round(self._seen.now_s * 1000.0)
         before_s = seen.users_s
-        seen.num_unplaced = self._series.num_unplaced = 0
+        self._series.begin_answers()
         known = self._ring.num_columns
         per_answer = [self._series.columns(answer.metrics) for answer in answers]
         self._make_columns()

@@ -40,6 +40,8 @@ class WatchReading:
         num_samples: new and old ones that the answers held.
         heard_s: newest sample of each pod whose own series ever brought one, unix seconds.
         old_s: age from which on samples are old.
+        scraped_at_s: newest sample of any series, None before the first.
+        unplaced: pods of series in the newest answers that the cluster did not show.
     """
 
     frame: MetricFrame
@@ -52,3 +54,5 @@ class WatchReading:
     num_samples: int = 0
     heard_s: Mapping[str, float] = field(default_factory=dict)
     old_s: float = 0.0
+    scraped_at_s: float | None = None
+    unplaced: frozenset[str] = frozenset()

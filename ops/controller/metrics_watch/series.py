@@ -22,6 +22,7 @@ _T = TypeVar("_T")
 LEFT_OUT, WAITING = -1, -2
 SERIES_MAX = 50_000  # of one fleet; what comes beyond is left out and told
 _KEYS_MAX = 4 * SERIES_MAX
+UNPLACED_MAX = 10_000  # pods without a place that are remembered by name
 
 # Labels (region, service, node) of a pod by its name; None: no pod of this fleet, or not yet.
 Placed = Callable[[str], Mapping[str, str] | None]
@@ -38,6 +39,7 @@ class WatchSeries:
         series, roles: of the frames; the same tuples until a column comes or goes.
         stored: names as they are stored.
         num_without_role, num_unplaced, num_refused: series left out; unplaced in the last answers.
+        unplaced: the pods that these unplaced ones name.
     """
 
     def __init__(
@@ -62,6 +64,12 @@ class WatchSeries:
         self.roles: tuple[MetricRole | None, ...] = ()
         self.stored: set[str] = set()
         self.num_without_role = self.num_unplaced = self.num_refused = 0
+        self.unplaced: set[str] = set()
+
+    def begin_answers(self) -> None:
+        """Count anew what has no place."""
+        self.num_unplaced = 0
+        self.unplaced = set()
 
     def columns(self, metrics: Iterable[bytes]) -> IntArray:
         """Column of each series of an answer, by its labels as JSON; negative: left out."""
@@ -97,15 +105,16 @@ class WatchSeries:
         key = hash(metric)
         pod = self._waiting.get(key, "")
         if pod and self._placed is not None and self._placed(pod) is None:
-            self.num_unplaced += 1  # looked at again with the next answer
-            return WAITING
+            self._note_unplaced(pod)
+            return WAITING  # looked at again with the next answer
         labels = orjson.loads(metric)
         column = self._new(labels)
         if column == WAITING:
-            self.num_unplaced += 1
+            pod = pod_of(labels)
+            self._note_unplaced(pod)
             if len(self._waiting) >= _KEYS_MAX:
                 self._waiting.clear()
-            self._waiting[key] = pod_of(labels)
+            self._waiting[key] = pod
             return column
         self._waiting.pop(key, None)
         if len(self._by_stored) >= _KEYS_MAX:
@@ -113,6 +122,11 @@ class WatchSeries:
                 del self._by_stored[old]
         self._by_stored[key] = column
         return column
+
+    def _note_unplaced(self, pod: str) -> None:
+        self.num_unplaced += 1
+        if len(self.unplaced) < UNPLACED_MAX:
+            self.unplaced.add(pod)
 
     def _new(self, stored: Mapping[str, str]) -> int:
         labels = with_added(stored, self._added)

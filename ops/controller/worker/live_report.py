@@ -21,6 +21,7 @@ from ops.reports import ClockBase, Command, RunReport, words
 from ops.reports.build import RunFacts, build_report
 from ops.reports.build_lanes import MINUTE_S, MinuteRow
 from ops.reports.calibration import load_calibration
+from ops.reports.reach import AsSeen
 from ops.slo import Count, SloMeter, advance, bads, totals
 from ops.state import Decision, Incident, SloTarget
 from rca.state import MetricFrame
@@ -73,6 +74,7 @@ def live_report(request: ReportRequest, watched: Watched, catalogue: Catalogue) 
             words.count(len(request.changes), "change"),
             words.count(len(request.events), "Kubernetes event"),
         ),
+        reach=AsSeen(known_pods=request.pods, known_services=request.services),
     )
     report = build_report(facts, catalogue)
     # The loop numbers incidents from one at each start; people know them by their object.

@@ -133,6 +133,7 @@ class ReportRequest:
     decisions: tuple[Decision, ...]
     alerts: tuple[Alert, ...] = ()
     pods: tuple[PodRecord, ...] = ()
+    services: tuple[ServiceRecord, ...] = ()
     changes: tuple[ChangeEvent, ...] = ()
     events: tuple[ClusterEvent, ...] = ()
     slos: tuple[SloTarget, ...] = ()

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from ops.controller.fleet import tick
 from ops.controller.fleet.diagnosing import PAUSE_S, USABLE_S, RemoteDiagnoser
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.worker_link.wire import DiagnoseAnswer, FleetPlace
 from ops.errors import WorkerBusyError, WorkerError
-from rca.state import Symptom, Topology
+from ops.state import PodPhase, PodRecord, Snapshot
+from rca.state import ResourceClass, Symptom, Topology
 
 SYMPTOM = Symptom(
     region="east", slo_class="chat", began_at_s=1000.0, detected_at_s=1020.0, bad_ratio=0.4,
@@ -136,3 +138,28 @@ def test_questions_are_bounded(world):
     for k in range(50):
         world(replace(SYMPTOM, began_at_s=1000.0 * k))
     assert sum(not f.done() for f in world.futures) <= 8
+
+
+@pytest.mark.parametrize(
+    ("phase", "ready", "doubted"),
+    [(PodPhase.RUNNING, True, True), (PodPhase.RUNNING, False, False),
+     (PodPhase.PENDING, True, False)],
+)  # fmt: skip
+def test_a_lost_pod_that_the_cluster_shows_well_is_told_as_a_disagreement(
+    make_result, make_cause, phase, ready, doubted
+):
+    world = World(make_result)
+    world.result = make_result(make_cause("pod:east/a-0", ResourceClass.LOSS))
+    pod = PodRecord(
+        name="a-0", region="east", service="a", node="n", phase=phase, ready=ready, restarts=0,
+        created_at_s=0.0,
+    )  # fmt: skip
+    world.diagnoser.snapshot = Snapshot(
+        now_s=1030.0, frame=tick.NO_FRAME, pods=(pod,), nodes=(), services=(), changes=(),
+        events=(), slos=(),
+    )  # fmt: skip
+    world()
+    world.answer()
+    told = [text for text in world().missing if "a-0" in text]
+    assert bool(told) is doubted
+    assert all("Running and Ready" in text for text in told)

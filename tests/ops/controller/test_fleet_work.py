@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ops.clock import wall_s
+from ops.clock import monotonic_s, wall_s
+from ops.controller.fleet import tick
 from ops.controller.fleet.tick import ClusterSight
 from ops.controller.incidents import book
 from ops.errors import KubeError
@@ -144,6 +145,24 @@ def test_a_pod_that_never_gave_metrics_is_named_where_most_of_its_service_do():
     stored = metered(("p0", 1.0), ("p1", 1.0))
     pods = (pod("p0"), pod("p1"), pod("p2"), pod("young", age_s=5.0), pod("db", service="db"))
     assert "metrics: p2;" in seen(made_work(stored=stored, sight=ClusterSight(pods=pods)))[2]
+
+
+def test_pods_that_only_metrics_know_are_named_once_that_lasts(monkeypatch):
+    stored = metered(("p0", 1.0), ("p2", 1.0), ("other-1", 1.0), ("gone-1", 1.0))
+    sight = ClusterSight(
+        pods=(pod("p0"), pod("p1"), pod("p2")), absent=lambda names: frozenset(names) - {"gone-1"}
+    )
+    world = made_work(stored=stored, sight=sight)
+    assert seen(world)[1] != "PodsUnknown"  # it may just have started
+    later_s = monotonic_s() + 61.0
+    monkeypatch.setattr(tick, "monotonic_s", lambda: later_s)
+    world.work.decide(())
+    published(world)
+    status, reason, text = condition(world, "PodsMeasured")
+    assert (status, reason) == ("False", "PodsUnknown")
+    assert text.startswith("1 pod that metrics name is not in the cluster: other-1; ")
+    assert "matchLabels" in text
+    assert "1 of 3 pods gives no metrics: p1;" in text
 
 
 def test_without_fresh_data_no_pod_is_called_silent():

@@ -150,6 +150,16 @@ def test_who_makes_a_new_pod_is_told_and_nobody_where_nobody_does() -> None:
     }  # fmt: skip
 
 
+def test_a_pod_tells_the_label_by_which_its_service_is_chosen() -> None:
+    pods = [
+        raw_pod("web-7d9f-a", labels={"app.kubernetes.io/name": "web"}),
+        raw_pod("db-7d9f-b", labels={"app": "back", "tier": "db"}),
+        raw_pod("auth-7d9f-c", labels={"app": "back"}),
+    ]
+    told = {pod.service: pod.label for pod in World().list(pods=pods).view().pods}
+    assert told == {"web": "app.kubernetes.io/name=web", "db": "tier=db", "auth": ""}
+
+
 def test_regions_come_from_nodes_then_labels_then_siblings_then_the_only_one() -> None:
     def regions(pods, nodes):
         return [pod.region for pod in World().list(pods=pods, nodes=nodes).view().pods]
