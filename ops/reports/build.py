@@ -28,6 +28,7 @@ from ops.reports.parts import (
     Lane,
     MissingData,
 )
+from ops.reports.reach import Reach
 from ops.state import Decision, Incident, SloTarget
 from rca.state import (
     ChangeEvent,
@@ -49,6 +50,7 @@ class RunFacts:
         decisions: the journal, oldest first.
         frames: by incident id, what the loop saw when the incident ended or the run did.
         changes: every change event of the run that the loop could read.
+        reach: how kubectl finds what runs a service; None = by its name.
     """
 
     fleet: str
@@ -70,6 +72,7 @@ class RunFacts:
     versions: tuple[tuple[str, str], ...] = ()
     watched: tuple[str, ...] = ()
     report_path: str = ""
+    reach: Reach | None = None
 
 
 def build_report(facts: RunFacts, catalogue: Catalogue) -> RunReport:
@@ -136,8 +139,9 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
     nodes, arcs = spread_of(incident, cause, changes, lanes, measured, first_miss_s=miss_s)
     scene = build_next.scene_of(
         incident, decisions, cause, usual=usual, frame=frame,
-        end_s=facts.duration_s, clock=facts.clock,
+        end_s=facts.duration_s, clock=facts.clock, reach=facts.reach,
     )  # fmt: skip
+    tonight = build_next.tonight_of(scene)
     return IncidentReport(
         incident_id=incident.incident_id,
         phase=incident.phase,
@@ -162,8 +166,8 @@ def build_incident(incident: Incident, facts: RunFacts, catalogue: Catalogue) ->
         findings=with_users(_findings(result, frame, catalogue), series, lanes),
         lanes=lanes,
         changes=changes,
-        next_step=build_next.tonight_of(scene),
-        morning=build_next.morning_of(scene),
+        next_step=tonight,
+        morning=build_next.without_repeats(build_next.morning_of(scene), tonight),
         done=build_done.done_of(incident, decisions, usual=usual),
         done_note=build_done.done_note(incident, decisions),
         marks=build_story.marks_of(

@@ -154,7 +154,7 @@ def series_of(
 ) -> tuple[EvidenceSeries, ...]:
     """Series of the cause's evidence, then what moved most on the way to the users.
 
-    The traffic of the users is always among them: that it did not move is an answer as well.
+    The traffic of the users is always among them: that it is as usual is an answer as well.
     """
     result = incident.result
     cause = result.causes[0] if result and result.causes else None
@@ -271,6 +271,7 @@ def _series(
         after=after,
         score=round(abs(float(measured.score[k])), 2),
         own=bool(cited) or (cause is not None and role.entity == cause.entity),
+        undated=not moved and abs(float(measured.score[k])) >= _SCORE_MIN,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ops.proposals import as_judged, is_allowed, is_unjudged
 from ops.reports import sentence, words
@@ -14,6 +14,7 @@ from ops.reports.looks import look, look_back
 from ops.reports.parts import ClockBase, Command, Step
 from ops.reports.place import Place, has_restarted, place_of
 from ops.reports.queries import Period, query_of
+from ops.reports.reach import ByName, Reach
 from ops.reports.undo import no_undo, undo_command
 from ops.state import (
     ActionKind,
@@ -37,6 +38,7 @@ class Scene:
         usual: the cause's own measurements are back in their normal band; None = not known.
         period: when it happened; place: where an accused pod ran.
         query: shows the cause over the period; empty = nothing of it is measured.
+        reach: how what runs a service is found.
     """
 
     incident: Incident
@@ -47,6 +49,7 @@ class Scene:
     place: Place
     query: str = ""
     restarted: bool = False
+    reach: Reach = field(default_factory=ByName)
 
 
 def scene_of(
@@ -58,11 +61,13 @@ def scene_of(
     frame: MetricFrame | None,
     end_s: float,
     clock: ClockBase,
+    reach: Reach | None = None,
 ) -> Scene:
     """What an incident's steps are made of; without a cause the likeliest candidate is shown.
 
     Args:
         frame: what was measured; end_s: end of the record.
+        reach: how what runs a service is found; None = by its name.
     """
     shown = cause or _likeliest(incident)
     mended_s = end_s if incident.mitigated_at_s is None else incident.mitigated_at_s
@@ -80,6 +85,7 @@ def scene_of(
         place=place_of(shown, frame),
         query=query_of(shown, frame, period) if shown else "",
         restarted=bool(restarts) or counted,
+        reach=reach or ByName(),
     )
 
 
@@ -123,6 +129,14 @@ def morning_of(scene: Scene) -> Step | None:
         if text
     ]
     return Step(title=title, detail=rest.strip(), commands=(*commands, *_back(scene, cause)))
+
+
+def without_repeats(later: Step | None, tonight: Step) -> Step | None:
+    """What to look at later, without what tonight's step shows already."""
+    if later is None:
+        return None
+    shown = [one for one in tonight.commands if one.label == "Look"]
+    return replace(later, commands=tuple(one for one in later.commands if one not in shown))
 
 
 def _undo(scene: Scene) -> tuple[tuple[Command, ...], list[str]]:
@@ -173,7 +187,7 @@ def _step_while_hurt(scene: Scene) -> Step:
         return Step(
             title=f"Wait for the check of what was done: {done_title(pending[-1].action)}.",
             detail="Its outcome is not known yet.",
-            commands=look(cause),
+            commands=look(cause, reach=scene.reach),
         )
     else:
         refused = _refused(scene.decisions)
@@ -182,7 +196,7 @@ def _step_while_hurt(scene: Scene) -> Step:
         tried = "Nothing that was done helped" if done else "No action fits this cause"
         detail = f"{tried}; a person must decide."
     noun = sentence.entity_noun(cause.entity)
-    return Step(title=f"Look at {noun}.", detail=detail, commands=look(cause))
+    return Step(title=f"Look at {noun}.", detail=detail, commands=look(cause, reach=scene.reach))
 
 
 def _refused(decisions: Sequence[Decision]) -> Step | None:
@@ -215,7 +229,9 @@ def _step_of_abstention(scene: Scene) -> Step:
         return Step(title="Look at what users of this region get.", detail=detail)
     noun = sentence.entity_noun(likeliest.entity)
     return Step(
-        title=f"Check {noun} first; it is likeliest.", detail=detail, commands=look(likeliest)
+        title=f"Check {noun} first; it is likeliest.",
+        detail=detail,
+        commands=look(likeliest, reach=scene.reach),
     )
 
 
@@ -264,4 +280,5 @@ def _back(scene: Scene, cause: RankedCause) -> tuple[Command, ...]:
         gone=ActionKind.REPLACE_POD in kinds or ActionKind.CORDON_DRAIN_NODE in kinds,
         changed=ActionKind.ROLLBACK in kinds,
         restarted=scene.restarted,
+        reach=scene.reach,
     )

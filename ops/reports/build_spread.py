@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ops.reports import sentence, words
 from ops.reports.build_evidence import Measured, name_of
@@ -12,7 +12,7 @@ from ops.reports.parts import (
 )
 from ops.reports.parts_spread import SpreadArc, SpreadNode, SpreadRole
 from ops.state import Incident
-from rca.state import Entity, RankedCause
+from rca.state import Entity, EntityKind, RankedCause
 
 _ARC_WEIGHT_MIN = 0.03
 _NODES_MAX = 12
@@ -77,7 +77,7 @@ def spread_of(
         for entity, onset_s in reached.items()
     ]
     _add_changes(nodes, arcs, cause, changes)
-    _add_misses(nodes, arcs, reached, lanes, first_miss_s)
+    _add_misses(nodes, arcs, cause, reached, lanes, first_miss_s)
     return tuple(nodes), tuple(arcs)
 
 
@@ -105,28 +105,32 @@ def _add_changes(
 def _add_misses(
     nodes: list[SpreadNode],
     arcs: list[SpreadArc],
-    reached: dict[Entity, float],
+    cause: RankedCause,
+    reached: Mapping[Entity, float],
     lanes: Sequence[Lane],
     first_miss_s: float,
 ) -> None:
-    """The lanes that suffer hang at the last thing on the way and miss their SLO after it."""
-    last = next(reversed(reached))
-    last_s = reached[last]
+    """The lanes that suffer hang at the last thing on the cause's way to them that moved."""
+    way = (cause.entity, *map(Entity.parse, cause.path))
+    hangs_at = next(e for e in reversed(way) if e in reached)
+    # Users talk to the last service, whether or not it moved.
+    door = next((e for e in reversed(way) if e.kind is EntityKind.SERVICE), None)
+    moved_s = reached[hangs_at]
     for lane in lanes:
         bad = [
             lane.start_s + 60.0 * k
             for k, ratio in enumerate(lane.bad_with)
-            if ratio > lane.budget_ratio and lane.start_s + 60.0 * (k + 1) > last_s
+            if ratio > lane.budget_ratio and lane.start_s + 60.0 * (k + 1) > moved_s
         ]
-        if bad and lane.region == last.region:
+        if bad and lane.region == hangs_at.region:
             key = f"lane/{lane.region}/{lane.slo_class}"
             nodes.append(
                 SpreadNode(
                     key=key,
                     name=sentence.lane_name(lane),
                     role=SpreadRole.SLO_MISS,
-                    onset_s=max(min(bad), last_s, first_miss_s),
+                    onset_s=max(min(bad), moved_s, first_miss_s),
                 )
             )
-            text = f"Served through {name_of(last)}."
-            arcs.append(SpreadArc(cause=str(last), effect=key, text=text))
+            text = f"Served through {name_of(door)}." if door else ""
+            arcs.append(SpreadArc(cause=str(hangs_at), effect=key, text=text))

@@ -56,35 +56,62 @@ def spread_rows(incident: IncidentReport) -> list[tuple[float, str, str]]:
 
 
 def ordered_series(incident: IncidentReport) -> list[EvidenceSeries]:
-    """The cause's own series, others that moved, each by onset, then those that did not move."""
+    """The cause's own series, others with an onset, then those without, changed ones first."""
     moved = [item for item in incident.series if item.onset_s is not None]
-    still = [item for item in incident.series if item.onset_s is None]
-    return sorted(moved, key=lambda s: (not s.own, s.onset_s or 0.0, s.label, s.detail)) + still
+    rest = [item for item in incident.series if item.onset_s is None]
+    rest.sort(key=lambda s: not s.undated)
+    return sorted(moved, key=lambda s: (not s.own, s.onset_s or 0.0, s.label, s.detail)) + rest
+
+
+def without_onset(item: EvidenceSeries) -> str:
+    """What is known of a series without an onset: that none was found is not that none is there."""
+    if item.undated:
+        return "changed, onset not found"
+    if item.after is None:
+        return "not measured since"
+    if item.normal_low is None or item.normal_high is None:
+        return "no clear change"
+    return f"{'outside' if _is_outside(item) else 'in'} its normal range"
 
 
 def evidence(incident: IncidentReport) -> str:
-    """What moved first and what did not move."""
+    """What moved first, what changed at an unknown moment, and what shows no change."""
     series = ordered_series(incident)
     moved = [item for item in series if item.onset_s is not None]
     labels = {item.label for item in moved}  # one series of a thing may move and another not
-    still = list(
-        dict.fromkeys(
-            f"{item.label} ({item.detail})" if item.label in labels else item.label
-            for item in series
-            if item.onset_s is None
-        )
-    )
-    text = "No series moved."
+    rest: dict[tuple[str, str], list[str]] = {}
+    for item in series:
+        if item.onset_s is None:
+            name = f"{item.label} ({item.detail})" if item.label in labels else item.label
+            rest.setdefault(_course(item), []).append(name)
+    text = "No onset was found."
     causes = [node.name for node in incident.nodes if node.role is SpreadRole.CAUSE]
     if moved and causes:
         text = f"{words.listed(causes)} moved first"
         text += "." if moved[0].own else f"; of the series below, {moved[0].label} did."
     elif moved:
         text = f"{moved[0].label} moved first."
-    if still:
-        names = still if len(still) <= 3 else [*still[:2], f"{len(still) - 2} more"]
-        text += f" {words.listed(names)} did not move."
+    for (of_one, of_many), found in rest.items():
+        names = list(dict.fromkeys(found))
+        verb = of_many if len(names) > 1 else of_one
+        names = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
+        text += f" {words.listed(names)} {verb}."
     return text
+
+
+def _course(item: EvidenceSeries) -> tuple[str, str]:
+    """What one or several series without an onset did."""
+    if item.undated:
+        return _CHANGED
+    if item.after is None:
+        return _UNMEASURED
+    return _OUTSIDE if _is_outside(item) else _CALM
+
+
+def _is_outside(item: EvidenceSeries) -> bool:
+    if item.after is None or item.normal_low is None or item.normal_high is None:
+        return False
+    return not item.normal_low <= item.after <= item.normal_high
 
 
 def ruled_out(incident: IncidentReport) -> str:
@@ -161,6 +188,10 @@ def missing(incident: IncidentReport) -> str:
     return words.capital(text)
 
 
+_CHANGED = ("changed too, its onset was not found", "changed too, their onset was not found")
+_OUTSIDE = ("is outside its normal range", "are outside their normal ranges")
+_UNMEASURED = ("was not measured since", "were not measured since")
+_CALM = ("shows no clear change", "show no clear change")
 _ORDER = (
     SpreadRole.CHANGE,
     SpreadRole.CAUSE,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ops.reports import sentence, svg, words
+from ops.reports.lane_minutes import MINUTE_S, minutes_of
 from ops.reports.model import IncidentReport
 from ops.reports.parts import ClockBase, Lane, MarkKind
 
 _TALL, _STRIP, _PAIR = 68, 20, 40  # heights in pixels
-_MINUTE_S = 60.0
 _BEFORE_S = 1800.0  # what led to an incident is looked for in the 30 minutes before
 _AFTER_S = 120.0
 
@@ -31,8 +31,8 @@ class Row:
 
 def run_axis(lanes: tuple[Lane, ...], duration_s: float) -> svg.TimeAxis:
     """The whole run."""
-    end_s = max([duration_s, *(n.start_s + _MINUTE_S * len(n.bad_with) for n in lanes)])
-    return svg.TimeAxis(0.0, max(end_s, _MINUTE_S))
+    end_s = max([duration_s, *(n.start_s + MINUTE_S * len(n.bad_with) for n in lanes)])
+    return svg.TimeAxis(0.0, max(end_s, MINUTE_S))
 
 
 def incident_axis(incident: IncidentReport) -> svg.TimeAxis:
@@ -41,7 +41,7 @@ def incident_axis(incident: IncidentReport) -> svg.TimeAxis:
     moments += [incident.phase_at_s, incident.first_miss_s]
     moments += [t for t in (incident.resolved_at_s, incident.page_at_s) if t is not None]
     moments += [
-        lane.start_s + _MINUTE_S * (index + 1)
+        lane.start_s + MINUTE_S * (index + 1)
         for lane in incident.lanes
         for index, ratio in enumerate(lane.bad_with)
         if ratio > lane.budget_ratio
@@ -59,43 +59,32 @@ def lane_rows(
     rows = []
     for lane in lanes:
         tall = lane is tallest
-        count = lane.minutes_with()
-        shares = [f"{100 * r:.0f}" for r in lane.bad_with if r > lane.budget_ratio]
+        count, first = lane.minutes_with(), lane.first_counted()
+        shares = [f"{100 * r:.0f}" for r in lane.bad_with[first:] if r > lane.budget_ratio]
+        past = sum(x.past and x.bad for x in minutes_of(lane, lane.bad_with, axis))
+        notes = [f"{', '.join(shares)} %"] if tall and 0 < len(shares) <= 5 else []
+        notes += [f"{past} before it began"] if past else []
         rows.append(
             Row(
                 label=sentence.lane_name(lane),
                 detail="requests outside limits" if tall else "",
                 plot=_bars(lane, axis, base) if tall else _strip(lane, axis, base),
                 value=words.count(count, "bad minute"),
-                value_detail=f"{', '.join(shares)} %" if tall and 0 < len(shares) <= 5 else "",
+                value_detail="; ".join(notes),
                 style="" if tall else "strip",
             )
         )
     return rows
 
 
-def _minutes(
-    lane: Lane, ratios: tuple[float, ...], axis: svg.TimeAxis
-) -> list[tuple[float, float, float]]:
-    """(x, width, ratio) of each minute that touches the axis."""
-    found = []
-    for index, ratio in enumerate(ratios):
-        start_s = lane.start_s + _MINUTE_S * index
-        if start_s + _MINUTE_S <= axis.start_s or start_s >= axis.end_s:
-            continue
-        left, right = axis.at(start_s), axis.at(start_s + _MINUTE_S)
-        found.append((left, right - left, ratio))
-    return found
-
-
 def _bars(lane: Lane, axis: svg.TimeAxis, base: ClockBase) -> Markup:
     parts = [svg.grid(axis, base, _TALL), svg.line(0, 0, 100, 0, "gl")]
-    for x, width, ratio in _minutes(lane, lane.bad_with, axis):
-        if math.isnan(ratio):
-            parts.append(svg.rect(x, 0, width, _TALL, "gap"))
-        elif ratio > lane.budget_ratio:
-            height = round(_TALL * ratio, 1)
-            parts.append(svg.rect(x, round(_TALL - height, 1), width, height, "bad"))
+    for one in minutes_of(lane, lane.bad_with, axis):
+        if math.isnan(one.ratio):
+            parts.append(svg.rect(one.x, 0, one.width, _TALL, "gap"))
+        elif one.bad:
+            height = round(_TALL * one.ratio, 1)
+            parts.append(svg.rect(one.x, round(_TALL - height, 1), one.width, height, one.style))
     level = _TALL * (1 - lane.budget_ratio)
     parts += [
         svg.line(0, _TALL, 100, _TALL, "ax"),
@@ -112,7 +101,7 @@ def _told(lane: Lane, base: ClockBase) -> str:
     bad = [
         f"{100 * ratio:.0f} percent at {words.clock_minute(lane.start_s + 60 * i, base)}"
         for i, ratio in enumerate(lane.bad_with)
-        if ratio > lane.budget_ratio
+        if ratio > lane.budget_ratio and i >= lane.first_counted()
     ]
     told = words.listed(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     return told or "never above the budget"
@@ -121,12 +110,13 @@ def _told(lane: Lane, base: ClockBase) -> str:
 def _strip(lane: Lane, axis: svg.TimeAxis, base: ClockBase) -> Markup:
     middle = _STRIP / 2
     parts = [svg.grid(axis, base, _STRIP), svg.line(0, middle, 100, middle, "ax")]
-    found = _minutes(lane, lane.bad_with, axis)
-    bad = [(x, width) for x, width, ratio in found if ratio > lane.budget_ratio]
+    found = minutes_of(lane, lane.bad_with, axis)
     parts += [
-        svg.rect(x, 4, width, _STRIP - 8, "gap") for x, width, ratio in found if math.isnan(ratio)
+        svg.rect(one.x, 4, one.width, _STRIP - 8, "gap") for one in found if math.isnan(one.ratio)
     ]
-    parts.append(svg.boxes(bad, 2, _STRIP - 4, "bad"))
+    for style in ("past", "bad"):
+        spans = [(one.x, one.width) for one in found if one.bad and one.style == style]
+        parts.append(svg.boxes(spans, 2, _STRIP - 4, style))
     title = f"{sentence.lane_name(lane)}: {words.count(lane.minutes_with(), 'bad minute')}"
     return svg.plot(title, _STRIP, *parts)
 
@@ -266,8 +256,8 @@ def pair_rows(lanes: tuple[Lane, ...], axis: svg.TimeAxis, base: ClockBase) -> l
         ):
             parts.append(svg.line(0, top + 8, 100, top + 8, "ax"))
             parts.append(svg.text(0, top + 13, name, anchor="end", dx=-8, class_="ps"))
-            found = _minutes(lane, ratios, axis)
-            bad = [(x, width) for x, width, ratio in found if ratio > lane.budget_ratio]
+            found = minutes_of(lane, ratios, axis)
+            bad = [(one.x, one.width) for one in found if one.bad and not one.past]
             parts.append(svg.boxes(bad, top + 1, 14, style))
         without = lane.minutes_without()
         told = words.count(without, "bad minute") if without is not None else "not run"

@@ -203,7 +203,9 @@ def _details(run: RunReport, incident: IncidentReport) -> list[str]:
             (
                 escape(f"{item.label}, {item.detail}".rstrip(", ")),
                 words.change(item.before, item.after, item.unit),
-                "did not move" if item.onset_s is None else words.clock(item.onset_s, base),
+                findings.without_onset(item)
+                if item.onset_s is None
+                else words.clock(item.onset_s, base),
             )
             for item in findings.ordered_series(incident)
         ]

@@ -133,9 +133,12 @@ class Lane:
         """Bad minutes without the loop; None where that was not run."""
         return self._count(self.bad_without) if self.bad_without else None
 
+    def first_counted(self) -> int:
+        """Index of the first minute that counts."""
+        return max(0, int((self.since_s - self.start_s) // 60.0))
+
     def _count(self, ratios: tuple[float, ...]) -> int:
-        first = max(0, int((self.since_s - self.start_s) // 60.0))
-        return sum(ratio > self.budget_ratio for ratio in ratios[first:])
+        return sum(ratio > self.budget_ratio for ratio in ratios[self.first_counted() :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +228,8 @@ class EvidenceSeries:
     Attributes:
         times_s: sample times, ascending; `values` has the same length, NaN where none was taken.
         normal_low, normal_high: 5th and 95th percentile of the 30 minutes before.
-        onset_s: its change point; None for a series that did not move.
+        onset_s: its change point; None where none was found.
+        undated: it changed by more than its noise all the same.
         limit, limit_label: a limit that the values have in sight, and its name.
         before, after: normal level and extreme after the onset, in `unit`.
         score: size of the change, as the diagnosis counts it.
@@ -246,6 +250,7 @@ class EvidenceSeries:
     after: float | None = None
     score: float | None = None
     own: bool = False
+    undated: bool = False
 
     def __post_init__(self) -> None:
         if len(self.times_s) != len(self.values):

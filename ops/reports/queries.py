@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ops.reports.parts import ClockBase
 from rca.state import (
     Entity,
@@ -69,13 +71,29 @@ def query_of(cause: RankedCause, frame: MetricFrame | None, period: Period) -> s
     for item in sorted(cause.evidence, key=lambda e: (-e.strength, e.text)):
         if item.series in cited and item.strength > 0:
             return _plain(item.series, cited[item.series], period, known)
-    for entities in _near(cause, known):
-        own = [column for column in known if column[1].entity in entities]
-        for kind in _kinds(cause):
+    near = list(_near(cause, known))
+    places = [(entities, _kinds(cause), known) for entities in near]
+    if cause.resource_class is ResourceClass.LOSS:
+        # What is lost measures little of it: the errors that rose at those who called it tell.
+        errors, risen = (MetricKind.ERRORS,), _risen(frame, period)
+        rose = [column for column in known if column[0] in risen]
+        others = [entities for entities in near if cause.entity not in entities]
+        places = [(who, errors, among) for among in (rose, known) for who in others] + places
+    for entities, kinds, among in places:
+        own = [column for column in among if column[1].entity in entities]
+        for kind in kinds:
             text = _of_kind([c for c in own if c[1].kind is kind], kind, known)
             if text:
                 return ranged(text, period, computed=True)
     return ""
+
+
+def _risen(frame: MetricFrame, period: Period) -> frozenset[Series]:
+    """Counters that grew while it happened, as far as that was seen."""
+    rows = (frame.times_s >= period.from_s) & (frame.times_s <= period.to_s)
+    steps = np.diff(frame.values[rows], axis=0)
+    # A missing sample makes no step.
+    return frozenset(frame.series[k] for k in np.flatnonzero(np.any(steps > 0.0, axis=0)))
 
 
 def _near(cause: RankedCause, known: Sequence[_Column]) -> Iterator[frozenset[Entity]]:

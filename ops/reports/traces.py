@@ -16,7 +16,7 @@ POINTS_MAX = 240  # per series; more is not seen and makes the page large
 _TALL, _LOW = 68, 36
 _CALM_SAMPLES = 3  # samples in a row inside the normal band that end the coloured part
 _ROUND_STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0)
-_EDGE = 8.0  # percent of the width that half a label needs
+_GAP_LABEL = 20.0  # percent of the width that the label of a gap needs, so that no curve is hidden
 _ZOOM_RATIO = 0.25  # a swing smaller than this share of the level is shown on a cut axis
 
 
@@ -29,7 +29,7 @@ def axis_of(incident: IncidentReport) -> svg.TimeAxis | None:
 def rows(
     incident: IncidentReport, axis: svg.TimeAxis, base: ClockBase, *, points: int = POINTS_MAX
 ) -> list[Row]:
-    """One row per series: those that moved by onset, then those that did not.
+    """One row per series: those that moved by onset, then those without one.
 
     Args:
         points: most points that one series is drawn with.
@@ -38,8 +38,7 @@ def rows(
     for item in findings.ordered_series(incident):
         moved = item.onset_s is not None
         note = [] if item.score is None else [f"score {words.number(item.score)}"]
-        if moved and item.onset_s is not None:
-            note.append(f"onset {words.clock(item.onset_s, base)}")
+        note.append(_when(item, base))
         made.append(
             Row(
                 label=item.label,
@@ -170,7 +169,8 @@ def _plot(
 ) -> Markup:
     marks = [(c.at_s, "chg") for c in incident.changes if c.suspect]
     marks += [(action.at_s, "act") for action in incident.done]
-    return plot_of(item, marks, axis, base, height=height, points=most)
+    since_s = incident.began_at_s if item.undated else None
+    return plot_of(item, marks, axis, base, height=height, points=most, since_s=since_s)
 
 
 def plot_of(
@@ -226,13 +226,10 @@ def _gaps(item: EvidenceSeries, axis: svg.TimeAxis, height: int) -> list[Markup]
     found = [(axis.at(a), axis.at(b), b - a) for a, b in gaps(item)]
     parts = [svg.rect(left, 0, right - left, height, "gap") for left, right, _ in found]
     for left, right, length_s in found:
-        if right - left >= 3:
+        if right - left >= _GAP_LABEL:
             label = f"no data {words.span(length_s)}"
             middle = (left + right) / 2
-            inside = middle >= _EDGE  # else it would lie over the numbers of the axis
-            at, anchor = (middle, "middle") if inside else (left, "start")
-            parts.append(svg.text(at, height - 4, label, anchor=anchor, dx=0 if inside else 3,
-                                  class_="ps"))  # fmt: skip
+            parts.append(svg.text(middle, height - 4, label, anchor="middle", class_="ps"))
     return parts
 
 
@@ -282,6 +279,14 @@ def _limit_label_y(item: EvidenceSeries, at_y: float, height: int) -> float:
 
 def _title(item: EvidenceSeries, base: ClockBase) -> str:
     name = f"{item.label}, {item.detail}".rstrip(", ")
-    moved = "did not move" if item.onset_s is None else f"onset {words.clock(item.onset_s, base)}"
-    missing = f"; {words.count(len(gaps(item)), 'gap')} without data" if gaps(item) else ""
-    return f"{name}: {reading(item)}, {moved}{missing}"
+    spans = [words.span(until_s - from_s) for from_s, until_s in gaps(item)]
+    missing = f"; no data {words.listed(spans[:3])}" if spans else ""
+    missing += f" and {len(spans) - 3} more times" if len(spans) > 3 else ""
+    return f"{name}: {reading(item)}, {_when(item, base)}{missing}"
+
+
+def _when(item: EvidenceSeries, base: ClockBase) -> str:
+    """Its onset, or what is known without one."""
+    if item.onset_s is None:
+        return findings.without_onset(item)
+    return f"onset {words.clock(item.onset_s, base)}"

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from ops.reports import ClockBase, EvidenceSeries, Lane, lanes, serving_figures, svg, traces
+from ops.reports import (
+    ClockBase,
+    EvidenceSeries,
+    Lane,
+    findings,
+    lanes,
+    serving_figures,
+    svg,
+    traces,
+)
 from ops.reports.svg import TimeAxis
 
 NAN = math.nan
@@ -94,3 +104,42 @@ def test_a_minute_without_requests_is_hatched_and_not_counted():
 def test_tags_escape_text_and_attributes():
     made = str(svg.tag("text", "<b>", class_='"x', stroke_width=2))
     assert made == '<text class="&#34;x" stroke-width="2">&lt;b&gt;</text>'
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"after": 9.0, "undated": True}, "changed, onset not found"),
+        ({}, "not measured since"),
+        ({"after": 1.0, "normal_low": 0.5, "normal_high": 2.0}, "in its normal range"),
+        ({"after": 0.0, "normal_low": 0.5, "normal_high": 2.0}, "outside its normal range"),
+        ({"after": 1.0}, "no clear change"),
+    ],
+)
+def test_a_series_without_an_onset_is_not_said_to_stand_still(more, says):
+    item = series([1.0, 1.0], **more)
+    assert findings.without_onset(item) == says
+    assert says in traces._title(item, BASE)
+
+
+def test_the_name_of_a_gap_is_written_only_where_no_curve_can_run_through_it():
+    axis = TimeAxis(0.0, 100.0)
+    narrow = series([1.0, 1.0, NAN, NAN, *([1.0] * 17)])
+    wide = series([1.0, 1.0, *([NAN] * 8), *([1.0] * 11)])
+    drawn = [str(traces.plot_of(one, (), axis, BASE)) for one in (narrow, wide)]
+    assert ["no data" in one.partition("</title>")[2] for one in drawn] == [False, True]
+    assert all("no data" in one for one in drawn)  # its title tells them all
+
+
+def test_bad_minutes_before_an_incident_are_drawn_as_no_part_of_it():
+    lane = Lane(
+        region="west", slo_class="fast", traffic_ratio=1.0, start_s=0.0,
+        bad_with=(0.0, 0.5, 0.5, 0.0, 0.9), since_s=240.0,
+    )  # fmt: skip
+    other = replace(lane, slo_class="slow", bad_with=(0.0, 0.5, 0.5, 0.0, 0.0))
+    found = lanes.lane_rows((lane, other), TimeAxis(0.0, 300.0), BASE, lane)
+    assert [row.value for row in found] == ["1 bad minute", "none"]
+    assert [row.value_detail for row in found] == ["90 %; 2 before it began", "2 before it began"]
+    assert str(found[0].plot).count('class="past"') == 2
+    assert str(found[0].plot).count('class="bad"') == 1
+    assert 'class="bad"' not in str(found[1].plot)

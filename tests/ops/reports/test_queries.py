@@ -133,3 +133,29 @@ def action(kind, command, undo="words", **params):
 def test_an_undo_is_a_command_where_there_is_one(done, command):
     assert undo_command(done) == command
     assert bool(no_undo(done)) is (not command)
+
+
+def test_a_lost_pod_is_shown_by_the_errors_of_those_who_called_it():
+    """What is still measured at the pod itself tells nothing of its loss."""
+    dropped = series("container_network_receive_packets_dropped_total", pod="auth-0",
+                     region="west", service="auth")  # fmt: skip
+    lost = cause("pod:west/auth-0", ResourceClass.LOSS, found("own errors 0 % -> 71 %"),
+                 path=("pod:west/auth-0", "service:west/auth", "service:west/door"))  # fmt: skip
+    text = query_of(lost, frame(dropped, *CALLS), PERIOD)
+    assert text.startswith("sum(rate(istio_requests_total{")
+    assert 'destination_workload="auth"' in text
+    assert 'response_code="503"' in text
+
+
+def test_of_several_errors_the_one_that_rose_is_asked_for():
+    flat = series("envoy_cluster_upstream_cx_connect_fail", envoy_cluster_name="auth",
+                  region="west", service="door")  # fmt: skip
+    counted = call("istio_requests_total", "503")
+    lost = cause("pod:west/auth-0", ResourceClass.LOSS,
+                 path=("pod:west/auth-0", "service:west/auth"))  # fmt: skip
+    known = replace(frame(flat, counted), times_s=np.array([950.0, 1000.0, 1050.0]))
+    still = np.array([[1.0, 4.0], [1.0, np.nan], [1.0, 4.0]])
+    rising = np.array([[1.0, 4.0], [1.0, 5.0], [1.0, 9.0]])
+    asked = [query_of(lost, replace(known, values=v), PERIOD) for v in (still, rising)]
+    assert ["connect_fail" in text for text in asked] == [True, False]
+    assert "istio_requests_total" in asked[1]
