@@ -17,10 +17,9 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path.insert(0, str(ROOT))
 
-from bench_cluster import commit  # noqa: E402
-
+from ops.replay.provenance import commit  # noqa: E402
 from tests.cluster import binaries  # noqa: E402
 from tests.cluster.control_plane import ControlPlane  # noqa: E402
 from tests.cluster.installing import path_of  # noqa: E402

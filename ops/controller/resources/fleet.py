@@ -247,7 +247,7 @@ class DecisionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """What is seen, as conditions (docs/operator.md lists them) and numbers."""
+    """What is seen, as conditions (docs/operator-reference.md lists them) and numbers."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CAMEL
 
