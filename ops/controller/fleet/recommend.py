@@ -23,10 +23,8 @@ logger = logging.getLogger(__name__)
 ALL_DRY = {"dryRun": "All"}
 DRY_RUN_S = 3.0  # of one answer: admission webhooks of others may hang
 BODY_BYTES_MAX, ANSWER_CHARS_MAX = 4096, 1024
-THROTTLED, BUDGET = (
-    429,
-    "DisruptionBudget",
-)  # the cause that a 429 of an eviction names; a throttle names none
+THROTTLED = 429
+BUDGET = "DisruptionBudget"  # the cause that a 429 of an eviction names; a throttle names none
 # Source: the StatusReasons of apimachinery's meta/v1; any other word is somebody's own.
 REASONS = frozenset(
     {"AlreadyExists", "BadRequest", "Conflict", "Expired", "Forbidden", "Gone", "InternalError",
