@@ -7,6 +7,7 @@ them, with the names that the metrics speak of, and the Fleet with the scenario'
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,18 +62,19 @@ class TryOut:
 
     def commands(self) -> list[str]:
         """What to start, each in a terminal of its own, in this order."""
-        folder, place = quote(str(self.folder)), quote(self.namespace)
+        folder, place = quote(str(self.folder.absolute())), quote(self.namespace)
         return [
             "midwatch operator manifests | kubectl apply -f -",
             f"kubectl apply -f {folder}/cluster.yaml",
             f"promtool tsdb create-blocks-from openmetrics {folder}/{PAST} {folder}/data",
             f"prometheus --config.file={folder}/prometheus.yml --storage.tsdb.path={folder}/data "
             f"--web.listen-address={PROMETHEUS}",
-            f"alertmanager --config.file={folder}/alertmanager.yml --storage.path={folder}/alerts "
-            f"--web.listen-address={ALERTMANAGER} --cluster.listen-address=",
+            f"{_alertmanager()} --config.file={folder}/alertmanager.yml "
+            f"--storage.path={folder}/alerts --web.listen-address={ALERTMANAGER} "
+            "--cluster.listen-address=",
             f"midwatch operator worker --config {folder}/worker.yaml --log text",
-            f"midwatch operator run --config {folder}/operator.yaml --kubeconfig ~/.kube/config "
-            "--log text",
+            f"midwatch operator run --config {folder}/operator.yaml "
+            '--kubeconfig "${KUBECONFIG:-$HOME/.kube/config}" --log text',
             f"kubectl apply -f {folder}/fleet.yaml",
             f"kubectl midwatch status -n {place}",
         ]
@@ -169,6 +171,12 @@ class TryOut:
             "metadata": {"name": pod.name, "namespace": self.namespace, "labels": labels},
             "spec": {"nodeName": pod.node, "containers": [container]},
         }
+
+
+def _alertmanager() -> str:
+    """The program as it is called here: Debian's package has a longer name for it."""
+    names = ("alertmanager", "prometheus-alertmanager")
+    return next((name for name in names if shutil.which(name)), names[0])
 
 
 def _node(node: Node) -> dict[str, Any]:

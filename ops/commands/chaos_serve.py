@@ -14,9 +14,9 @@ from rich.console import Console
 from ops.commands import extras
 from ops.commands.chaos_options import parse_kinds
 from ops.commands.options import OURS, find_scenario
-from ops.replay.adopt import AdoptedPod, adopted_pods
+from ops.replay.adopt import AdoptedPod, adopted_pods, unshown
 from ops.replay.experiment import make_plan
-from ops.replay.live import LiveServer
+from ops.replay.live import NOT_SHOWN, LiveServer
 from ops.replay.live_fleet import LiveFleet, LivePlan, make_fleet
 from ops.replay.scenario import FaultSpec
 from ops.replay.scenario_limits import RANGES
@@ -74,6 +74,7 @@ def run_serve(asked: Serving) -> None:
         typer.echo("start these, each in a terminal of its own:")
         for command in files.commands():
             typer.echo(f"  {command}")
+        typer.echo("no fault that replaces pods, e.g. a roll-out: the cluster keeps the old ones")
     try:
         server.wait(asked.fault_at_s if asked.fault else plan.lasts_s)
         if asked.fault:
@@ -84,6 +85,8 @@ def run_serve(asked: Serving) -> None:
                 )
             )  # fmt: skip
             console.print(f"fault {asked.fault} begins: {started.truth.entity}")
+            if unshown(live.fleet, plan.pods):
+                console.print(f"warning: {NOT_SHOWN}")
             server.wait(plan.lasts_s - asked.fault_at_s)
         console.print(f"{plan.lasts_s:.0f} s are over: no user comes any more")
     except OURS as error:

@@ -6,6 +6,7 @@ import difflib
 import shlex
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,10 +22,9 @@ from ops.adapters.kube.user_config import UserCluster, connect_user
 from ops.clock import wall_s
 from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION
-from ops.controller.screens.stored import (
-    StoredIncident,
-    stored_incident,
-)
+from ops.controller.resources.incident import Phase
+from ops.controller.screens import told
+from ops.controller.screens.stored import StoredIncident, stored_incident
 from ops.errors import KubeError, OpsError
 from ops.reports.rca_terminal import CAUSE, QUIET, STRONG, Line
 
@@ -56,29 +56,29 @@ class Cluster:
         given = (("--context", self.asked.context), ("--kubeconfig", self.asked.kubeconfig))
         return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given if value)
 
-    def raw(self, resource: str, *, everywhere: bool = False) -> list[Object]:
+    def raw(self, resource: str) -> list[Object]:
         """All objects of a kind where the user looks."""
-        place = "" if everywhere else self.namespace
-        with told_errors(resource, place):
-            found: list[Object] = []
-            for page in self.api.pages(path_of(GROUP, VERSION, resource, place)):
-                found += orjson.loads(page).get("items") or []
-            return found
+        with told_errors(resource, self.namespace):
+            return self._list(resource, self.namespace)
+
+    def _list(self, resource: str, namespace: str) -> list[Object]:
+        found: list[Object] = []
+        for page in self.api.pages(path_of(GROUP, VERSION, resource, namespace)):
+            found += orjson.loads(page).get("items") or []
+        return found
 
     def incident(self, name: str) -> tuple[Object, StoredIncident]:
         """One incident by its name, the beginning of it, or its Fleet's name.
 
-        Of several that fit the only open one is taken; without a name, of all.
+        Of several that fit the only open one is taken, or the only one that users still suffer
+        from; without a name, of all.
 
         Raises:
             typer.Exit: none, or several; the message lists near ones.
         """
         raws = self.raw("incidents")
         found = [(raw, item) for raw in raws for item in readable(stored_incident, [raw])]
-        exact = [pair for pair in found if pair[1].name == name]
-        of_fleet = [pair for pair in found if pair[1].spec.fleet == name]
-        begins = [pair for pair in found if pair[1].name.startswith(name)]
-        chosen = exact or of_fleet or begins
+        chosen = _fitting(found, name, lambda pair: pair[0])
         is_open = [pair for pair in chosen if pair[1].open]
         if len(is_open) == 1 or (name and len(chosen) == 1):
             return (is_open or chosen)[0]
@@ -86,25 +86,47 @@ class Cluster:
             self._unknown(name, [item.name for _, item in found])
         whose = f" of {name!r}" if name else ""
         if not is_open:
-            before = _few(_newest(chosen))
-            raise fail(f"no incident{whose} is open in {self.where}; name a resolved one: {before}")
+            raise fail(f"no incident{whose} is open in {self.where}; {self._instead(name, chosen)}")
+        suffering = [pair for pair in is_open if not told.is_over(pair[1])]
+        if len(suffering) == 1:
+            others = [pair for pair in is_open if pair is not suffering[0]]
+            also = _few(_newest(others))
+            typer.echo(f"note: also open, but mitigated: {also}; name one to see it", err=True)
+            return suffering[0]
         raise fail(
             f"{len(is_open)} incidents{whose} are open in {self.where}; name one: "
             f"{_few(_newest(is_open))}"
         )
 
+    def _instead(self, name: str, resolved: Sequence[tuple[Object, StoredIncident]]) -> str:
+        """What to ask for where none is open here."""
+        steps = []
+        if elsewhere := [raw for raw in self._elsewhere(name) if _burns(raw)]:
+            text, first = _places(elsewhere)
+            steps.append(f"open elsewhere: {text}, add -n {first} or -A")
+        if resolved or not steps:
+            steps.append(f"name a resolved one: {_few(_newest(resolved))}" if resolved else
+                         "nor is a resolved one kept")  # fmt: skip
+        return "; ".join(steps)
+
+    def _elsewhere(self, name: str) -> list[Object]:
+        """Incidents of other namespaces that fit a name; none where the user may not look there."""
+        if not self.namespace:
+            return []
+        try:
+            found = self._list("incidents", "")
+        except KubeError:
+            return []
+        others = [raw for raw in found if raw["metadata"].get("namespace") != self.namespace]
+        return _fitting(others, name, lambda raw: raw)
+
     def _unknown(self, name: str, names: Sequence[str]) -> None:
-        if self.namespace:
-            try:
-                others = [raw["metadata"] for raw in self.raw("incidents", everywhere=True)]
-            except typer.Exit:
-                others = []  # the user may not look there
-            places = sorted(meta["namespace"] for meta in others if meta["name"] == name)
-            if places:
-                raise fail(
-                    f"no incident {name!r} in {self.where}; there is one in {_few(places)}: "
-                    f"add -n {places[0]}"
-                )
+        found = self._elsewhere(name)
+        if found:
+            shown = [raw for raw in found if _burns(raw)] or found
+            text, first = _places(shown)
+            verb = "is" if len(shown) == 1 else "are"
+            raise fail(f"no incident {name!r} in {self.where}; there {verb} {text}: add -n {first}")
         near = difflib.get_close_matches(name, names, n=_NEAR_MAX, cutoff=0.3)
         hint = _few(near) if near else _few(sorted(names, reverse=True))
         raise fail(f"no incident {name!r} in {self.where}; there is {hint}")
@@ -182,6 +204,27 @@ def show(lines: Sequence[Line]) -> None:
 def show_json(value: Any) -> None:
     """Print data for machines."""
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode())
+
+
+def _fitting(found: Sequence[T], name: str, raw_of: Callable[[T], Object]) -> list[T]:
+    """Those of this very name, else of the Fleet of that name, else whose name begins so."""
+    raws = [raw_of(item) for item in found]
+    exact = [raw["metadata"]["name"] == name for raw in raws]
+    of_fleet = [(raw.get("spec") or {}).get("fleet") == name for raw in raws]
+    begins = [raw["metadata"]["name"].startswith(name) for raw in raws]
+    fits = next((those for those in (exact, of_fleet, begins) if any(those)), begins)
+    return [item for item, fit in zip(found, fits, strict=True) if fit]
+
+
+def _burns(raw: Object) -> bool:
+    return (raw.get("status") or {}).get("phase") != Phase.RESOLVED
+
+
+def _places(raws: Sequence[Object]) -> tuple[str, str]:
+    """ "2 in shop, one in pay", and the namespace that has most of them."""
+    counted = Counter(str(raw["metadata"].get("namespace", "")) for raw in raws).most_common()
+    text = [f"{'one' if number == 1 else number} in {place}" for place, number in counted]
+    return _few(text), counted[0][0]
 
 
 def _newest(found: Sequence[tuple[Object, StoredIncident]]) -> list[str]:

@@ -18,6 +18,7 @@ from ops.adapters.kube.paths import path_of
 from ops.commands.cluster_access import Cluster, Object, connect, fail, show_json
 from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION
+from ops.controller.screens.look import SYSTEM
 from ops.controller.screens.stored import StoredIncident, condition
 from ops.errors import KubeError
 
@@ -44,6 +45,8 @@ def save_report(asked: Asked, name: str, *, out: Path | None, open_it: bool) -> 
     path = out or Path(f"{incident.name}.html")
     if path.is_dir():
         path = path / f"{incident.name}.html"
+    elif not path.parent.is_dir():
+        raise fail(f"{path.parent} is no folder; make it, or choose another place with --out")
     _write(path, page.html)
     if asked.as_json:
         show_json({"path": str(path), "bytes": len(page.html), "configMap": page.config_map})
@@ -141,8 +144,9 @@ def _bundle(incident: StoredIncident) -> str:
         return f"missing: {recorded.message if recorded and recorded.message else 'none is told'}"
     folder, _, last = ref.bundle.rstrip("/").rpartition("/")
     return (
-        f"on the worker's volume at {ref.bundle}; fetch it with: kubectl -n midwatch-system exec "
-        f"{_WORKER} -- tar cf - -C {quote(folder or '/')} {quote(last)} | tar xf -"
+        f"on the worker's volume at {ref.bundle}; a worker outside the cluster has it in that "
+        f"folder of its machine, from one of the shipped manifests fetch it with: kubectl -n "
+        f"{SYSTEM} exec {_WORKER} -- tar cf - -C {quote(folder or '/')} {quote(last)} | tar xf -"
     )
 
 

@@ -16,7 +16,7 @@ from ops.commands.cluster_access import (
 from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION, to_object
 from ops.controller.screens import told
-from ops.controller.screens.leader import LEASE, leader_trouble
+from ops.controller.screens.leader import LEASE, leader_trouble, no_lease
 from ops.controller.screens.look import SYSTEM, WORKLOADS, service_looked_at
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import (
@@ -35,7 +35,7 @@ def look_at_fleets(asked: Asked, *, resolved: bool) -> None:
     raw_fleets, raw_incidents = cluster.raw("fleets"), cluster.raw("incidents")
     fleets = readable(stored_fleet, raw_fleets)
     incidents = readable(stored_incident, raw_incidents)
-    leader = leader_of(cluster)
+    leader = leader_of(cluster, watched=any(fleet.seen for fleet in fleets))
     look = needs_a_look(fleets, incidents, leader=leader)
     if asked.as_json:
         shown = [
@@ -103,13 +103,17 @@ def workload_of(cluster: Cluster, incident: StoredIncident) -> str:
     return WORKLOADS[0]
 
 
-def leader_of(cluster: Cluster) -> str:
-    """Why no operator leads; empty where one does, or where this user may not know."""
+def leader_of(cluster: Cluster, *, watched: bool = True) -> str:
+    """Why no operator leads; empty where one does, or where this user may not know.
+
+    Args:
+        watched: an operator has written a status: without a Lease here it has one elsewhere.
+    """
     path = path_of("coordination.k8s.io", "v1", "leases", SYSTEM, LEASE)
     try:
         return leader_trouble(cluster.api.get(path), now_s=cluster.now_s)
-    except KubeError:
-        return ""  # installed elsewhere, or not for this user's eyes: a Fleet without status tells
+    except KubeError as error:
+        return no_lease(SYSTEM) if error.status == 404 and not watched else ""
 
 
 def fleet_of(cluster: Cluster, incident: StoredIncident) -> StoredFleet | None:

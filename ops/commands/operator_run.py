@@ -23,7 +23,10 @@ def run(
     log: Annotated[LogForm, typer.Option(help="How log lines look.")] = LogForm.JSON,
     debug: Annotated[bool, typer.Option("--debug", help="Log every step.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check the settings; exit code 2 on a fault.")
+        bool,
+        typer.Option(
+            "--check", help="Only check settings and their files; exit code 2 on a fault."
+        ),
     ] = False,
 ) -> None:
     """Watch the Fleets of a cluster: detect, open Incidents, name causes, recommend.
@@ -41,9 +44,10 @@ def run(
 
     from ops.controller.logs import set_up_logs
     from ops.controller.settings import load_settings
+    from ops.controller.settings_files import check_settings
 
     try:
-        settings = load_settings(config)
+        settings = check_settings(config) if check else load_settings(config)
         if check:
             typer.echo(f"{config}: no fault found")
             return

@@ -19,7 +19,10 @@ def worker(
     log: Annotated[LogForm, typer.Option(help="How log lines look.")] = LogForm.JSON,
     debug: Annotated[bool, typer.Option("--debug", help="Log every request.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check the settings; exit code 2 on a fault.")
+        bool,
+        typer.Option(
+            "--check", help="Only check settings and their files; exit code 2 on a fault."
+        ),
     ] = False,
 ) -> None:
     """Answer an operator's questions: who is to blame, the page of an incident, a replay.
@@ -34,9 +37,10 @@ def worker(
     # Heavy: scipy and, where it is installed, torch.
     from ops.controller.logs import set_up_logs
     from ops.controller.settings import load_settings
+    from ops.controller.settings_files import check_settings, named_files, warn_of_files
 
     try:
-        settings = load_settings(config)
+        settings = check_settings(config) if check else load_settings(config)
         if settings.granger == "neural":
             extras.need(f"{config}: granger: neural", extras.MODELS, extra="models")
         if check:
@@ -47,6 +51,7 @@ def worker(
         from ops.controller.worker.server import run_worker
         from ops.controller.worker.start import worker_settings
 
+        warn_of_files(named_files(settings))
         run_worker(worker_settings(settings))
     except OpsError as error:
         typer.echo(f"error: {error}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ops.adapters.kube.rights import Right
 from ops.controller.leading.leadership import Leadership
@@ -16,6 +16,7 @@ def operator_checks(
     num_fleets: int,
     forbidden: Iterable[Right],
     watch_trouble: str,
+    file_faults: Sequence[str] = (),
 ) -> tuple[Check, ...]:
     """What a person asks first: who leads, what is watched, what is forbidden."""
     leads = leadership.leader_address is None
@@ -46,5 +47,11 @@ def operator_checks(
             ok=not missing,
             reason="RightMissing" if missing else "Granted",
             message="; ".join(missing),
+        ),
+        Check(
+            type="FilesReadable",
+            ok=not file_faults,
+            reason="Unusable" if file_faults else "Readable",
+            message="; ".join(file_faults),
         ),
     )

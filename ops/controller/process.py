@@ -34,6 +34,7 @@ from ops.controller.probes import Check, make_probes, serve_probes
 from ops.controller.replays.desk import ReplayDesk
 from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.settings import Settings
+from ops.controller.settings_files import file_faults, named_files, warn_of_files
 
 logger = logging.getLogger(__name__)
 LEASE_CALL_S = 2.0  # of one call to the Lease: below the renew deadline
@@ -54,6 +55,7 @@ class Operator:
             KubeError: no usable address of an API server.
         """
         self.settings, self.metrics = settings, OperatorMetrics()
+        self._files = named_files(settings)
         lease_s = min(LEASE_CALL_S, 0.5 * settings.lease.renew_seconds)
         self._lease_api = KubeApi.connect(
             kubeconfig=kubeconfig, token_file=token_file, timeout_s=lease_s
@@ -103,6 +105,7 @@ class Operator:
         self.kinds = OwnKinds(self.api, self.table, self.replays, self.metrics)
         self._lead_task: asyncio.Task[None] | None = None
         self._catch_signals()
+        warn_of_files(self._files)
         probes, port = await serve_probes(
             make_probes(self._checks, self.metrics.registry), self.settings.probes.listen
         )
@@ -204,6 +207,7 @@ class Operator:
             num_fleets=len(self.table),
             forbidden=self.forbidden,
             watch_trouble=self.kinds.trouble,
+            file_faults=file_faults(self._files),
         )
         return own + self.parts.checks()
 

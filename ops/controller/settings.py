@@ -6,11 +6,11 @@ may write a Fleet cannot send the operator's token anywhere. Credentials are pat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -27,11 +27,22 @@ STRICT = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forb
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    if not known or any(c.isspace() or not c.isprintable() for c in text):
         raise ValueError("expected a URL such as http://prometheus.monitoring:9090")
+    if not _has_port(parts):
+        raise ValueError("expected a port from 1 to 65535 behind the host's colon, or no colon")
     if parts.username or parts.password:
         raise ValueError("expected a URL without user and password; use tokenFile")
     return text.rstrip("/")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port is one, or left out with its colon."""
+    try:
+        return bool(parts.port) or (not parts.netloc.endswith(":") and parts.port is None)
+    except ValueError:
+        return False
 
 
 def _listen(text: str) -> str:
@@ -193,17 +204,28 @@ def parse_settings(raw: Mapping[str, Any] | None, *, path: str) -> Settings:
     Raises:
         SettingsError: every fault at once, with its place.
     """
+    settings, faults = checked(raw)
+    if settings is None:
+        raise faulty(path, faults)
+    return settings
+
+
+def checked(raw: Mapping[str, Any] | None) -> tuple[Settings | None, list[str]]:
+    """The settings, or every fault with its place."""
     try:
-        return TypeAdapter(Settings).validate_python({} if raw is None else dict(raw))
+        return TypeAdapter(Settings).validate_python({} if raw is None else dict(raw)), []
     except ValidationError as error:
         rows = error.errors(include_url=False, include_context=False)
-        shown = [
-            f"{'.'.join(map(str, row['loc'])) or '(whole)'}: {_plain(row)}"
-            for row in rows[:FAULTS_SHOWN_MAX]
+        return None, [
+            f"{'.'.join(map(str, row['loc'])) or '(whole)'}: {_plain(row)}" for row in rows
         ]
-        raise SettingsError(
-            f"{path} has {len(rows)} faults: {'; '.join(shown)}; see docs/operator.md for every key"
-        ) from error
+
+
+def faulty(path: str, faults: Sequence[str]) -> SettingsError:
+    """The error that tells them all."""
+    number = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    told = "; ".join(faults[:FAULTS_SHOWN_MAX])
+    return SettingsError(f"{path} has {number}: {told}; see docs/operator.md for every key")
 
 
 def load_settings(path: Path) -> Settings:
@@ -211,6 +233,15 @@ def load_settings(path: Path) -> Settings:
 
     Raises:
         SettingsError: no file, no YAML, or values that do not fit.
+    """
+    return parse_settings(read_settings(path), path=str(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Keys and values of the file, not looked at yet.
+
+    Raises:
+        SettingsError: no file, or no YAML of keys and values.
     """
     try:
         raw = path.read_bytes()
@@ -227,7 +258,7 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path} is no YAML: {told}; correct it there") from error
     if content is not None and not isinstance(content, dict):
         raise SettingsError(f"{path} holds {type(content).__name__}, expected keys and values")
-    return parse_settings(content, path=str(path))
+    return content or {}
 
 
 def _plain(row: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ Only before anything has happened: names are keys of what is counted later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,3 +124,15 @@ def adopted_pods(items: Iterable[Mapping[str, Any]], *, namespace: str) -> tuple
         raise ScenarioError(
             f"pods: {error!r} in an item; give what `kubectl get pods,nodes -A -o json` prints"
         ) from error
+
+
+def unshown(fleet: Fleet, pods: Collection[AdoptedPod]) -> frozenset[str]:
+    """Pods that only one side has: the simulated fleet, or the cluster whose pods it took.
+
+    Nothing carries a replaced pod into that cluster, so a watcher sees metrics of pods that the
+    cluster does not have, and pods without metrics. Empty where no pods were taken.
+    """
+    if not pods:
+        return frozenset()
+    simulated = {pod.name for pod in fleet.cluster.pods()}
+    return frozenset(simulated ^ {pod.name for pod in pods})

@@ -22,6 +22,7 @@ import orjson
 
 from ops.clock import wall_s
 from ops.errors import OpsError, ScenarioError
+from ops.replay.adopt import unshown
 from ops.replay.exporters import JOBS
 from ops.replay.exposition import CONTENT_TYPE
 from ops.replay.live_fleet import LiveFleet, truth_of
@@ -29,6 +30,10 @@ from ops.replay.scenario import FaultSpec
 
 logger = logging.getLogger(__name__)
 
+NOT_SHOWN = (
+    "this fault replaces pods, and the cluster does not show the new ones: what is diagnosed from "
+    "here on is no fair try; start chaos serve anew afterwards"
+)
 TICK_S = 0.5
 BODY_BYTES_MAX = 64 * 1024
 IDLE_S = 60.0  # a connection without a request is closed
@@ -48,6 +53,7 @@ class LiveServer:
     ) -> None:
         self.fleets = dict(fleets)
         self._over = Event()
+        self._warned: set[str] = set()  # fleets whose pods are no longer those of the cluster
         self._servers = [_Server(listen, self, admin=False)]
         if admin is not None:
             self._servers.append(_Server(admin, self, admin=True))
@@ -80,8 +86,11 @@ class LiveServer:
     def _tick(self) -> None:
         """Time goes on without scrapes."""
         while not self._over.wait(TICK_S):
-            for fleet in self.fleets.values():
+            for name, fleet in self.fleets.items():
                 fleet.advance(wall_s())
+                if name not in self._warned and (pods := sorted(_unshown(fleet))):
+                    self._warned.add(name)
+                    logger.warning("%s (%s%s)", NOT_SHOWN, pods[0], ", ..." * (len(pods) > 1))
 
     # --- answers: status, type, body
 
@@ -137,7 +146,8 @@ class LiveServer:
             fleet = self._fleet(name)
             body = _body(raw)
             if what == "fault":
-                return _json(truth_of(fleet.start_fault(_spec(body))))
+                told = truth_of(fleet.start_fault(_spec(body)))
+                return _json({**told, "warning": NOT_SHOWN} if _unshown(fleet) else told)
             return _json(truth_of(fleet.end_fault(int(body.get("fault", -1)))))
         except (OpsError, TypeError, ValueError) as error:
             return _problem(400, str(error))
@@ -210,6 +220,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _unshown(fleet: LiveFleet) -> frozenset[str]:
+    return unshown(fleet.fleet, fleet.plan.pods)
 
 
 def _path(*parts: str) -> str:

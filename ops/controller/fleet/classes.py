@@ -32,19 +32,23 @@ def classes_seen(slos: Sequence[str], meter: SloMeter | None) -> Observed:
         return _told(ConditionStatus.TRUE, "NoSLO", text)
     if unseen and spare:
         text = (
-            f"no request of class {_few(unseen)} is counted, but of {_few(spare)}, which has no "
-            "SLO: mend spec.slos, or the label slo_class of the metrics"
+            f"no request of class {_few(unseen)} is counted, but of {_few(spare)}, "
+            f"{_without(spare)}: mend spec.slos, or the label slo_class of the metrics"
         )
         return _told(ConditionStatus.FALSE, "UnknownClass", text)
     if unseen:
         text = f"no request of class {_few(unseen)} is counted, only of {_few(measured)}"
         return _told(ConditionStatus.UNKNOWN, "NotSeen", text)
-    extra = f"; only failures count for {_few(spare)}, which has no SLO" if spare else ""
+    extra = f"; only failures count for {_few(spare)}, {_without(spare)}" if spare else ""
     return _told(ConditionStatus.TRUE, "AllSeen", f"requests of {_few(slos)} are counted{extra}")
 
 
 def _told(status: ConditionStatus, reason: str, text: str) -> Observed:
     return Observed(type=TYPE, status=status, reason=reason, message=text)
+
+
+def _without(names: Sequence[str]) -> str:
+    return f"which {'has' if len(names) == 1 else 'have'} no SLO"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -171,7 +171,7 @@ def _unnamed(incident: Incident) -> str:
     if symptom.reason == "alert" and isnan(symptom.bad_ratio):  # no SLO is measured there
         return f"An alert fires in {symptom.region}{'; its cause cannot be told' * looked}."
     who = f"{symptom.region} {symptom.slo_class}".strip()
-    return f"Cannot tell what makes {who} miss its SLO." if looked else f"{who} miss its SLO."
+    return f"Cannot tell what makes {who} miss its SLO." if looked else f"{who} misses its SLO."
 
 
 def _severity(symptom: Symptom, alert: str, before: IncidentStatus | None) -> Severity:

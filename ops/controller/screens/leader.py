@@ -32,3 +32,11 @@ def leader_trouble(lease: Mapping[str, Any], *, now_s: float) -> str:
         f"No operator leads: the Lease was last renewed {words.span(silent_s // 1)} ago by this "
         "machine's clock. Nothing is watched, and what is stored is from before."
     )
+
+
+def no_lease(namespace: str) -> str:
+    """What it means that the Lease of the shipped manifests is not there."""
+    return (
+        f"No operator leads: there is no Lease {LEASE} in namespace {namespace}. Nothing is "
+        "watched, unless midwatch was installed under another name."
+    )

@@ -17,7 +17,6 @@ from ops.controller.screens.look import (
 from ops.controller.screens.stored import StoredFleet, StoredIncident, condition, moment
 from ops.reports import words
 from ops.reports.rca_terminal import CAUSE, QUIET, STRONG, Line
-from ops.reports.sentence import confidence_text
 from ops.reports.terminal import labelled, wrapped
 from ops.reports.words import plain
 
@@ -168,6 +167,6 @@ def _incident(incident: StoredIncident, *, now_s: float, width: int) -> list[Lin
     lines = [Line(" " * INDENT + t, style) for t in wrapped(plain(head), width - INDENT)]
     text = told.headline(incident).removesuffix(".")
     if status.cause and status.confidence is not None:
-        text += f"; confidence {confidence_text(status.confidence)}"
+        text += f"; confidence {told.chance(status.confidence)}"
     inner = 2 * INDENT
     return lines + [Line(" " * inner + t) for t in wrapped(plain(text), width - inner)]

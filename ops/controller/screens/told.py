@@ -20,6 +20,7 @@ from rca.state import Entity, ResourceClass
 
 EPOCH = ClockBase(epoch_s=0.0, simulated=False)
 DAY_S = 86_400.0
+SHOWN_MIN = 0.01  # of a confidence; below it a candidate is noise
 _DO = {
     ActionKind.RESTART_POD: "restart",
     ActionKind.REPLACE_POD: "replace",
@@ -39,7 +40,7 @@ def state(incident: StoredIncident, *, now_s: float) -> str:
     over_s = moment(status.resolved)
     parts = [f"{status.phase.value.upper()} {status.severity.value}"]
     if over_s is not None:
-        parts.append(f"began {when(began_s, now_s)} UTC, over after {words.span(over_s - began_s)}")
+        parts.append(f"began {when(began_s, now_s)} UTC, over after {_span(over_s - began_s)}")
     else:
         parts.append(f"since {when(began_s, now_s)} UTC ({age(now_s - began_s)})")
     return ", ".join(parts)
@@ -50,7 +51,7 @@ def named_after(incident: StoredIncident) -> str:
     named_s = moment(incident.status.diagnosed)
     if named_s is None or not incident.status.cause:
         return ""
-    return f", cause named after {words.span(named_s - incident.began_s)}"
+    return f", cause named after {_span(named_s - incident.began_s)}"
 
 
 def short_state(incident: StoredIncident, *, now_s: float) -> str:
@@ -64,7 +65,12 @@ def short_state(incident: StoredIncident, *, now_s: float) -> str:
 
 def age(seconds: float) -> str:
     """ "45 s", "4 min 5 s", from ten minutes on without seconds."""
-    return words.span(seconds if seconds < 600 else seconds // 60 * 60)
+    return _span(seconds if seconds < 600 else seconds // 60 * 60)
+
+
+def _span(seconds: float) -> str:
+    """ "1 min 41 s" in one piece: who wraps the line makes spaces of its hard ones."""
+    return words.span(seconds).replace(" ", "\u00a0")
 
 
 def when(at_s: float, now_s: float) -> str:
@@ -92,13 +98,18 @@ def confidence(incident: StoredIncident) -> str:
         return ""
     bins, source = load_calibration()
     meaning = calibration_short(calibrated(status.confidence, bins, source))
-    others = [cause for cause in status.causes if cause.entity != status.cause]
-    following = (
-        f"{cause_noun(others[0])}, {confidence_text(others[0].confidence)}" if others else ""
-    )
-    return (
-        f"confidence {confidence_text(status.confidence)} ({meaning}); next: {following or 'none'}"
-    )
+    others = [
+        cause
+        for cause in status.causes
+        if cause.entity != status.cause and cause.confidence >= SHOWN_MIN
+    ]
+    following = f"{cause_noun(others[0])}, {chance(others[0].confidence)}" if others else "none"
+    return f"confidence {chance(status.confidence)} ({meaning}); next: {following}"
+
+
+def chance(stored: float) -> str:
+    """ "0.82", "under 0.01": what is stored has two decimals, so its zero is a small number."""
+    return "under 0.01" if stored < SHOWN_MIN else confidence_text(stored)
 
 
 def silence(incident: StoredIncident, fleet: StoredFleet | None) -> str:
@@ -142,7 +153,7 @@ def no_cause(incident: StoredIncident, silent: str = "") -> list[tuple[str, str]
     rows += [("why", why)] if why else []
     if status.causes:
         best = status.causes[0]
-        rows.append(("likeliest", f"{cause_noun(best)}, {confidence_text(best.confidence)}"))
+        rows.append(("likeliest", f"{cause_noun(best)}, {chance(best.confidence)}"))
     return rows
 
 

@@ -96,8 +96,11 @@ def _suffering(incident: StoredIncident) -> Rows:
     status = incident.status
     rows: Rows = []
     if status.symptom:
-        now = "Users are well again. It was: " if told.is_over(incident) else ""
-        rows.append(("suffers", f"{now}{status.symptom}."))
+        # It was measured once, when the incident was opened: nobody should take it for now.
+        if told.is_over(incident):
+            rows.append(("suffers", f"Users are well again. It was: {status.symptom}."))
+        else:
+            rows.append(("at first", f"{status.symptom}."))
     if len(status.keys) > 1:
         shown = status.keys[:KEYS_SHOWN]
         rows.append(("", f"In all: {', '.join(shown)}{_more(len(status.keys) - len(shown))}."))
@@ -145,7 +148,10 @@ def _next(
     if actions or over:
         return rows
     if silent:
-        text = "See why the worker does not answer, restart it; look for the cause yourself."
+        text = (
+            "See why the worker does not answer, restart it; look for the cause yourself. The "
+            "commands are for a worker of the shipped manifests."
+        )
         return [*rows, ("next", text), ("  run", kubectl.system(f"rollout restart {WORKER}"))]
     if told.is_waiting(incident):
         return [*rows, ("next", "Wait for the diagnosis; nothing is recommended before it.")]

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ops.catalogue import Catalogue
 from ops.cli import app
+from ops.commands.chaos_files import TryOut
 from ops.commands.operator_manifests import manifests_folder
 from ops.controller.resources.fleet import parse_fleet
 from ops.controller.settings import load_settings
@@ -83,6 +84,19 @@ def test_a_try_out_has_all_that_watches_the_fleet_and_says_how_it_is_started(tri
         tried.folder / "operator.yaml").webhook.listen)  # fmt: skip
     assert f"kubectl apply -f {tried.folder}/fleet.yaml" in tried.out
     assert (tried.folder / "past.om").stat().st_size > 0
+
+
+def test_the_commands_of_a_try_out_can_be_typed_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = TryOut(folder=Path("try"), scenario=None, fleet=None, namespace="shop",
+                  scrape_configs=[])  # fmt: skip
+    (tmp_path / "prometheus-alertmanager").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    commands = made.commands()
+    assert not [one for one in commands if " try/" in one or "=try/" in one]
+    assert f"kubectl apply -f {tmp_path}/try/fleet.yaml" in commands
+    assert any('--kubeconfig "${KUBECONFIG:-$HOME/.kube/config}"' in one for one in commands)
+    assert any(one.startswith("prometheus-alertmanager --config.file=") for one in commands)
 
 
 def test_the_fleet_of_a_try_out_speaks_of_the_scenarios_classes_and_pods(tried):

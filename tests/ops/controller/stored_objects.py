@@ -135,7 +135,7 @@ ABSTAINED = replace(
 )  # fmt: skip
 
 UNDER_WAY = IncidentStatus(
-    summary="eu-west interactive miss its SLO.",
+    summary="eu-west interactive misses its SLO.",
     symptom="requests miss their limits in eu-west/interactive: 31 % bad",
     began="2026-11-30T02:18:45Z",
     detected="2026-11-30T02:18:50Z",

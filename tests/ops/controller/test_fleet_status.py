@@ -74,9 +74,10 @@ def test_a_selector_that_takes_no_pod_watches_nothing():
     ("slos", "expected", "says"),
     [
         (["chat", "batch"], ("True", "AllSeen"), ""),
-        (["chat"], ("True", "AllSeen"), "only failures count for batch"),
+        (["chat"], ("True", "AllSeen"), "only failures count for batch, which has no SLO"),
         ([], ("True", "NoSLO"), "batch, chat"),
         (["chta", "batch"], ("False", "UnknownClass"), "class chta is counted, but of chat"),
+        (["chta"], ("False", "UnknownClass"), "but of batch, chat, which have no SLO: mend"),
         (["chat", "batch", "nightly"], ("Unknown", "NotSeen"), "nightly"),
     ],
 )

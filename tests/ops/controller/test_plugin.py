@@ -125,6 +125,13 @@ def test_the_report_is_saved(run, server, tmp_path):
     assert "page.html" in done.out
 
 
+def test_a_report_makes_no_folder(run, server, tmp_path):
+    done = run(server, f"report {NAME} --out {tmp_path}/nowhere/page.html")
+    assert done.code == 2
+    assert f"{tmp_path}/nowhere is no folder; make it, or choose another place" in done.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_is_opened_where_that_is_asked_for(run, server, tmp_path, monkeypatch):
     from ops.commands import cluster_files
 

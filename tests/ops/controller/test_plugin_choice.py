@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ops.controller.moments import rfc3339
+from ops.controller.resources.incident import Phase
 from ops.errors import KubeError
 from tests.ops.controller.plugin_server import Server, runner
 from tests.ops.controller.stored_objects import (
@@ -48,6 +51,55 @@ def test_several_of_a_fleet_are_listed_and_none_names_the_resolved_ones(run):
     assert done.code == 2
     assert "no incident of 'chat' is open" in done.err
     assert "name a resolved one: chat-2026112" in done.err
+
+
+def test_of_several_the_one_that_users_suffer_from_is_taken_and_the_others_are_told(run):
+    calm = incident("chat-20261130-010000-bbbbb", replace(NAMED, phase=Phase.MITIGATED))
+    server = Server(incident(NAME, NAMED), calm)
+    for line in ("why", "why chat", "why -A"):
+        done = run(server, line)
+        assert (done.code, done.out.startswith(f"shop/{NAME}\n")) == (0, True), line
+        assert done.err == (
+            "note: also open, but mitigated: chat-20261130-010000-bbbbb; name one to see it\n"
+        )
+    server.add(incident("chat-20261130-030000-ccccc", ABSTAINED))
+    assert run(server, "why").code == 2
+    assert run(Server(calm), "why").out.startswith("shop/chat-20261130-010000-bbbbb\n")
+
+
+def test_what_burns_in_another_namespace_is_told_where_nothing_burns_here(run):
+    server = Server(
+        incident("pay-1", NAMED, namespace="pay", fleet="pay"),
+        incident("pay-2", ABSTAINED, namespace="pay", fleet="pay"),
+        incident("web-1", NAMED, namespace="web", fleet="web"),
+        incident("web-0", RESOLVED, namespace="web", fleet="web"),
+    )
+    done = run(server, "why")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: no incident is open in namespace shop; "
+        "open elsewhere: 2 in pay, one in web, add -n pay or -A\n"
+    )
+    assert "there is one in web: add -n web" in run(server, "why web").err
+    server.add(incident("chat-20261129-020645-a1b2c", RESOLVED))
+    assert "-A; name a resolved one: chat-20261129-020645-a1b2c" in run(server, "why").err
+
+
+def test_who_may_look_into_one_namespace_alone_gets_one_error(run):
+    server = Server(incident("pay-1", NAMED, namespace="pay", fleet="pay"))
+    server.refused = {"v1alpha1/incidents": KubeError("no", status=403)}
+    for line in ("why", "why pay-1"):
+        done = run(server, line)
+        assert (done.code, done.err.count("\n"), "pay" in done.err) == (2, 1, "pay" in line)
+
+
+def test_status_tells_that_no_operator_was_ever_there_before_there_is_a_fleet(run):
+    done = run(Server(), "status")
+    assert done.code == 1
+    assert "! No operator leads: there is no Lease midwatch-operator in" in done.out
+    assert "No fleet in namespace shop." in done.out
+    # One whose status is written has an operator, wherever its Lease is.
+    assert "No operator leads" not in run(Server(fleet(well=True)), "status").out
 
 
 @pytest.mark.parametrize(("silent_s", "code"), [(3.0, 0), (3600.0, 1)])

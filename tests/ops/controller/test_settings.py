@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from ops.cli import app
+from ops.controller.checks import operator_checks
 from ops.controller.process import Operator
 from ops.controller.settings import LeaseSettings, Settings, load_settings, parse_settings
+from ops.controller.settings_files import file_faults, named_files
 from ops.controller.worker.start import worker_settings
 from ops.errors import SettingsError
 
@@ -99,3 +105,66 @@ def test_a_write_waits_less_for_its_connection_than_another_process_for_the_leas
         operator = Operator(Settings(lease=lease), kubeconfig=kubeconfig)
         allowed_s = lease.duration_seconds - lease.renew_seconds
         assert 0.0 < operator.api.connect_s_max < allowed_s
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:notaport", "http://p:0", "http://p:70000", "http://p:", "http://[::1",
+     "http://p q:9090", "http://p:9090/a b", "http://p:9090/\n", "ftp://p:9090", "http://:9090"],
+)  # fmt: skip
+def test_an_address_that_nobody_can_ask_is_refused(url):
+    raw = {"metricsEndpoints": {"default": {"url": url}}}
+    with pytest.raises(SettingsError, match=r"c has 1 fault: metricsEndpoints\.default\.url: "):
+        parse_settings(raw, path="c")
+
+
+@pytest.mark.parametrize("url", ["http://p", "https://p:9090/prom", "http://[::1]:9090"])
+def test_an_address_with_or_without_port_is_taken(url):
+    raw = {"metricsEndpoints": {"default": {"url": url}}}
+    assert parse_settings(raw, path="c").metrics_endpoints["default"].url == url
+
+
+@pytest.mark.parametrize("process", ["run", "worker"])
+def test_check_tells_wrong_values_and_wrong_files_all_at_once(tmp_path, process):
+    (tmp_path / "empty").write_text("")
+    config = tmp_path / "config.yaml"
+    raw = {
+        "metricsEndpoints": {
+            "default": {"url": "http://127.0.0.1:notaport", "caFile": str(tmp_path / "empty")}
+        },
+        "worker": {"tokenFile": str(tmp_path / "none.token")},
+    }
+    config.write_text(yaml.safe_dump(raw))
+    done = CliRunner().invoke(app, ["operator", process, "--config", str(config), "--check"])
+    assert done.exit_code == 2
+    for place in (
+        "3 faults", "metricsEndpoints.default.url: expected a port",
+        f"metricsEndpoints.default.caFile: {tmp_path}/empty is empty",
+        f"worker.tokenFile: token file {tmp_path}/none.token cannot be read: No such file",
+    ):  # fmt: skip
+        assert place in done.stderr, place
+    (tmp_path / "none.token").write_text("t" * 32)
+    raw["metricsEndpoints"] = {"default": {"url": "http://127.0.0.1:9090"}}
+    config.write_text(yaml.safe_dump(raw))
+    done = CliRunner().invoke(app, ["operator", process, "--config", str(config), "--check"])
+    assert (done.exit_code, done.stdout) == (0, f"{config}: no fault found\n")
+
+
+def test_a_secret_that_comes_later_is_a_condition_until_it_is_there(tmp_path):
+    path = tmp_path / "webhook.token"
+    files = named_files(parse_settings({"webhook": {"tokenFile": str(path)}}, path="c"))
+
+    def files_readable():
+        checks = operator_checks(
+            SimpleNamespace(leader_address=None, holder="me", last_error=""), listed=True,
+            num_fleets=0, forbidden=(), watch_trouble="", file_faults=file_faults(files),
+        )  # fmt: skip
+        (one,) = [check for check in checks if check.type == "FilesReadable"]
+        return one
+
+    assert not files_readable().ok and not files_readable().needed
+    assert f"webhook.tokenFile: token file {path} cannot be read" in files_readable().message
+    path.write_text("secret-of-ours")
+    assert files_readable().ok and "secret" not in files_readable().message
+    path.write_text("")
+    assert "0 bytes" in files_readable().message

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ops.catalogue import Catalogue
 from ops.clock import wall_s
+from ops.commands.chaos_files import named_pods
 from ops.errors import ScenarioError
-from ops.replay.adopt import AdoptedPod, adopted_pods
+from ops.replay.adopt import AdoptedPod, adopted_pods, unshown
 from ops.replay.exporters import JOBS
 from ops.replay.live import LiveServer
 from ops.replay.live_fleet import LiveFleet, LivePlan, make_fleet
@@ -284,3 +285,23 @@ def test_time_stands_still_until_the_moment_that_the_past_is_given(live):
     live.anchor(end_s)
     assert live.advance(end_s - 50.0) == WARM_S
     assert live.advance(end_s + 2.0) == pytest.approx(WARM_S + 2.0)
+
+
+@pytest.mark.parametrize(("kind", "warned"), [("bad-code", True), ("pool-exhaustion", False)])
+def test_a_fault_that_replaces_pods_of_a_cluster_is_told_with_its_answer(catalogue, kind, warned):
+    fleet = LiveFleet(plan(pods=named_pods(make_fleet(plan()))), catalogue=catalogue)
+    fleet.begin()
+    server = LiveServer({"prod": fleet}, admin=None)
+    try:
+        assert not unshown(fleet.fleet, fleet.plan.pods)
+        _, _, raw = server.command("fault", "", json.dumps({"kind": kind}).encode())
+        assert ("replaces pods" in json.loads(raw).get("warning", "")) == warned
+        assert bool(unshown(fleet.fleet, fleet.plan.pods)) == warned
+    finally:
+        for one in server._servers:
+            one.server_close()
+
+
+def test_a_fleet_that_took_no_pods_may_replace_its_own(live):
+    live.start_fault(FaultSpec(kind="bad-code", start_s=0.0, length_s=60.0, severity=1.0))
+    assert not unshown(live.fleet, live.plan.pods)

@@ -126,6 +126,32 @@ def test_without_wrapping_each_fact_is_one_line():
     assert "0.21 → 2.4 s; the database itself stays at 150 ms\n" in text
 
 
+def test_what_users_suffered_at_opening_is_not_told_as_of_now():
+    text = text_of(why_lines(stored(NAMED), now_s=NOW_S, width=100_000))
+    assert f"at first  {NAMED.symptom}.\n" in text
+    assert "suffers" not in text
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [(0.09, "session-db in eu-west, load, 0.09"), (0.0, "none"), (0.01, "load, 0.01")],
+)
+def test_a_candidate_that_is_noise_is_no_next_one(second, said):
+    first, other = NAMED.causes[:2]
+    status = replace(NAMED, causes=[first, replace(other, confidence=second)])
+    (line,) = [x.text for x in why_lines(stored(status), now_s=NOW_S, width=100_000)
+               if "confidence" in x.text]  # fmt: skip
+    assert line.endswith(said), line
+    assert "0.00" not in line
+
+
+@pytest.mark.parametrize("width", range(40, 121))
+def test_no_span_is_broken_over_two_lines(width):
+    status = replace(NAMED, diagnosed="2026-11-30T02:08:26Z")
+    lines = [x.text for x in why_lines(stored(status), now_s=NOW_S, width=width)]
+    assert any("1 min 41 s" in line for line in lines), lines[:4]
+
+
 def test_a_refused_action_says_why_and_that_there_may_be_no_way_back():
     action = replace(NAMED.actions[0], allowed=False, guard="3 actions in this hour", undo="")
     incident = stored(replace(NAMED, actions=[action]))
