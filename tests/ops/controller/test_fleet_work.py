@@ -229,3 +229,11 @@ def test_an_incident_that_was_open_at_the_start_makes_rows_wait():
     first.work.renew(first.work.fleet)
     first.work.decide(())
     assert first.work.tick.unlearnt_until_s > 0.0
+
+
+def test_the_loop_knows_when_anything_was_scraped_last():
+    world = made_work(stored=metered(("p0", 40.0)), sight=ClusterSight(pods=(pod("p0"),)))
+    world.work.ask()
+    world.work.decide(())
+    snapshot = world.work.tick.snapshot
+    assert snapshot.now_s - snapshot.scraped_at_s == pytest.approx(40.0, abs=2.0)

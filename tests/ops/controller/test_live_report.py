@@ -21,6 +21,7 @@ from ops.controller.worker.report_clock import ReportClock, dated
 from ops.controller.worker_link.wire import FleetPlace, ReportRequest, Window
 from ops.errors import BundleError
 from ops.reports import render_html, render_markdown
+from ops.reports.build_evidence import measure, series_of
 from ops.state import (
     Action,
     ActionKind,
@@ -239,3 +240,30 @@ def test_what_two_pods_of_a_service_measure_of_it_is_one_row(request_, frame):
     told = [(one.label, one.detail) for one in report.incidents[0].series]
     assert len(told) == len(set(told))
     assert ("front", "frontend TTFT, chat, mean") in told
+
+
+def looks(request, frame, **more):
+    """Commands of a page on which no action is recommended."""
+    plain = replace(request, decisions=request.decisions[:2], **more)
+    found = live_report(plain, Watched(frame=frame), Catalogue.load()).incidents[0]
+    steps = [step for step in (found.next_step, found.morning) if step]
+    return [one.text for step in steps for one in step.commands if one.label == "Look"]
+
+
+def test_commands_name_pods_and_labels_that_the_cluster_has_and_none_of_them_twice(request_, frame):
+    named = looks(request_, frame)
+    assert any("describe pods llm-" in text for text in named)
+    pods = tuple(replace(pod, label=f"part={pod.service}") for pod in request_.pods)
+    labelled = looks(request_, frame, pods=pods)
+    assert any("describe pods -l part=llm" in text for text in labelled)
+    assert not any("app=" in text for text in named + labelled)
+    assert len(set(labelled)) == len(labelled)
+
+
+def test_a_series_that_changed_without_an_onset_is_said_to_have_changed(request_, frame):
+    incident = request_.decisions[-1].incident
+    measured = measure(frame, incident)
+    measured.onset_s[:] = np.nan
+    found = {one.detail: one for one in series_of(measured, incident, Catalogue.load())}
+    assert found["frontend TTFT, chat, mean"].undated
+    assert not found["frontend requests, chat"].undated

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from types import SimpleNamespace
+
 from ops.controller.fleet.reporting import SETTLE_S, WANTED_MAX, WANTED_S_MAX, ReportQueue
-from ops.state import Decision, DecisionKind, Incident, IncidentPhase
+from ops.controller.fleet.tick import NO_FRAME
+from ops.controller.resources.fleet import FleetSpec
+from ops.controller.worker_link.wire import FleetPlace
+from ops.state import (
+    Decision,
+    DecisionKind,
+    Incident,
+    IncidentPhase,
+    ServiceRecord,
+    Snapshot,
+)
 from rca.state import Symptom
 
 SYMPTOM = Symptom(
@@ -36,3 +49,21 @@ def test_pages_of_incidents_without_an_object_are_given_up():
     now[0] += WANTED_S_MAX + SETTLE_S + 1.0
     one.note([turned(9999)], ())
     assert list(one._wanted) == ["inc-9999"]
+
+
+def test_a_page_is_asked_for_with_what_its_commands_need():
+    """Pods and Deployments that are there: nothing else may be offered."""
+    asked, now = [], [0.0]
+    one = ReportQueue(
+        place=lambda spec: FleetPlace(namespace="shop", fleet="chat"),
+        ask=lambda request, wake: asked.append(request) or Future(), wake=lambda: None,
+        entry_of=lambda _: SimpleNamespace(name="chat-1", decisions=(), wanted=None),
+        clock=lambda: now[0],
+    )  # fmt: skip
+    web = ServiceRecord(region="eu", service="web", replicas=1, ready_replicas=1, revision="3")
+    seen = Snapshot(now_s=2000.0, frame=NO_FRAME, pods=(), nodes=(), services=(web,), changes=(),
+                    events=(), slos=())  # fmt: skip
+    one.note([turned(1)], ())
+    now[0] += SETTLE_S
+    one.turn(seen, FleetSpec())
+    assert asked[0].services == (web,)

@@ -11,9 +11,10 @@ import pytest
 from ops.catalogue import Catalogue
 from ops.reports import ClockBase, render_html, render_json, render_markdown, render_terminal
 from ops.reports.build import RunFacts, build_report, good_ratio
+from ops.reports.build_spread import spread_of
 from ops.reports.build_story import done_title
 from ops.reports.calibration import CalibrationBin, calibrated
-from ops.reports.parts import MarkKind
+from ops.reports.parts import Lane, MarkKind
 from ops.reports.parts_spread import SpreadRole
 from ops.state import (
     Action,
@@ -416,3 +417,20 @@ def test_a_service_whose_change_was_rolled_back_is_no_other_explanation(catalogu
     assert [c.suspect for c in first.changes] == [True]
     told_of = {str(c.entity): c.ruled_out for c in first.candidates}
     assert told_of[str(DOOR)].startswith("the same story")
+
+
+def test_a_lane_hangs_at_what_serves_it_not_at_what_moved_last():
+    found = RankedCause(rank=1, entity=POD, resource_class=ResourceClass.GPU_CLOCK, score=1.0,
+                        confidence=0.9, path=(str(POD), str(POOL)))  # fmt: skip
+    aside = Entity.parse("link:west/a->b")
+    arcs = (
+        CausalArc(cause=POD, effect=POOL, weight=0.9),
+        CausalArc(cause=POD, effect=aside, weight=0.1),
+    )
+    one = incident()
+    one = replace(one, result=replace(one.result, causes=(found,), arcs=arcs))
+    lane = Lane(region="west", slo_class="fast", traffic_ratio=1.0, start_s=0.0,
+                bad_with=(1.0,) * 60)  # fmt: skip
+    _, drawn = spread_of(one, found, (), (lane,), None, first_miss_s=one.began_at_s)
+    (last,) = [arc for arc in drawn if arc.effect == "lane/west/fast"]
+    assert (last.cause, last.text) == (str(POOL), "Served through llm.")

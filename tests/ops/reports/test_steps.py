@@ -13,11 +13,11 @@ from ops.reports.build_demand import demand_of, usual_again
 from ops.reports.build_done import done_note, done_of
 from ops.reports.build_evidence import measure
 from ops.reports.build_findings import told
-from ops.reports.build_next import Scene, morning_of, scene_of, tonight_of
+from ops.reports.build_next import Scene, morning_of, scene_of, tonight_of, without_repeats
 from ops.reports.build_steps import now_of
 from ops.reports.build_story import changes_of, marks_of
 from ops.reports.looks import look, look_back
-from ops.reports.parts import ClockBase, EvidenceSeries
+from ops.reports.parts import ClockBase, Command, EvidenceSeries, Step
 from ops.reports.place import Place
 from ops.reports.queries import Period
 from ops.state import (
@@ -413,3 +413,11 @@ def test_the_demand_has_the_figures_of_the_diagnosis_and_no_queue_hides_it():
     assert (found.before, found.after, found.own) == (2.0, 6.0, True)
     assert found.values[-1] == pytest.approx(6.0, abs=0.1)
     assert demand_of(measured, one, cause(*POD)) is None
+
+
+def test_the_morning_does_not_repeat_what_tonight_shows():
+    look_now, query = Command(label="Look", text="kubectl x"), Command(label="Query", text="up")
+    tonight = Step(title="Look.", commands=(look_now,))
+    later = Step(title="Find out.", commands=(query, look_now))
+    assert without_repeats(later, tonight).commands == (query,)
+    assert without_repeats(None, tonight) is None
