@@ -1,7 +1,8 @@
 """Files that let midwatch watch a played fleet on a cluster whose nodes and pods are played, too.
 
-For Prometheus, Alertmanager, operator and worker, and the objects: Nodes and Pods as kwok plays
-them, with the names that the metrics speak of, and the Fleet with the scenario's classes.
+For Prometheus, Alertmanager, operator and worker, and the objects: Nodes, Pods as kwok plays them
+with the names that the metrics speak of, the ReplicaSets that adopt those, and the Fleet with the
+scenario's classes.
 """
 
 from __future__ import annotations
@@ -151,20 +152,50 @@ class TryOut:
         }
 
     def _cluster(self) -> list[dict[str, Any]]:
-        """Namespace, Nodes and Pods."""
+        """Namespace, Nodes, Pods, and the ReplicaSets that adopt them.
+
+        A ReplicaSet finds its Pods there and makes none. Without a controller none of them may be
+        recommended to be replaced.
+        """
         world = self.fleet.cluster
-        pods = [pod for one in world.deployments.values() for pod in one.pods]
+        wanted = [one for one in world.deployments.values() if one.pods]
+        pods = [pod for one in wanted for pod in one.pods]
         return [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
             *(_node(node) for node in world.nodes.values()),
             *(self._pod(pod) for pod in pods),
+            *(self._replica_set(one.pods) for one in wanted),
         ]
+
+    def _replica_set(self, pods: Sequence[Pod]) -> dict[str, Any]:
+        """Of one service in one region; what it makes anew goes to a node of that region."""
+        made = self._pod(pods[0])
+        labels, containers = made["metadata"]["labels"], made["spec"]["containers"]
+        where = {REGION_LABEL: pods[0].region}
+        template = {
+            "metadata": {"labels": dict(labels)},
+            "spec": {"nodeSelector": where, "containers": containers},
+        }
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": f"{pods[0].service}-{pods[0].region}", "namespace": self.namespace,
+                "labels": dict(labels),
+            },
+            "spec": {
+                "replicas": len(pods), "selector": {"matchLabels": labels}, "template": template,
+            },
+        }  # fmt: skip
 
     def _pod(self, pod: Pod) -> dict[str, Any]:
         container: dict[str, Any] = {"name": "main", "image": f"example.test/{pod.service}:1"}
         if pod.gpu_indices:
             container["resources"] = {"limits": {GPU_RESOURCE: str(len(pod.gpu_indices))}}
-        labels = {"app.kubernetes.io/name": pod.service, PART_OF: self.scenario.name}
+        labels = {
+            "app.kubernetes.io/name": pod.service, PART_OF: self.scenario.name,
+            REGION_LABEL: pod.region,
+        }  # fmt: skip
         return {
             "apiVersion": "v1",
             "kind": "Pod",

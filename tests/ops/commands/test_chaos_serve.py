@@ -114,8 +114,15 @@ def test_the_fleet_of_a_try_out_speaks_of_the_scenarios_classes_and_pods(tried):
     assert all(wanted <= pod["metadata"]["labels"].items() for pod in pods)
     assert {pod["spec"]["nodeName"] for pod in pods} <= nodes
     services = {pod["metadata"]["labels"]["app.kubernetes.io/name"] for pod in pods}
-    assert services == {*(s.name for s in scenario.services), scenario.engine.name}
     names = {pod["metadata"]["name"] for pod in pods}
+    assert services == {*(s.name for s in scenario.services), scenario.engine.name}
+    for one in (one for one in others if one["kind"] == "ReplicaSet"):
+        selector = one["spec"]["selector"]["matchLabels"].items()
+        adopted = [pod for pod in pods if selector <= pod["metadata"]["labels"].items()]
+        assert len(adopted) == one["spec"]["replicas"]
+        assert selector <= one["spec"]["template"]["metadata"]["labels"].items()
+        pods = [pod for pod in pods if pod not in adopted]
+    assert pods == []  # each has a controller, so that it may be recommended to be replaced
     past = (tried.folder / "past.om").read_text()
     assert set(re.findall(r'[{,]pod="([^"]+)"', past)) == names  # metrics and cluster agree
 
