@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.cluster.processes import eventually
 from tests.cluster.workloads import deployment, deployments_path, pods_path
 
 pytestmark = pytest.mark.cluster
+WAIT_S = 30.0
 SECRET = "postgres://u:hunter2@db"
 QUOTED = "'the value is ' + object.spec.template.spec.containers[0].env[0].value"
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
@@ -49,10 +51,23 @@ def quoting(control_plane, namespace):
         control_plane.admin.delete(f"{POLICIES}{plural}/{namespace}")
 
 
+def refusal(api, request):
+    """What is told once the rule holds; a server under load may be too slow for one answer."""
+    told = []
+
+    def refused():
+        with suppress(KubeError):
+            told.append(dry_run(api, request))
+        return told and told[-1].startswith("refused")
+
+    eventually(refused, timeout_s=WAIT_S, what="a refusal")
+    return told[-1]
+
+
 def test_a_disruption_budget_refuses_an_eviction_for_good(control_plane, namespace, api):
     admin = control_plane.admin
     admin.create(deployments_path(namespace), deployment("chat"))
-    eventually(lambda: admin.items(pods_path(namespace)), what="a pod")
+    eventually(lambda: admin.items(pods_path(namespace)), timeout_s=WAIT_S, what="a pod")
     (pod,) = admin.items(pods_path(namespace))
     budget = {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "chat"}}}
     folder = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
@@ -61,8 +76,7 @@ def test_a_disruption_budget_refuses_an_eviction_for_good(control_plane, namespa
     body = {"apiVersion": "policy/v1", "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace}}  # fmt: skip
     request = ApiRequest(verb=Verb.POST, path=f"{pods_path(namespace)}/{name}/eviction", body=body)
-    eventually(lambda: dry_run(api, request).startswith("refused"), what="the budget counts")
-    refused = dry_run(api, request)
+    refused = refusal(api, request)
     assert "429 TooManyRequests" in refused
     assert "disruption budget" in refused
 
@@ -79,15 +93,14 @@ def test_a_policy_that_quotes_a_withheld_value_is_not_repeated(
     def read():
         return read_rollback(api, namespace=namespace, name="web", to_revision="1")
 
-    eventually(lambda: "already" in str(read()), what="revision 1")
+    eventually(lambda: "already" in str(read()), timeout_s=WAIT_S, what="revision 1")
     container["env"] = [{"name": "DSN", "value": "none"}]
     changes = [{"op": "replace", "path": "/spec/template/spec/containers/0", "value": container}]
     api.patch(f"{deployments_path(namespace)}/web", changes, kind=PatchKind.JSON)
-    eventually(lambda: isinstance(read(), ApiRequest), what="revision 2")
+    eventually(lambda: isinstance(read(), ApiRequest), timeout_s=WAIT_S, what="revision 2")
     asked = read()
     quoting()
-    eventually(lambda: dry_run(api, asked).startswith("refused"), what="the policy holds")
-    refused = dry_run(api, asked)
+    refused = refusal(api, asked)
     assert refused.startswith("refused: 422 Invalid (")
     assert "hunter2" not in f"{refused} {caplog.text}"
     with pytest.raises(KubeError, match="hunter2"):  # so the server does quote it
