@@ -92,7 +92,8 @@ class OperatorMetrics:
             buckets=DECISION_S, registry=registry,
         )  # fmt: skip
         self.stage_s = Histogram(
-            "ops_stage_seconds", "Time by stage: read, history, view, step, write, status.",
+            "ops_stage_seconds",
+            "Time by stage: read, history, view, step, write, dry-run, status.",
             ["stage"], buckets=STAGE_S, registry=registry,
         )  # fmt: skip
         self.ticks = Counter(

@@ -1,8 +1,9 @@
 """Which Fleets and Replays there are: listed at first and now and then, watched in between.
 
 kopf tells nothing of an object that was deleted while its watch was away (a version that was gone,
-a half-open connection): what is watched is compared with a list every few minutes, and at once when
-a server says of one Fleet that it does not exist.
+a half-open connection): the Fleets that are watched are compared with a list every few minutes, and
+at once when a server says of one that it does not exist. Replays are not: kopf tells of new ones,
+and one that was deleted ends when the server refuses its status.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ WATCH_GOOD_S, WATCH_PAUSE_S_MAX = 60.0, 20.0
 
 
 class OwnKinds:
-    """Keeps table and desk as the server has it. On the main loop only.
+    """Keeps table and desk to what the server has. On the main loop only.
 
     Attributes:
         listed: every Fleet was seen once.
@@ -115,7 +116,10 @@ class OwnKinds:
             except TimeoutError:
                 pass
             self._doubt.clear()
-            await self._compare()
+            try:
+                await self._compare()
+            except Exception:  # the top of one comparison
+                logger.exception("fleets not compared with a list, again later")
 
     async def _watch(self, stop: asyncio.Event, catch_signals: Callable[[], None]) -> None:
         noticed = asyncio.Event()
@@ -144,7 +148,13 @@ class OwnKinds:
         while True:
             await noticed.wait()
             noticed.clear()
-            found = await asyncio.to_thread(try_watching, self._api, PLURALS)
+            try:
+                found = await asyncio.to_thread(try_watching, self._api, PLURALS)
+            except Exception:  # the top of one try
+                logger.exception("why our kinds are not watched is not found out, again soon")
+                await asyncio.sleep(WATCH_LOOK_S)
+                noticed.set()
+                continue
             trouble = self._watch_trouble = "; ".join(map(str, found))
             if trouble != told and any(error.status != NOT_FOUND for error in found):
                 logger.warning("our kinds cannot be watched: %s", trouble)

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ops.controller.fleet.loop import InPool, Threads
+from ops.controller.fleet.threads import InPool, Threads
 
-STEP, READ, REMEMBER, PUBLISH = 4, 8, 2, 4  # threads
+STEP, READ, REMEMBER, DRY_RUN, PUBLISH = 4, 8, 2, 2, 4  # threads
 T = TypeVar("T")
 
 
@@ -20,6 +20,7 @@ class Pools:
         self._step = ThreadPoolExecutor(STEP, thread_name_prefix="fleet")
         self._read = ThreadPoolExecutor(READ, thread_name_prefix="metrics")
         self._remember = ThreadPoolExecutor(REMEMBER, thread_name_prefix="history")
+        self._dry_run = ThreadPoolExecutor(DRY_RUN, thread_name_prefix="dry-run")
         self._publish = ThreadPoolExecutor(PUBLISH, thread_name_prefix="status")
 
     @property
@@ -29,12 +30,13 @@ class Pools:
             step=_within(self._step),
             read=_within(self._read),
             remember=_within(self._remember),
+            dry_run=_within(self._dry_run),
             publish=_within(self._publish),
         )
 
     async def stop(self, *, wait_s: float) -> None:
         """Begin nothing any more, and wait a moment for writes under way."""
-        for pool in (self._read, self._remember):
+        for pool in (self._read, self._remember, self._dry_run):
             pool.shutdown(wait=False, cancel_futures=True)
         writers = (self._step, self._publish)
         idle = [asyncio.to_thread(p.shutdown, wait=True, cancel_futures=True) for p in writers]

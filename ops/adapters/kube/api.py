@@ -18,6 +18,7 @@ from ops.adapters.kube.connect import Login, TokenFile, connect_client
 from ops.adapters.kube.lines import LineStream
 from ops.adapters.kube.rights import Right
 from ops.adapters.kube.transport import CONNECT_S_MAX, Call, Params, Transport
+from ops.clock import Deadline
 from ops.errors import KubeError
 
 FIELD_MANAGER = "midwatch"
@@ -125,15 +126,30 @@ class KubeApi:
         return self._whole(Call(method="GET", path=path, params=params or {}), timeout_s)
 
     def pages(
-        self, path: str, *, params: Params | None = None, limit: int = 500
+        self,
+        path: str,
+        *,
+        params: Params | None = None,
+        limit: int = 500,
+        deadline: Deadline | None = None,
     ) -> Iterator[bytes]:
         """A list page by page, each an undecoded list object of at most `limit` items.
 
         A 410 in the middle means that the list is too old to be continued: begin again.
+
+        Args:
+            deadline: for all pages together; None = the usual time for each.
         """
         asked: dict[str, str | int | bool] = {**(params or {}), "limit": limit}
         while True:
-            page = self.get_bytes(path, params=asked)
+            left_s = None if deadline is None else deadline.left_s()
+            if left_s == 0.0:
+                raise KubeError(
+                    f"GET {path}: the list had not ended when the time was over; allow more time "
+                    "or ask for less",
+                    reason="Timeout",
+                )
+            page = self.get_bytes(path, params=asked, timeout_s=left_s)
             more = _decoded(path, page).get("metadata", {}).get("continue")
             yield page
             if not more:

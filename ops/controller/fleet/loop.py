@@ -1,22 +1,22 @@
-"""When a fleet's work is done: decisions, readings and the status each in a task of its own.
+"""When a fleet's work is done: decisions, readings, dry runs, the status, each in its own task.
 
-A decision never waits for a Prometheus or for the status: what was read is taken in by the next
-step, and what was decided is published beside it. One task per fleet and job on the main loop; the
-work itself runs in threads, no job twice at once for one fleet.
+A decision never waits for a Prometheus, a dry run or the status: what was read or answered is taken
+in by the next step, and what was decided is published beside it. One task per fleet and job on the
+main loop; the work itself runs in threads, no job twice at once for one fleet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from ops.clock import monotonic_s
 from ops.controller.alerts.inbox import AlertInbox
 from ops.controller.fleet.backoff import Backoff
+from ops.controller.fleet.threads import InPool, Threads
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet_object import FleetObject
 from ops.errors import OpsError
@@ -26,32 +26,6 @@ logger = logging.getLogger(__name__)
 DEBOUNCE_S = 0.3  # changes within it share one step
 STEP_EVERY_S = 0.5  # between two steps at least
 HISTORY_AGAIN_S = 5.0  # before an hour of samples that could not be read is asked for again
-
-T = TypeVar("T")
-
-
-class InPool(Protocol):
-    """Runs work in a thread and hands its result back."""
-
-    def __call__(self, work: Callable[[], T]) -> Awaitable[T]:
-        """Raises what the work raises."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threads:
-    """Who waits for whom: each sort of waiting has threads of its own.
-
-    Attributes:
-        step: for decisions and what must be stored with them.
-        read: for what is new in a Prometheus; remember: for an hour of it.
-        publish: for the status.
-    """
-
-    step: InPool
-    read: InPool
-    remember: InPool
-    publish: InPool
 
 
 class LoopWork(Protocol):
@@ -67,6 +41,11 @@ class LoopWork(Protocol):
     @property
     def wants_history(self) -> bool:
         """Whether the hour before is still to be learnt."""
+        ...
+
+    @property
+    def wants_dry_run(self) -> bool:
+        """Whether recommended actions wait for the word of the API server."""
         ...
 
     @property
@@ -93,6 +72,10 @@ class LoopWork(Protocol):
 
     def ask_history(self) -> None:
         """The same for the hour before."""
+        ...
+
+    def dry_run(self) -> None:
+        """The same for what the API server says to recommended actions."""
         ...
 
     def decide(self, alerts: tuple[Alert, ...], *, write: bool) -> None:
@@ -123,10 +106,11 @@ class FleetLoop:
         """
         self.work, self.name = work, name
         self.inbox = AlertInbox(wake=self._alerted)
-        self._threads, self._metrics, self._doubted = threads, metrics, doubted
+        self._threads, self._metrics = threads.of_one_fleet(), metrics
+        self._doubted = doubted
         self._loop = asyncio.get_running_loop()
         self._woken, self._taken = asyncio.Event(), asyncio.Event()
-        self._unpublished = asyncio.Event()
+        self._unpublished, self._undried = asyncio.Event(), asyncio.Event()
         self._due_s = inf  # when the next step is due
         self._changed_at_s: float | None = None  # of the first change that no step has seen
         self._asked = False  # an answer waits to be taken in
@@ -157,15 +141,17 @@ class FleetLoop:
 
     async def run(self) -> None:
         """Work until cancelled. A fault of one job is logged, and the next try made."""
+        jobs = (self._decides, self._reads, self._remembers, self._dry_runs, self._publishes)
         await self._begin()
         while True:
             try:
-                async with asyncio.TaskGroup() as jobs:
-                    for job in (self._decides, self._reads, self._remembers, self._publishes):
-                        jobs.create_task(job())
+                async with asyncio.TaskGroup() as group:
+                    for job in jobs:
+                        group.create_task(job())
             except* Exception:  # a fault of ours between two tries
                 logger.exception("fleet=%s jobs ended, begun again", self.name)
                 await asyncio.sleep(STEP_EVERY_S)
+                self._due_in(0.0)  # what was cut off is looked at again
 
     async def _begin(self) -> None:
         while True:
@@ -184,6 +170,8 @@ class FleetLoop:
             self._due_s, began_s = inf, monotonic_s()
             await self._decide()
             self._unpublished.set()
+            if self.work.wants_dry_run:
+                self._undried.set()
             if self._backoff.failures:
                 self._due_in(self._write_at_s() - monotonic_s())
             await asyncio.sleep(max(0.0, STEP_EVERY_S - (monotonic_s() - began_s)))
@@ -234,10 +222,19 @@ class FleetLoop:
     async def _remembers(self) -> None:
         if not self.work.num_open:  # who has an incident open is first
             await asyncio.sleep(HISTORY_AGAIN_S)
-        while self.work.wants_history:
-            await self._beside(self._threads.remember, self.work.ask_history)
-            self._due_in(DEBOUNCE_S)
+        while True:  # a spec that is mended or changed later wants an hour, too
+            if self.work.wants_history:
+                await self._beside(self._threads.remember, self.work.ask_history)
+                self._due_in(DEBOUNCE_S)
             await asyncio.sleep(HISTORY_AGAIN_S)
+
+    async def _dry_runs(self) -> None:
+        while True:
+            await self._undried.wait()
+            self._undried.clear()
+            if self.work.wants_dry_run:
+                await self._beside(self._threads.dry_run, self.work.dry_run)
+                self._due_in(0.0)
 
     async def _publishes(self) -> None:
         backoff = Backoff(key=self.name)

@@ -2,7 +2,8 @@
 
 The exact request is sent with dryRun=All: admission, quotas, budgets and rights answer as they
 would, and nothing is stored. It is made only for a fleet of mode Recommend that is not frozen, and
-only after the Incident itself is written: an answer that is late keeps no record waiting.
+only after the Incident itself is written. Asking may take long, so it runs beside the steps, each
+of which takes in what was answered since the last one: a late answer keeps nothing waiting.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ops.adapters.kube.api import KubeApi, PatchKind
+from ops.clock import Deadline
 from ops.controller.fleet.api_request import ApiRequest, Verb, request_of
 from ops.controller.fleet.rollback import read_rollback
 from ops.controller.resources.fleet import FleetSpec, Mode
-from ops.errors import KubeError
+from ops.errors import KubeError, OpsError
 from ops.proposals import is_allowed
 from ops.state import Action, ActionKind, Decision, Snapshot
 
 logger = logging.getLogger(__name__)
 ALL_DRY = {"dryRun": "All"}
 DRY_RUN_S = 3.0  # of one answer: admission webhooks of others may hang
+ASK_S = 10.0  # of one fleet before the next one's turn; what is asked then is still waited for
 BODY_BYTES_MAX, ANSWER_CHARS_MAX = 4096, 1024
 THROTTLED = 429
 BUDGET = "DisruptionBudget"  # the cause that a 429 of an eviction names; a throttle names none
@@ -49,24 +52,35 @@ class Recommended:
         return {"request": self.request, "patch": self.patch, "dry_run": self.dry_run}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     decision: Decision
     tries: int = 0
+    found: Recommended | None = None
 
 
 class Recommender:
-    """Allowed actions of one fleet that wait for the server's word. Used from one thread."""
+    """Allowed actions of one fleet that wait for the server's word.
+
+    `ask` runs beside any other call, all others in one thread at a time. Nothing is locked: only
+    `ask` changes what it was offered, and `take` looks at each once.
+    """
 
     def __init__(self, api: KubeApi, *, namespace: str) -> None:
         """Start with none."""
         self._api, self._namespace = api, namespace
         self._waiting: list[_Waiting] = []
+        self._offered: tuple[Snapshot, tuple[_Waiting, ...]] | None = None
 
     @property
     def num_waiting(self) -> int:
         """Actions without an answer."""
         return len(self._waiting)
+
+    @property
+    def offered(self) -> bool:
+        """Whether there is something to ask."""
+        return self._offered is not None
 
     def note(self, decisions: Sequence[Decision], spec: FleetSpec) -> None:
         """Want an answer for what the guard allows, where the mode wants it.
@@ -79,34 +93,61 @@ class Recommender:
         self._waiting += [_Waiting(one) for one in decisions if is_allowed(one)]
         del self._waiting[:-WAITING_MAX]
 
-    def ask(self, snapshot: Snapshot, *, ready: Callable[[str], bool]) -> list[Decision]:
-        """Ask the server; the decisions that were answered, with the answer in their details.
+    def offer(self, snapshot: Snapshot, *, ready: Callable[[str], bool]) -> None:
+        """Let `ask` ask for what waits, unless it is asking already.
 
         Args:
             ready: whether the record of an incident is on the server.
         """
+        asked = tuple(
+            one for one in self._waiting if one.found is None and ready(one.decision.incident_id)
+        )
+        if asked and self._offered is None:
+            self._offered = (snapshot, asked)
+
+    def ask(self) -> None:
+        """Ask the server; what it does not answer, and what is behind that, is left for later."""
+        if self._offered is None:
+            return
+        snapshot, asked = self._offered
+        deadline = Deadline.after(ASK_S)
+        try:
+            for one in asked:
+                if one not in self._waiting:
+                    continue  # forbidden meanwhile
+                if deadline.left_s() == 0.0 or not self._answered(one, snapshot):
+                    return
+        finally:
+            self._offered = None
+
+    def _answered(self, one: _Waiting, snapshot: Snapshot) -> bool:
+        action = one.decision.action
+        assert action is not None
+        one.tries += 1
+        try:
+            one.found = recommended(self._api, action, snapshot, namespace=self._namespace)
+        except Exception as error:  # the top of one question
+            expected = isinstance(error, OpsError)
+            logger.warning(
+                "no dry run action=%s target=%s: %s", action.kind, action.target, error,
+                exc_info=None if expected else error,
+            )  # fmt: skip
+            if one.tries >= TRIES_MAX:  # the words of a fault may be those of a secret
+                why = str(error) if expected else f"{type(error).__name__}, a fault of the operator"
+                one.found = Recommended(dry_run=f"no answer: {why}"[:ANSWER_CHARS_MAX])
+            return False
+        return True
+
+    def take(self) -> list[Decision]:
+        """The decisions that were answered, with the answer in their details."""
         answered, left = [], []
-        away = False
         for one in self._waiting:
-            decision = one.decision
-            assert decision.action is not None
-            if away or not ready(decision.incident_id):
+            found = one.found
+            if found is None:
                 left.append(one)
-                continue
-            try:
-                found = recommended(self._api, decision.action, snapshot, namespace=self._namespace)
-            except KubeError as error:
-                logger.warning(
-                    "no dry run action=%s target=%s: %s",
-                    decision.action.kind, decision.action.target, error,
-                )  # fmt: skip
-                away, one.tries = True, one.tries + 1
-                if one.tries < TRIES_MAX:
-                    left.append(one)
-                    continue
-                found = Recommended(dry_run=f"no answer: {error}"[:ANSWER_CHARS_MAX])
-            details = {**decision.details, **found.details()}
-            answered.append(replace(decision, details=details))
+            else:
+                details = {**one.decision.details, **found.details()}
+                answered.append(replace(one.decision, details=details))
         self._waiting = left
         return answered
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class FleetRecord:
-    """The record of one fleet. Called from one thread at a time."""
+    """The record of one fleet. Called from one thread at a time, but for `dry_run`."""
 
     api: KubeApi
     fleet: FleetObject
@@ -77,12 +77,13 @@ class FleetRecord:
         snapshot: Snapshot,
         spec: FleetSpec,
     ) -> None:
-        """Note what was decided; `flush` writes it, then asks the server what is recommended."""
+        """Note what was decided, and what the server said to recommendations; `flush` writes it."""
         for decision in decisions:
             self._count(decision, spec)
         self._snapshot = snapshot
         self._recommender.note(decisions, spec)
         self.book.take(cases, decisions, alerts=alerts, now_s=snapshot.now_s)
+        self.book.put_answers(self._recommender.take())
         self.report_queue.note(decisions, alerts)
         self.report_queue.forget(case.incident.incident_id for case in cases)
         page = self.report_queue.turn(snapshot, spec)
@@ -97,15 +98,22 @@ class FleetRecord:
         """
         with self.metrics.stage("write"):
             self._writer.flush(now_s=now_s)
-        if self._snapshot is None or not self._recommender.num_waiting:
-            return
-        # Only now: a server that is slow to answer must not keep an Incident from being written.
+        # Only now: what is asked for a dry run stands in an Incident that the server holds.
+        if self._snapshot is not None:
+            self._recommender.offer(self._snapshot, ready=self.book.is_written)
+
+    @property
+    def wants_dry_run(self) -> bool:
+        """Whether `dry_run` has something to ask."""
+        return self._recommender.offered
+
+    def dry_run(self) -> None:
+        """Ask the server what it says to recommended actions, for the next `take`.
+
+        Beside any other call: it may take long.
+        """
         with self.metrics.stage("dry-run"):
-            answered = self._recommender.ask(self._snapshot, ready=self.book.is_written)
-        if answered:
-            self.book.put_answers(answered)
-            with self.metrics.stage("write"):
-                self._writer.flush(now_s=now_s)
+            self._recommender.ask()
 
     def _count(self, decision: Decision, spec: FleetSpec) -> None:
         incident, metrics = decision.incident, self.metrics

@@ -17,10 +17,12 @@ from ops.adapters.kube.api import KubeApi
 from ops.adapters.kube.deployments import REVISION
 from ops.adapters.kube.paths import path_of
 from ops.adapters.kube.records import HASH_LABEL
+from ops.clock import Deadline
 from ops.controller.fleet.api_request import WITHHELD, ApiRequest, Verb
 
 HISTORY = "deployment.kubernetes.io/revision-history"  # earlier numbers of a template used again
 PAGE = 20  # ReplicaSets a page: each holds a whole template
+READ_S = 6.0  # for the Deployment and all pages together
 TEMPLATE = "/spec/template"
 # Values below one of these names are told; any other text of a template may be a secret.
 TOLD = frozenset({"image", "imagePullPolicy", "resources", "valueFrom", "name", "nodeSelector"})
@@ -33,10 +35,12 @@ def read_rollback(api: KubeApi, *, namespace: str, name: str, to_revision: str) 
     """The request that puts a revision back, or why there is none.
 
     Raises:
-        KubeError: the Deployment or its ReplicaSets cannot be read.
+        KubeError: the Deployment or its ReplicaSets cannot be read, or not in time.
     """
+    deadline = Deadline.after(READ_S)
     folder = path_of("apps", "v1", "deployments", namespace)
-    found = api.get(folder, params={"fieldSelector": f"metadata.name={name}"}).get("items") or ()
+    one = {"fieldSelector": f"metadata.name={name}"}
+    found = api.get(folder, params=one, timeout_s=READ_S).get("items") or ()
     if not found:
         return f"no Deployment {name} is there in namespace {namespace}"
     deployment = found[0]
@@ -47,6 +51,7 @@ def read_rollback(api: KubeApi, *, namespace: str, name: str, to_revision: str) 
         path_of("apps", "v1", "replicasets", namespace),
         params={"labelSelector": selector},
         limit=PAGE,
+        deadline=deadline,
     )
     sets = (item for page in pages for item in orjson.loads(page).get("items") or ())
     return rollback_request(deployment, sets, to_revision=to_revision)

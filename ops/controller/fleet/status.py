@@ -35,7 +35,8 @@ class DataSight:
     """How far the metrics can be trusted.
 
     Attributes:
-        reason: Fresh, Stale, Missing, Contradictory, or NotRead before the first reading.
+        reason: Fresh, Stale, Missing, Contradictory, or NotRead before the first reading and where
+            none can be used.
     """
 
     reason: str = "NotRead"
@@ -64,6 +65,7 @@ class FleetSight:
 
     Attributes:
         fault: why the spec cannot be used, else empty.
+        step_fault: what went wrong in the operator itself, else empty; what is seen is older.
         stale: what the cluster caches cannot show, in words.
         unmatched: why the selector takes no pod, in words; empty where it takes some.
         missing_rights: rights that the server refused, as text.
@@ -77,6 +79,7 @@ class FleetSight:
     spec: FleetSpec
     fault: str = ""
     fault_reason: str = "InvalidSpec"
+    step_fault: str = ""
     data: DataSight = DataSight()
     pods: Sequence[PodRecord] = ()
     stale: str = ""
@@ -156,6 +159,9 @@ def _loud(status: FleetStatus) -> tuple[object, ...]:
 def _ready(sight: FleetSight) -> Observed:
     if sight.fault:
         status, reason, text = NO, sight.fault_reason, sight.fault
+    elif sight.step_fault:
+        text = f"a step failed by a fault of the operator, whose log says more: {sight.step_fault}"
+        status, reason = NO, "StepFailed"
     elif sight.stale:
         status, reason, text = NO, "ClusterNotSeen", f"the cluster is not seen: {sight.stale}"
     elif sight.unmatched and not sight.pods:

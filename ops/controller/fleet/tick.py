@@ -46,6 +46,7 @@ HISTORY_READ_S, HISTORY_READS_MAX = 20.0, 60
 ASK_AGAIN_S = 5.0  # after an answer, which is as old as it took the worker
 READ_S = 4.0  # of one reading; the next is due soon after
 SILENT_SCRAPES = 12  # that a young pod may take until its first sample
+NOT_USED = "what was read last could not be used, by a fault of the operator; its log says more"
 NO_FRAME = MetricFrame(
     times_s=np.empty(0), values=np.empty((0, 0)), series=(), roles=(), step_s=5.0
 )
@@ -75,7 +76,7 @@ class ClusterSight:
 
 @dataclass(slots=True, kw_only=True)
 class FleetTick:
-    """State of one fleet's loop; `watch` is made by the owner, who hands it `place_of`.
+    """State of one fleet's loop; its frames are made by the owner, who hands them `place_of`.
 
     Attributes:
         look: the cluster as the fleet's selector cuts it, at a moment of our clock.
@@ -92,7 +93,7 @@ class FleetTick:
     diagnoser: RemoteDiagnoser
     metrics: OperatorMetrics
     watch: WatchFrame = field(init=False)
-    history: WatchFrame | None = None  # read once, then dropped
+    history: WatchFrame | None = None  # until it is learnt, or given up
     state: LoopState = field(default_factory=LoopState)
     data: DataSight = field(default_factory=DataSight)
     snapshot: Snapshot | None = None
@@ -105,10 +106,17 @@ class FleetTick:
     _answered: tuple[WatchFrame, Answered] | None = None
     _history_answered: tuple[WatchFrame, Answered] | None = None
     _history_reads: int = 0
+    _learnt: bool = False
     _newest: WatchReading | None = None
     _unknown: UnknownPods = field(default_factory=UnknownPods)
     _places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _ahead_s: float | None = None  # of the server's clock before our monotonic one
+
+    def read_through(self, watch: WatchFrame, *, history: WatchFrame) -> None:
+        """Use these frames from now on; an hour that was learnt is not learnt again."""
+        self.watch, self.next_read_at_s = watch, 0.0
+        if not self._learnt:
+            self.history, self._history_reads = history, 0
 
     def ask(self) -> None:
         """Ask for what is new of the metrics, for the next step. Beside any other call."""
@@ -126,27 +134,32 @@ class FleetTick:
             self._history_answered = (history, answered)
 
     def _take_in(self) -> None:
-        """Take in what was answered since the last step; an outage is a state of the data."""
+        """Take in what was answered since the last step; an outage is a state of the data.
+
+        What was asked under an older spec is thrown away.
+        """
         past, self._history_answered = self._history_answered, None
-        if past is not None:
-            self._remember(past[0].take(past[1]))
+        if past is not None and past[0] is self.history:
+            self._remember(*past)
         new, self._answered = self._answered, None
-        if new is not None and new[0] is self.watch:  # else asked under an older spec
+        if new is not None and new[0] is self.watch:
+            self.data = DataSight(detail=NOT_USED)  # should the rest fail
             self._take(self.watch.take(new[1]))
 
-    def _remember(self, reading: WatchReading) -> None:
+    def _remember(self, history: WatchFrame, answered: Answered) -> None:
         """Learn from an hour of stored samples, once they can be read."""
         self._history_reads += 1
-        fresh = reading.state is DataState.FRESH
-        if fresh:
+        if self._history_reads >= HISTORY_READS_MAX:  # also of faults
+            self.history = None
+        reading = history.take(answered)
+        if reading.state is DataState.FRESH:
             self.state = remembered(
                 self.state,
                 reading.frame,
                 slos=slo_targets(self.spec),
                 config=self.config().detect,
             )
-        if fresh or self._history_reads >= HISTORY_READS_MAX:
-            self.history = None
+            self.history, self._learnt = None, True
 
     @property
     def _unlearnt(self) -> bool:

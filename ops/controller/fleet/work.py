@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ops.clock import monotonic_s, wall_s
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
+from ops.controller.fleet.frames import endpoint_fault, history_frame, watch_frame
 from ops.controller.fleet.publishing import StatusWriter, stored_status
 from ops.controller.fleet.record import FleetRecord
 from ops.controller.fleet.shared import Parts
@@ -20,24 +21,20 @@ from ops.controller.fleet.status import (
 )
 from ops.controller.fleet.telling import newest, told
 from ops.controller.fleet.tick import FleetTick
-from ops.controller.metrics_watch.frame import WatchFrame
-from ops.controller.metrics_watch.roles import USER_ROLES, WATCHED_ROLES
 from ops.controller.resources.fleet import (
     DecisionStatus,
     FleetSpec,
     parse_fleet,
 )
 from ops.controller.resources.fleet_object import FleetObject
-from ops.controller.settings import Settings
-from ops.errors import KubeError, ResourceError
+from ops.errors import KubeError, OpsError, ResourceError
 from ops.pipeline_state import LoopState
 from ops.state import Alert
 
 logger = logging.getLogger(__name__)
-WINDOW_S = 900.0  # of metrics that the loop itself keeps
 INVALID = "InvalidSpec"
 UNLEARNT_S = 30.0  # that rows wait at most for the hour before
-HISTORY_S = 3660.0  # read once, for the baseline and the burn rates
+NOT_TAKEN_IN = "the last step failed: what was read is not taken in"
 
 
 @dataclass(slots=True)
@@ -57,6 +54,7 @@ class FleetWork:
     _spec: FleetSpec = field(default_factory=FleetSpec)
     _status: StatusWriter = field(init=False)
     _write_trouble: str = ""
+    _step_fault: str = ""  # of ours; over once a step is written
     _wanted: FleetObject | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -100,13 +98,22 @@ class FleetWork:
     @property
     def wants_history(self) -> bool:
         """Whether the hour before is still to be learnt."""
-        return self.tick is not None and self.tick.history is not None
+        return not self.fault[0] and self.tick is not None and self.tick.history is not None
 
     def ask_history(self) -> None:
         """Ask for the hour before; the next `decide` takes it in. Beside any other."""
         tick = self.tick
         if tick is not None and not self.fault[0]:
             tick.ask_history()
+
+    @property
+    def wants_dry_run(self) -> bool:
+        """Whether recommended actions wait for the word of the API server."""
+        return self.record.wants_dry_run
+
+    def dry_run(self) -> None:
+        """Ask the API server; the next `decide` takes it in. Beside any other."""
+        self.record.dry_run()
 
     def decide(self, alerts: tuple[Alert, ...], *, write: bool = True) -> None:
         """Take in what was read, step, and write what was decided.
@@ -118,6 +125,7 @@ class FleetWork:
         Raises:
             KubeError: not all of it could be written; the rest stays wanted.
             ResourceError: there are alerts, and no spec by which to take them.
+            Exception: a fault of ours; the status tells of it until a step is written.
         """
         try:
             self._take_over()
@@ -129,9 +137,13 @@ class FleetWork:
         except KubeError as error:
             self._write_trouble = str(error)
             raise
+        except Exception as error:
+            if not isinstance(error, OpsError):
+                self._step_fault = f"{type(error).__name__}: {error}"
+            raise
         else:
             if write:
-                self._write_trouble = ""
+                self._write_trouble = self._step_fault = ""
         finally:
             self.sight = self._sight()
 
@@ -143,7 +155,11 @@ class FleetWork:
             self.next_read_at_s = monotonic_s() + self.parts.settings.scrape_seconds
         if tick is None:
             return
-        decisions = tick.step(alerts)
+        try:
+            decisions = tick.step(alerts)
+        except Exception:  # no reading is asked for more often than there are scrapes
+            self.next_read_at_s = monotonic_s() + self.parts.settings.scrape_seconds
+            raise
         if not self.fault[0]:
             self.next_read_at_s = tick.next_read_at_s
         assert tick.snapshot is not None
@@ -163,25 +179,32 @@ class FleetWork:
             wanted, self._wanted = self._wanted, None
         if wanted is None:
             return
+        try:
+            self._use(wanted)
+        except Exception:
+            with self._lock:  # not half of it: all of it again at the next step
+                self._wanted = self._wanted or wanted
+            raise
+
+    def _use(self, wanted: FleetObject) -> None:
         self.fleet = wanted
         try:
             spec = parse_fleet(wanted.raw)
         except ResourceError as error:
             self.fault = (INVALID, str(error))
             return
-        self.fault = _endpoint_fault(spec, self.parts.settings)
-        before, self._spec = self._spec, spec
+        self.fault = endpoint_fault(spec, self.parts.settings)
+        before = self._spec
         self.record.renew(wanted)
         if self.tick is None:
             self.tick = self._make_tick(spec)
         else:
-            same = (before.selector, before.metrics) == (spec.selector, spec.metrics)
-            if not same:
-                self.tick.watch = self._make_watch(self.tick, spec)
-                self.tick.next_read_at_s = 0.0
+            if (before.selector, before.metrics) != (spec.selector, spec.metrics):
+                self._make_frames(self.tick, spec)
             if before.metrics != spec.metrics:
                 self.tick.diagnoser = self._make_diagnoser(spec)
             self.tick.spec = spec
+        self._spec = spec
 
     @property
     def num_open(self) -> int:
@@ -205,12 +228,18 @@ class FleetWork:
             diagnoser=self._make_diagnoser(spec),
             metrics=parts.metrics,
         )
-        tick.watch = self._make_watch(tick, spec)
-        tick.history = self._make_watch(tick, spec, window_s=HISTORY_S, roles=USER_ROLES)
+        self._make_frames(tick, spec)
         tick.state = self._restored
         if any(case.open for case in self._restored.cases):
             tick.unlearnt_until_s = monotonic_s() + UNLEARNT_S
         return tick
+
+    def _make_frames(self, tick: FleetTick, spec: FleetSpec) -> None:
+        place, parts = self.fleet.namespace, self.parts
+        tick.read_through(
+            watch_frame(parts, spec, namespace=place, placed=tick.place_of),
+            history=history_frame(parts, spec, namespace=place, placed=tick.place_of),
+        )
 
     def _make_diagnoser(self, spec: FleetSpec) -> RemoteDiagnoser:
         return self.parts.diagnoser(
@@ -218,26 +247,6 @@ class FleetWork:
             spec,
             lambda: self.wake(),
             self.record.book.name_for,
-        )
-
-    def _make_watch(
-        self,
-        tick: FleetTick,
-        spec: FleetSpec,
-        *,
-        window_s: float = WINDOW_S,
-        roles: frozenset[str] = WATCHED_ROLES,
-    ) -> WatchFrame:
-        endpoint = self.parts.settings.metrics_endpoints.get(spec.metrics.endpoint)
-        return WatchFrame(
-            self.parts.catalogue,
-            namespace=self.fleet.namespace,
-            match_labels=spec.metrics.match_labels,
-            add_labels=endpoint.add_labels if endpoint else {},
-            window_s=window_s,
-            step_s=self.parts.settings.scrape_seconds,
-            placed=tick.place_of,
-            roles=roles,
         )
 
     @property
@@ -256,13 +265,14 @@ class FleetWork:
 
     def _sight(self) -> FleetSight:
         reason, fault = self.fault
-        tick = self.tick
+        tick, unknown = self.tick, fault or (NOT_TAKEN_IN if self._step_fault else "")
         return FleetSight(
             generation=self.fleet.generation,
             spec=self._spec,
             fault=fault,
             fault_reason=reason or INVALID,
-            data=tick.data if tick and not fault else DataSight(detail=fault),
+            step_fault=self._step_fault,
+            data=tick.data if tick and not unknown else DataSight(detail=unknown),
             pods=tick.sight.pods if tick else (),
             stale=tick.sight.stale if tick else "",
             unmatched=tick.sight.unmatched if tick else "",
@@ -280,19 +290,3 @@ class FleetWork:
             open_incidents=self.num_open,
             last_decision=self.last_decision,
         )
-
-
-def _endpoint_fault(spec: FleetSpec, settings: Settings) -> tuple[str, str]:
-    """Why the names that a Fleet gives cannot be used; empty where they can."""
-    for what, name, known in (
-        ("metrics", spec.metrics.endpoint, settings.metrics_endpoints),
-        ("engine", spec.engine.endpoint, settings.engine_endpoints),
-    ):
-        if name not in known and not (what == "engine" and not name):
-            allowed = ", ".join(sorted(known)) or "none"
-            return (
-                "UnknownEndpoint",
-                f"spec.{what}.endpoint {name!r} is not in the operator's configuration, which "
-                f"allows: {allowed}",
-            )
-    return "", ""

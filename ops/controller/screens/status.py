@@ -29,6 +29,7 @@ _STEPS: Mapping[tuple[str, str], Sequence[Commands]] = {
     ("Diagnosing", "NoAnswer"): [worker_commands],
     ("Recorded", "NotWritten"): [operator_commands],
     ("Ready", "ClusterNotSeen"): [operator_commands],
+    ("Ready", "StepFailed"): [operator_commands],
     ("Ready", "NoPods"): [label_commands],
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -10,7 +11,8 @@ from ops.clock import monotonic_s
 from ops.controller.alerts.inbox import Receipt
 from ops.controller.fleet import backoff
 from ops.controller.fleet import loop as fleet_loop
-from ops.controller.fleet.loop import FleetLoop, Threads
+from ops.controller.fleet.loop import FleetLoop
+from ops.controller.fleet.threads import Threads
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.errors import KubeError, NotLeadingError, OpsError
 from ops.state import Alert
@@ -23,7 +25,7 @@ class Work:
 
     def __init__(self):
         self.next_read_at_s = 0.0
-        self.gone = self.wants_history = False
+        self.gone = self.wants_history = self.wants_dry_run = False
         self.held = []  # decisions that wrote nothing
         self.begun = self.reads = self.published = 0
         self.decided = []
@@ -46,6 +48,10 @@ class Work:
 
     def ask_history(self):
         self.wants_history = False
+
+    def dry_run(self):
+        self.wants_dry_run = False
+        self.decided_before_dry_run = len(self.decided)
 
     def decide(self, alerts, *, write):
         self.next_read_at_s = max(self.next_read_at_s, monotonic_s() + self.pause_s)
@@ -79,7 +85,7 @@ def run(work, scenario, **more):
             await asyncio.sleep(0)  # others run meanwhile
             return done
 
-        pools = dict.fromkeys(("step", "read", "remember", "publish"), in_pool) | more
+        pools = dict.fromkeys(("step", "read", "remember", "dry_run", "publish"), in_pool) | more
         loop = FleetLoop(
             work, name="shop/chat", threads=Threads(**pools), metrics=OperatorMetrics(),
             doubted=lambda: setattr(work, "doubted", True),
@@ -202,6 +208,42 @@ def test_an_hour_of_history_is_asked_for_beside_the_rest():
 
     async def scenario(loop):
         await until(lambda: not work.wants_history and work.decided)
+
+    run(work, scenario)
+
+
+def test_an_hour_that_is_wanted_later_is_asked_for_too():
+    work = Work()
+
+    async def scenario(loop):
+        await until(lambda: work.decided)
+        await asyncio.sleep(0.01)
+        work.wants_history = True  # an invalid spec was mended
+        await until(lambda: not work.wants_history)
+
+    run(work, scenario)
+
+
+def test_neither_a_change_nor_an_alert_waits_for_a_dry_run():
+    work = Work()
+    work.wants_dry_run = True
+
+    async def scenario(loop):
+        await until(lambda: len(work.decided) == 1)
+        loop.changed(monotonic_s())
+        await until(lambda: len(work.decided) == 2)
+        return await loop.inbox.put([ALERT])
+
+    assert run(work, scenario, dry_run=never) == Receipt(written=1)
+
+
+def test_what_a_dry_run_said_is_taken_in_by_a_step_of_its_own():
+    work = Work()
+    work.wants_dry_run = True
+
+    async def scenario(loop):
+        await until(lambda: not work.wants_dry_run)
+        await until(lambda: len(work.decided) > work.decided_before_dry_run)
 
     run(work, scenario)
 
@@ -335,3 +377,40 @@ def test_a_job_that_ends_by_a_fault_of_ours_begins_again():
         await until(lambda: work.published >= 2)
 
     run(work, scenario)
+
+
+class SlowWork(Work):
+    """Counts how many of its decisions were under way at once."""
+
+    under_way = most = 0
+
+    def decide(self, alerts, *, write):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        time.sleep(0.03)
+        super().decide(alerts, write=write)
+        self.under_way -= 1
+
+
+def test_a_job_that_begins_again_waits_for_the_thread_that_it_left():
+    work = SlowWork()
+
+    def threaded(task):
+        return asyncio.get_running_loop().run_in_executor(None, task)
+
+    def doubted():
+        work.gone = False
+        raise ValueError("a fault of ours")
+
+    async def scenario(loop):
+        loop._doubted = doubted
+        await until(lambda: len(work.decided) == 1)
+        loop.changed(monotonic_s())
+        await until(lambda: work.under_way)
+        work.gone = True
+        loop._unpublished.set()  # the job that raises ends the decision's, not its thread
+        await until(lambda: not work.gone)
+        await until(lambda: len(work.decided) >= 3)  # what was cut off is done again
+
+    run(work, scenario, step=threaded)
+    assert work.most == 1

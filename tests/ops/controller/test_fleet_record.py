@@ -48,21 +48,32 @@ def turn(record, case, *decisions, mode=Mode.RECOMMEND):
     record.flush(now_s=T0 + 30)
 
 
+def asked(record, case, **how):
+    """The server is asked beside the turns, and the next turn takes its answer in."""
+    assert record.wants_dry_run
+    record.dry_run()
+    turn(record, case, **how)
+
+
 def action_of(record):
     (stored,) = record.api.of("incidents")
     (action,) = stored["status"]["actions"]
     return action
 
 
+def calls_of(record):
+    return [
+        (verb, path.rpartition("/")[2]) for verb, path in record.api.calls if "/events" not in path
+    ]
+
+
 def test_the_incident_is_written_before_the_server_is_asked_for_a_dry_run(record):
     case = named(opened())
     turn(record, case, said(DecisionKind.REFUSE, case, "dry run", REPLACE))
-    calls = [
-        (verb, path.rpartition("/")[2]) for verb, path in record.api.calls if "/events" not in path
-    ]
-    assert calls == [
-        ("create", "incidents"), ("patch", "status"), ("try", "eviction"), ("patch", "status"),
-    ]  # fmt: skip
+    assert calls_of(record) == [("create", "incidents"), ("patch", "status")]
+    asked(record, case)
+    assert calls_of(record)[2:] == [("try", "eviction"), ("patch", "status")]
+    assert not record.wants_dry_run
     assert action_of(record)["dryRun"] == "accepted: the server would evict the pod"
     assert action_of(record)["request"].startswith("POST /api/v1/namespaces/shop/pods/llm-2")
 
@@ -71,9 +82,10 @@ def test_a_server_that_answers_no_dry_run_keeps_no_incident_from_being_written(r
     record.api.silent = True
     case = named(opened())
     turn(record, case, said(DecisionKind.REFUSE, case, "dry run", REPLACE))
+    asked(record, case)
     assert action_of(record)["dryRun"] == ""
     record.api.silent = False
-    turn(record, case)  # asked again at the next turn
+    asked(record, case)
     assert action_of(record)["dryRun"].startswith("accepted")
 
 
@@ -81,12 +93,13 @@ def test_nothing_is_asked_while_the_incident_cannot_be_written(record):
     record.api.fail["create", "incidents"] = 422
     case = named(opened())
     turn(record, case, said(DecisionKind.REFUSE, case, "dry run", REPLACE))
-    assert not [verb for verb, _ in record.api.calls if verb == "try"]
+    assert not record.wants_dry_run
 
 
 def test_the_journal_for_the_page_has_the_answer_too(record):
     case = named(opened())
     turn(record, case, said(DecisionKind.REFUSE, case, "dry run", REPLACE))
+    asked(record, case)
     (decision,) = record.book.entries["inc-0001"].decisions
     assert decision.details["dry_run"].startswith("accepted")
 
@@ -95,4 +108,4 @@ def test_observe_asks_for_nothing(record):
     case = named(opened())
     decision = said(DecisionKind.REFUSE, case, "dry run", REPLACE)
     turn(record, case, decision, mode=Mode.OBSERVE)
-    assert not [verb for verb, _ in record.api.calls if verb == "try"]
+    assert not record.wants_dry_run

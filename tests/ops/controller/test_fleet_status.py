@@ -50,6 +50,12 @@ def test_a_fleet_without_data_is_watched_and_nobody_says_that_it_is_well():
     assert found["SLOMet"] == ("Unknown", "NotMeasured")
 
 
+def test_a_fault_of_ours_is_told_behind_one_of_the_spec():
+    assert conditions(step_fault="ValueError: x", stale="pods")["Ready"] == ("False", "StepFailed")
+    assert "ValueError: x" in messages(step_fault="ValueError: x")["Ready"]
+    assert conditions(step_fault="ValueError: x", fault="y")["Ready"] == ("False", "InvalidSpec")
+
+
 def test_a_fault_of_the_spec_is_told_in_its_own_words():
     text = "spec.metrics.endpoint 'x' is not in the operator's configuration, which allows: a, b"
     assert conditions(fault=text, fault_reason="UnknownEndpoint")["Ready"] == (

@@ -6,12 +6,14 @@ import pytest
 
 from ops.clock import monotonic_s, wall_s
 from ops.controller.fleet import tick
+from ops.controller.fleet import work as fleet_work
 from ops.controller.fleet.tick import ClusterSight
 from ops.controller.incidents import book
+from ops.controller.resources.fleet_object import FleetObject
 from ops.errors import KubeError
 from ops.pipeline_state import LoopState
 from ops.state import Alert, PodPhase, PodRecord
-from tests.ops.controller.fleet_parts import PATH, condition, made_work
+from tests.ops.controller.fleet_parts import PATH, condition, fleet_body, made_work
 from tests.ops.controller.stored_series import StoredSeries
 
 ALERT = Alert(
@@ -197,6 +199,130 @@ def test_an_hour_that_comes_late_is_learnt_all_the_same():
     world.work.decide(())
     assert not world.work.wants_history
     assert len(world.work.tick.state.meter.times_s) > before + 300
+
+
+def changed(**spec):
+    body = fleet_body(**spec)
+    body["metadata"]["generation"] = 2
+    return FleetObject.of(body)
+
+
+def past_world():
+    """A fleet whose Prometheus holds an hour."""
+    stored = metered(("p0", 1.0))
+    stored.series[0][1][:0] = [
+        (stored.clock_s - 3000.0 + 5.0 * k, float(k - 1000)) for k in range(500)
+    ]
+    return made_work(stored=stored, sight=ClusterSight(pods=(pod("p0"),)))
+
+
+def test_an_hour_that_was_asked_for_under_an_older_spec_is_not_learnt():
+    world = past_world()
+    world.work.ask_history()
+    world.work.renew(changed(metrics={"matchLabels": {"service": "another"}}))
+    world.work.decide(())
+    assert world.work.tick.state.meter.keys == ()
+    world.work.ask_history()
+    _, matchers, *_ = world.stored.asked[-1]
+    assert "another" in {one.value for one in matchers}
+    world.work.decide(())
+    assert world.work.tick.state.meter.keys == ()
+    assert world.work.wants_history
+
+
+def test_an_hour_that_was_given_up_is_wanted_again_under_another_spec():
+    world = past_world()
+    world.work.tick.history = None
+    world.work.renew(changed(metrics={"matchLabels": {"service": "chat"}}))
+    world.work.decide(())
+    assert world.work.wants_history
+    world.work.ask_history()
+    world.work.decide(())
+    assert len(world.work.tick.state.meter.times_s) > 300
+    world.work.renew(changed(metrics={"matchLabels": {"slo_class": "chat"}}))
+    world.work.decide(())
+    assert not world.work.wants_history  # it was learnt
+
+
+def test_a_spec_that_is_mended_wants_an_hour_and_a_broken_one_none():
+    world = made_work(mode="Guess")
+    world.work.decide(())
+    assert not world.work.wants_history
+    world.work.renew(changed())
+    world.work.decide(())
+    assert world.work.wants_history
+    world.work.renew(changed(metrics={"endpoint": "unheard-of"}))
+    world.work.decide(())
+    assert not world.work.wants_history
+
+
+def fault_of_ours(*_, **__):
+    raise ValueError("of ours")
+
+
+def test_a_fault_of_ours_is_told_and_what_was_read_is_not_shown_as_of_now(monkeypatch):
+    world = made_work(stored=metered(("p0", 1.0)), sight=ClusterSight(pods=(pod("p0"),)))
+    seen(world)
+    assert condition(world, "DataFresh")[0] == "True"
+    look = world.work.tick.look
+    world.work.tick.look = fault_of_ours
+    world.work.next_read_at_s = 0.0
+    with pytest.raises(ValueError, match="of ours"):
+        world.work.decide(())
+    assert world.work.next_read_at_s > monotonic_s() + 1.0  # no question after the other
+    published(world)
+    status, reason, text = condition(world, "Ready")
+    assert (status, reason) == ("False", "StepFailed")
+    assert "ValueError: of ours" in text
+    for kind in ("DataFresh", "SLOMet", "PodsMeasured"):
+        assert condition(world, kind)[0] == "Unknown"
+    world.work.tick.look = look
+    world.work.decide((), write=False)
+    published(world)
+    assert condition(world, "Ready")[0] == "False"  # until all of it has worked
+    world.work.decide(())
+    published(world)
+    assert condition(world, "Ready")[0] == condition(world, "DataFresh")[0] == "True"
+
+
+def test_a_reading_that_cannot_be_used_makes_nothing_fresh_until_the_next():
+    world = made_work(stored=metered(("p0", 1.0)), sight=ClusterSight(pods=(pod("p0"),)))
+    seen(world)
+    watch = world.work.tick.watch
+    watch.take = fault_of_ours
+    world.work.ask()
+    with pytest.raises(ValueError, match="of ours"):
+        world.work.decide(())
+    world.work.decide(())  # without a reading
+    published(world)
+    assert condition(world, "Ready")[0] == "True"
+    assert condition(world, "DataFresh")[:2] == ("Unknown", "NotRead")
+    del watch.take
+    seen(world)
+    assert condition(world, "DataFresh")[0] == "True"
+
+
+def test_a_fault_in_the_hour_is_not_tried_for_ever(monkeypatch):
+    monkeypatch.setattr(tick, "HISTORY_READS_MAX", 1)
+    world = past_world()
+    world.work.tick.history.take = fault_of_ours
+    world.work.ask_history()
+    with pytest.raises(ValueError, match="of ours"):
+        world.work.decide(())
+    assert not world.work.wants_history
+
+
+def test_a_spec_that_could_not_be_taken_over_is_taken_over_by_the_next_step(monkeypatch):
+    world = made_work()
+    world.work.renew(changed(metrics={"matchLabels": {"service": "another"}}))
+    monkeypatch.setattr(fleet_work, "watch_frame", fault_of_ours)
+    with pytest.raises(ValueError, match="of ours"):
+        world.work.decide(())
+    monkeypatch.undo()
+    before = world.work.tick.watch
+    world.work.decide(())
+    assert world.work.tick.watch is not before
+    assert world.work.tick.spec.metrics.match_labels == {"service": "another"}
 
 
 def test_a_silent_worker_is_told_to_the_incidents_that_wait_for_it():

@@ -127,6 +127,50 @@ def test_lists_are_compared_now_and_then_without_any_doubt(monkeypatch):
     play(server, scenario, monkeypatch)
 
 
+def test_a_fault_of_ours_ends_no_comparison(monkeypatch, caplog):
+    server, faults = Server(fleet("chat")), [ValueError("of ours")]
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 1)
+        sync = table.sync
+
+        def faulty(bodies, **among):
+            if faults:
+                raise faults.pop()
+            sync(bodies, **among)
+
+        table.sync, server.fleets = faulty, []
+        kinds.doubt()
+        await until(lambda: not faults)
+        kinds.doubt()
+        await until(lambda: not len(table))
+
+    play(server, scenario, monkeypatch)
+    assert "of ours" in caplog.text
+
+
+def test_a_fault_of_ours_does_not_end_the_look_for_trouble(monkeypatch, caplog):
+    server, tries = Server(fleet("chat")), []
+
+    def look(*_):
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("of ours")
+        return (KubeError("403", status=403),)
+
+    monkeypatch.setattr(own_kinds, "try_watching", look)
+
+    async def watch(api, on_event, *, plurals, stop, catch_signals):
+        logging.getLogger("kopf.x").error("in trouble")
+        await stop.wait()
+
+    async def scenario(kinds, table):
+        await until(lambda: kinds.trouble)
+
+    play(server, scenario, monkeypatch, watch=watch)
+    assert "of ours" in caplog.text
+
+
 def test_a_fleet_that_came_while_the_list_was_made_stays(monkeypatch):
     server = Server(fleet("chat"))
 

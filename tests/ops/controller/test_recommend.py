@@ -23,7 +23,7 @@ class FakeApi:
     def __init__(self, error=None):
         self.calls, self.error = [], error
 
-    def get(self, path, *, params):
+    def get(self, path, *, params, timeout_s):
         return {"items": []}
 
     def patch(self, path, body, *, kind, params, timeout_s):
@@ -128,13 +128,19 @@ def allowed(kind=ActionKind.REPLACE_POD, target="pod:east/p-1", reason="dry run"
 RECOMMEND = FleetSpec(mode=Mode.RECOMMEND)
 
 
+def answers(asking, snapshot, ready=lambda _: True):
+    asking.offer(snapshot, ready=ready)
+    asking.ask()
+    return asking.take()
+
+
 def test_nothing_is_asked_before_the_incident_is_written(fleet):
     api = FakeApi()
     asking = Recommender(api, namespace="shop")
     asking.note([allowed()], RECOMMEND)
-    assert asking.ask(fleet.snapshot(), ready=lambda _: False) == []
+    assert answers(asking, fleet.snapshot(), ready=lambda _: False) == []
     assert api.calls == []
-    (told,) = asking.ask(fleet.snapshot(), ready=lambda incident: incident == "inc-0001")
+    (told,) = answers(asking, fleet.snapshot(), ready=lambda incident: incident == "inc-0001")
     assert told.details["dry_run"] == "accepted: the server would evict the pod"
     assert asking.num_waiting == 0
 
@@ -158,9 +164,61 @@ def test_what_the_guard_refuses_is_not_asked_for():
 def test_a_server_that_is_silent_is_asked_some_times_and_then_told(fleet):
     asking = Recommender(FakeApi(KubeError("no answer in 3 s")), namespace="shop")
     asking.note([allowed(), allowed()], RECOMMEND)
-    told = [asking.ask(fleet.snapshot(), ready=bool) for _ in range(2 * recommend.TRIES_MAX)]
+    told = [answers(asking, fleet.snapshot()) for _ in range(2 * recommend.TRIES_MAX)]
     assert [len(one) for one in told] == [0, 0, 1, 0, 0, 1]
     assert told[2][0].details["dry_run"] == "no answer: no answer in 3 s"
+
+
+class Meanwhile(FakeApi):
+    """Something happens while the server is asked for the first time."""
+
+    def _call(self, *call):
+        super()._call(*call)
+        if len(self.calls) == 1:
+            self.happens()
+
+
+def test_what_is_decided_while_the_server_is_asked_waits_for_the_next_time(fleet):
+    api = Meanwhile()
+    asking = Recommender(api, namespace="shop")
+    asking.note([allowed()], RECOMMEND)
+
+    def happens():
+        asking.note([allowed(target="pod:east/p-2")], RECOMMEND)
+        assert asking.take() == []
+        asking.offer(fleet.snapshot(), ready=bool)  # not while it is asked
+
+    api.happens = happens
+    assert [str(one.action.target) for one in answers(asking, fleet.snapshot())] == ["pod:east/p-1"]
+    assert not asking.offered
+    assert [str(one.action.target) for one in answers(asking, fleet.snapshot())] == ["pod:east/p-2"]
+
+
+def test_what_is_forbidden_while_the_server_is_asked_is_neither_asked_nor_told(fleet):
+    api = Meanwhile()
+    api.happens = lambda: asking.note([], replace(RECOMMEND, frozen=True))
+    asking = Recommender(api, namespace="shop")
+    asking.note([allowed(), allowed(target="pod:east/p-2")], RECOMMEND)
+    assert answers(asking, fleet.snapshot()) == []
+    assert len(api.calls) == 1
+
+
+def test_one_fleet_asks_for_a_while_and_leaves_the_rest_for_its_next_turn(fleet, monkeypatch):
+    monkeypatch.setattr(recommend, "ASK_S", 0.0)
+    api = FakeApi()
+    asking = Recommender(api, namespace="shop")
+    asking.note([allowed()], RECOMMEND)
+    assert answers(asking, fleet.snapshot()) == []
+    assert (asking.num_waiting, asking.offered, api.calls) == (1, False, [])
+
+
+def test_a_fault_of_ours_in_a_dry_run_is_told_in_the_end(fleet, monkeypatch):
+    monkeypatch.setattr(recommend, "TRIES_MAX", 1)
+    asking = Recommender(FakeApi(ValueError("of ours")), namespace="shop")
+    asking.note([allowed()], RECOMMEND)
+    (told,) = answers(asking, fleet.snapshot())
+    assert told.details["dry_run"] == "no answer: ValueError, a fault of the operator"
+    assert not asking.offered
 
 
 def test_what_waits_for_answers_is_bounded():

@@ -10,7 +10,12 @@ import pytest
 
 from ops.controller.fleet.api_request import WITHHELD
 from ops.controller.fleet.recommend import TRIES_MAX, Recommender, recommended
-from ops.controller.fleet.rollback import difference, rollback_request, selector_text
+from ops.controller.fleet.rollback import (
+    READ_S,
+    difference,
+    rollback_request,
+    selector_text,
+)
 from ops.controller.resources.fleet import FleetSpec, Mode
 from ops.errors import KubeError
 from ops.guard import DRY_RUN
@@ -53,11 +58,13 @@ class FakeApi:
         self.found, self.sets, self.error = found, sets, error
         self.asked, self.sent = [], []
 
-    def get(self, path, *, params):
+    def get(self, path, *, params, timeout_s):
+        assert timeout_s <= READ_S
         self.asked.append((path, params))
         return {"items": self.found}
 
-    def pages(self, path, *, params, limit):
+    def pages(self, path, *, params, limit, deadline):
+        assert deadline.left_s() <= READ_S
         self.asked.append((path, params))
         if self.error:
             raise self.error
@@ -138,7 +145,10 @@ def test_neither_a_refusal_nor_a_silence_repeats_the_secret(caplog, words, statu
 
     asking = Recommender(Refuses([deployment()]), namespace="shop")
     asking.note([allowed(rollback())], FleetSpec(mode=Mode.RECOMMEND))
-    (answered,) = [one for _ in range(TRIES_MAX) for one in asking.ask(None, ready=bool)]
+    for _ in range(TRIES_MAX):
+        asking.offer(None, ready=bool)
+        asking.ask()
+    (answered,) = asking.take()
     assert "hunter2" not in f"{answered} {caplog.text}"
     dry_run = answered.details["dry_run"]
     assert dry_run.startswith(told)

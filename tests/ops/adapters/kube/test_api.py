@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -39,6 +40,17 @@ def test_pages_follow_the_mark_of_the_server(server, connect) -> None:
         {"labelSelector": "a=b", "limit": "1"},
         {"labelSelector": "a=b", "limit": "1", "continue": "more"},
     ]
+
+
+def test_pages_have_a_deadline_together(server, connect) -> None:
+    server.answer(says(200, {"metadata": {"continue": "more"}, "items": [1]}))
+    left = iter([1.0, 0.0])
+    pages = connect().pages(PODS, deadline=SimpleNamespace(left_s=lambda: next(left)))
+    assert json.loads(next(pages))["items"] == [1]
+    with pytest.raises(KubeError, match="had not ended when the time was over") as caught:
+        next(pages)
+    assert caught.value.status == 0
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
