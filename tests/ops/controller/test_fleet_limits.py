@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ops.controller.fleet.tick import bounded, loop_config, slo_targets
+from ops.controller.fleet.limits import bounded, loop_config, slo_targets
 from ops.controller.resources.fleet import BudgetSpec, FleetSpec, Mode, SloSpec
 from ops.state import ServiceRecord
 
