@@ -352,10 +352,11 @@ def test_what_was_not_written_is_told_in_the_status_and_tried_again():
     async def scenario(loop):
         await until(lambda: work.decided)
         published = work.published
-        work.errors.append(KubeError("patch: 500", status=500))
+        work.errors += [KubeError("patch: 500", status=500)] * 1000  # until it is seen
         loop.wake()
         await until(lambda: loop.last_error)
         assert work.published > published
+        work.errors.clear()
         loop.wake()
         await until(lambda: not loop.last_error)
 
