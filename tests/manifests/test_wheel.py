@@ -23,6 +23,7 @@ from tests.manifests.installs import INSTALLS, MANIFESTS, of_kind
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
+MOUNTED = "/var/run/midwatch/tokens"
 # A root of its own, as an image has: the system's programs and libraries, Python, the environment
 # under test, all of it read-only. $1 = empty folder; the words up to "--" = what else it shows.
 SEALED = """
@@ -138,10 +139,16 @@ def test_the_operator_runs_as_nobody_on_a_read_only_root(environment: Path) -> N
 
 
 def test_the_shipped_settings_are_taken_by_the_installed_operator(environment: Path) -> None:
-    config = environment.parent / "operator.yaml"
-    config.write_text(shipped_settings(), encoding="utf-8")
-    config.chmod(0o644)
+    config, tokens = environment.parent / "operator.yaml", environment.parent / "tokens"
     midwatch = environment / "bin" / "midwatch"
+    tokens.mkdir(mode=0o755)  # where the manifests mount the Secret
+    config.write_text(shipped_settings().replace(MOUNTED, str(tokens)), encoding="utf-8")
+    config.chmod(0o644)
+    done = sealed(environment, midwatch, "operator", "run", "--config", config, "--check")
+    assert done.returncode == 2
+    assert b"2 faults" in done.stderr
+    for name in ("worker", "webhook"):
+        (tokens / name).write_text("a token", encoding="utf-8")
     done = sealed(environment, midwatch, "operator", "run", "--config", config, "--check")
     assert done.returncode == 0, done.stderr.decode()
     assert b"no fault found" in done.stdout
@@ -155,7 +162,7 @@ def test_without_a_cluster_the_operator_says_what_is_missing(environment: Path) 
     done = sealed(environment, midwatch, "operator", "run", "--config", config)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
-    assert b"Error: " in done.stderr
+    assert b"error: this process runs in no cluster" in done.stderr
 
 
 def shipped_settings() -> str:
