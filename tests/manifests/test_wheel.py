@@ -148,7 +148,9 @@ def test_the_shipped_settings_are_taken_by_the_installed_operator(environment: P
     assert done.returncode == 2
     assert b"2 faults" in done.stderr
     for name in ("worker", "webhook"):
-        (tokens / name).write_text("a token", encoding="utf-8")
+        (tokens / name).write_text("a-token\n", encoding="utf-8")
+        (tokens / name).chmod(0o644)
+    tokens.chmod(0o755)
     done = sealed(environment, midwatch, "operator", "run", "--config", config, "--check")
     assert done.returncode == 0, done.stderr.decode()
     assert b"no fault found" in done.stdout
