@@ -180,7 +180,8 @@ def drain_node(context: Context) -> Action | None:
         action_id="",
         kind=ActionKind.CORDON_DRAIN_NODE,
         target=Entity(EntityKind.NODE, node.region, node.name),
-        reason=f"node {node.name} has a fault, {context.cause.resource_class}; others take its pods",
+        reason=f"node {node.name} has a fault, {context.cause.resource_class}: "
+        "others take its pods",
         undo=f"kubectl --context {node.region} uncordon {node.name}",
         command=f"kubectl --context {node.region} drain {node.name} --ignore-daemonsets "
         "--delete-emptydir-data",
