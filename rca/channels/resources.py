@@ -25,7 +25,7 @@ def resource_findings(case: Case) -> list[Finding]:
     best: dict[tuple[Entity, ResourceClass], tuple[float, int]] = {}
     for entity, column, value in _apart_from_siblings(case, strength, columns):
         key = (entity, case.roles[column].resource)
-        if value > 0.05 and value > best.get(key, (0.0, 0))[0]:
+        if value > 0.05 and (key not in best or _precedes(case, (value, column), best[key])):
             best[key] = (value, column)
     found = [
         _finding(case, entity, resource, value, column)
@@ -33,6 +33,17 @@ def resource_findings(case: Case) -> list[Finding]:
     ]
     found += _rare_durations(case)
     return sorted(found, key=lambda f: (str(f.entity), f.resource))
+
+
+def _precedes(case: Case, one: tuple[float, int], other: tuple[float, int]) -> bool:
+    """Whether one is stronger; of equals the first by name, as the order of series means nothing.
+
+    The last bits of a strength depend on that order too.
+    """
+    (value, column), (held, kept) = one, other
+    if round(value, 9) != round(held, 9):
+        return value > held
+    return str(case.aligned.series[column]) < str(case.aligned.series[kept])
 
 
 def _column_strengths(case: Case) -> tuple[FloatArray, list[int]]:
