@@ -82,6 +82,7 @@ def test_the_join_of_a_spliced_record_is_no_change_point(tmp_path):
     assert figures["join_found"] == {"made": {"within": 1.0, "n": 3}}
 
 
+@pytest.mark.slow
 def test_labels_and_folder_names_do_not_reach_the_answer(tmp_path):
     write_set(tmp_path, "made")
     before = [j.prepared.incident for j in run(tmp_path).judged]
@@ -124,6 +125,7 @@ def test_a_case_that_fails_is_a_miss_and_counted(tmp_path, monkeypatch):
     assert figures["sets"]["made"]["ac_at_1"] == 0.5
 
 
+@pytest.mark.slow
 def test_leaving_out_the_only_set_is_told(tmp_path):
     write_set(tmp_path, "made", cases=2)
     options = ["--data", str(tmp_path), "--granger", "off", "--leave-out", "set"]
@@ -135,6 +137,7 @@ def test_leaving_out_the_only_set_is_told(tmp_path):
     assert done.exit_code == 2 and "holds no set 'nope'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "content"), [
     ("metrics.csv", b"\x00\xff"), ("metrics.csv", b"time,a_x\n"), ("case.json", b"{"),
     ("case.json", b'{"root_cause_service": 3}'), ("spans.csv", b"a,b\n"),

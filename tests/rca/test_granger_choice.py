@@ -72,6 +72,7 @@ def test_without_torch_the_linear_model_stands_in_and_every_form_says_so(tmp_pat
     assert "granger linear, " in shown and "torch is not installed" in shown
 
 
+@pytest.mark.slow
 def test_a_torch_that_cannot_be_loaded_is_no_reason_to_fail(tmp_path, monkeypatch):
     monkeypatch.setattr(rca.granger_choice, "find_spec", lambda name: object())
     forget(monkeypatch)
@@ -120,6 +121,7 @@ def test_a_model_handed_over_is_told_as_such(tmp_path):
     assert localise(incident_of_table(table(tmp_path))).granger.why == "handed over by the caller"
 
 
+@pytest.mark.slow
 def test_evaluation_counts_which_model_was_used(tmp_path, no_torch):
     folder = tmp_path / "made" / "case0"
     folder.mkdir(parents=True)

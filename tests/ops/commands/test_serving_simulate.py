@@ -295,6 +295,7 @@ def test_a_run_that_is_stopped_is_not_compared_with_one_without_caches(monkeypat
     assert done.figures[0]["without_prefix_cache"] is None
 
 
+@pytest.mark.slow
 def test_without_the_switch_nothing_is_said_of_caches(cli, conversations) -> None:
     done = cli("serving", "simulate", "--trace", conversations, *CACHED[:4], "--json")
     assert done.exit_code == 0, done.output

@@ -36,6 +36,7 @@ def test_what_a_fit_generates_is_alike(cli, folder) -> None:
     assert alike >= 12, done.stdout
 
 
+@pytest.mark.slow
 def test_a_trace_longer_than_the_fit_says_that_its_rates_repeat(cli, folder) -> None:
     model, out = folder / "model.json", folder / "long.csv"
     done = workload(cli, "generate", model, "--duration", 7200, "--out", out)
@@ -91,6 +92,7 @@ def test_other_formats_are_written(cli, folder) -> None:
         assert len(table) == orjson.loads(done.stdout)["requests"]
 
 
+@pytest.mark.slow
 def test_servegen_windows_become_requests(cli, folder) -> None:
     windows, tokens, out = folder / "windows.csv", folder / "tokens.csv", folder / "clients.csv"
     write_sample(windows, "servegen", rows=100, seed=1)
@@ -110,6 +112,7 @@ def test_servegen_windows_become_requests(cli, folder) -> None:
         assert told in re.sub(r"[\s│]+", " ", done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_a_fit_of_block_ids_generates_block_ids(cli, folder) -> None:
     trace, model, out = folder / "moon.jsonl", folder / "moon.json", folder / "again.jsonl"
     write_sample(trace, "mooncake", rows=500, seed=1)

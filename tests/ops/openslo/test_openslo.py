@@ -254,6 +254,7 @@ plain = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_whatever_stands_in_a_file_is_read_or_told(data):

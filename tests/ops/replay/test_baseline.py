@@ -156,6 +156,7 @@ def test_a_floor_set_by_an_action_holds_against_the_autoscaler(sim):
     assert len([p for p in deployment.pods if p.ready]) == 3
 
 
+@pytest.mark.slow
 def test_a_long_queue_scales_the_engine_pool(sim):
     scenario = sim.scenario(duration_s=60.0)
     scenario = replace(scenario, engine=replace(scenario.engine, hpa_queue=4.0))

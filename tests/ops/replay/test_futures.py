@@ -71,6 +71,7 @@ def alone(sim, scenario, controller=None):
     return digest(run_world(scenario, traffic, seed=1, rate_rps=RATE_RPS, controller=controller))
 
 
+@pytest.mark.slow
 def test_worlds_that_branch_are_worlds_that_run_from_the_start(sim, scenario, catalogue):
     _, answers = futures_of(sim, scenario, catalogue, act_at_s=(21.0, 26.0))
     assert answers[WITHOUT] == alone(sim, scenario)

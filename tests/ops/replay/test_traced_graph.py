@@ -42,6 +42,7 @@ def healthy():
     return ran()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pod-kill", "slow-link", "pool-exhaustion"])
 def test_a_world_is_the_same_whether_it_is_traced_or_not(kind):
     told, log = ran(kind)

@@ -142,6 +142,7 @@ def test_the_first_screen_of_markdown_fits_a_chat_message(shop):
         assert len(markdown.partition("## Evidence")[0]) <= 3000
 
 
+@pytest.mark.slow
 def test_large_records_give_small_pages(shop):
     services = tuple(f"service-{n:03}" for n in range(400))
     calls = tuple((services[n // 3], services[n]) for n in range(1, 400))

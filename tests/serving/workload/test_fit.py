@@ -128,6 +128,7 @@ def test_same_seed_same_trace_and_another_seed_another() -> None:
     assert first.arrival_s.tobytes() != other.arrival_s.tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
