@@ -71,6 +71,7 @@ class Made:
         return self.answer().services[0].name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("step_s", "normal", "fault"), [
     (1, 120, 60), (5, 60, 24), (60, 24, 6), (300, 40, 4), (300, 8, 2),

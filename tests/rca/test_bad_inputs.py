@@ -466,6 +466,7 @@ def damage(rng, text):
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["metrics_csv", "case_json", "spans_csv", "logs_csv", "graph_json"]
 )

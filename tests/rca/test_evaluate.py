@@ -159,6 +159,7 @@ def test_a_damaged_case_is_named_and_the_others_are_scored(tmp_path, file, conte
     assert "Traceback" not in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [
     Disturbance(hide_fault_time=True), Disturbance(shift_s=60.0), Disturbance(shift_s=-60.0),
     Disturbance(drop_cells=0.3), Disturbance(late_services=0.3), Disturbance(dirty=True),

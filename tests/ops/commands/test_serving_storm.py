@@ -61,6 +61,7 @@ def test_thinking_users_ask_at_the_rate_of_the_load(cli) -> None:
     assert users["goodput_rps"]["before"]["median"] == pytest.approx(1.0, rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [

@@ -146,6 +146,7 @@ def test_a_silenced_job_fails_its_scrapes_and_only_those(live):
     assert scrape(live, "mesh", after_s=10.0)
 
 
+@pytest.mark.slow
 def test_the_first_changed_scrape_is_found_by_a_world_without_the_fault(live, catalogue):
     hog = live.start_fault(
         FaultSpec(kind="cpu-hog", start_s=0.0, length_s=600.0, target="service:home/retrieval")

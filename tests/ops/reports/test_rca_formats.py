@@ -63,6 +63,7 @@ def test_every_format_gives_the_same_answer(kind, shop):
         assert confidence in visible(page) and confidence in markdown and confidence in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", (80, 60, 100))
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_terminal_line_is_wider_than_asked_for(kind, width, shop):

@@ -160,6 +160,7 @@ def test_a_short_queue_refuses_the_same_requests() -> None:
     assert len(set(found[0].outcomes.outcome)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", ["chunked-prefill", "prefill-first"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_fleets_agree_with_one_event_per_iteration(seed, batch) -> None:

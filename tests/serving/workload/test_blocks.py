@@ -90,6 +90,7 @@ def test_unusual_rows_between_plain_ones_change_nothing(
     assert_same_outcome(path, monkeypatch, skip=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_line_ends_and_the_size_of_blocks_change_nothing(
     tmp_path: Path, monkeypatch, kind: str

@@ -32,6 +32,7 @@ def assert_parts_of(whole: RequestTable, tables: list[RequestTable]) -> None:
     np.testing.assert_array_equal(lengths, np.diff(whole.prefix_offsets))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", [1, 50, ROWS, ROWS + 1])
 def test_tables_put_together_are_the_whole_trace(

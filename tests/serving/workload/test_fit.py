@@ -197,6 +197,7 @@ def damage(found, rng):
         return
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_damaged_files_are_refused_or_used_and_nothing_else(rng) -> None:

@@ -75,6 +75,7 @@ def test_mooncake_has_its_published_lengths(
     assert table.num_output_tokens.mean() == pytest.approx(output_mean, abs=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ratios", "share_p50"),
     [
@@ -94,6 +95,7 @@ def test_mooncake_has_its_published_hit_ratio_at_every_cache_size(
         assert reuse.hit_share_p50 == pytest.approx(share_p50, abs=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["azure_llm_2023_conv.csv.gz", "azure_llm_2023_code.csv.gz"])
 def test_azure_arrivals_are_right_to_the_microsecond_and_tokens_exactly(name: str) -> None:
     table = real(f"azure_llm_2023/{name}")
