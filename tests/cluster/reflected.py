@@ -11,6 +11,7 @@ from ops.adapters.kube.fields import Pool
 from ops.adapters.kube.records import pod_row
 from ops.adapters.kube.reflector import Pace
 from ops.adapters.kube.view import cluster_view
+from tests.cluster.accounts import add_account, grant_everywhere
 from tests.cluster.fault_proxy import FaultProxy
 from tests.cluster.processes import eventually
 from tests.cluster.workloads import deployment, deployments_path, pods_path
@@ -21,8 +22,7 @@ RULES = [
     {"apiGroups": [""], "resources": ["pods", "nodes", "events"], "verbs": ["list", "watch"]},
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"]},
 ]
-ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
-BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+ACCOUNT = "watcher"
 
 
 def settles(check, *, timeout_s=RECOVERY_S, poll_s=0.05, **more):
@@ -36,31 +36,16 @@ class Reflected:
     def __init__(self, plane, namespace) -> None:
         self.plane, self.namespace = plane, namespace
         self.proxy = FaultProxy(plane.server, certificates=plane.folder)
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "watcher"}}
-        plane.admin.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
-        config = plane.kubeconfig(
-            namespace, plane.token(namespace, "watcher"), server=self.proxy.url
-        )
+        self.granted: list[str] = []
+        add_account(plane, namespace, ACCOUNT)
+        config = plane.kubeconfig(namespace, plane.token(namespace, ACCOUNT), server=self.proxy.url)
         self.api = KubeApi.connect(kubeconfig=config, timeout_s=3.0)
         self.cache = ClusterCache()
         self.watch = ClusterWatch(self.api, self.cache, pace=PACE)
 
     def grant(self) -> None:
-        name = f"watcher-{self.namespace}"
-        meta = {"metadata": {"name": name}}
-        self.plane.admin.create(ROLES, {**meta, "rules": RULES})
-        binding = {
-            **meta,
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": name,
-            },
-            "subjects": [
-                {"kind": "ServiceAccount", "name": "watcher", "namespace": self.namespace}
-            ],
-        }
-        self.plane.admin.create(BINDINGS, binding)
+        """What the reflectors need, in the whole cluster, from when this returns."""
+        self.granted = grant_everywhere(self.plane, self.namespace, ACCOUNT, RULES)
 
     def start(self):
         self.watch.start()
@@ -71,8 +56,8 @@ class Reflected:
         ended = self.watch.stop()
         self.api.close()
         self.proxy.close()
-        for path in (ROLES, BINDINGS):
-            self.plane.admin.delete(f"{path}/watcher-{self.namespace}")
+        for path in self.granted:
+            self.plane.admin.delete(path)
         assert ended, "a reflector's thread did not end"
 
     def view(self):

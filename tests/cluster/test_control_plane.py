@@ -14,6 +14,7 @@ import pytest
 
 from ops.adapters.kube.rights import Right
 from tests.cluster import binaries
+from tests.cluster.accounts import add_account, grant
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import STOP_ORDER, ControlPlane
 from tests.cluster.processes import Program, eventually
@@ -37,22 +38,9 @@ def pods(plane, namespace):
 
 def reader(plane, namespace, account="reader"):
     """A ServiceAccount that may read pods of this namespace; its client."""
-    base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-    plane.admin.create(
-        f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": account}}
-    )
+    add_account(plane, namespace, account)
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
-    plane.admin.create(f"{base}/roles", {"metadata": {"name": account}, "rules": [rule]})
-    plane.admin.create(
-        f"{base}/rolebindings",
-        {
-            "metadata": {"name": account},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account,
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-        },
-    )  # fmt: skip
+    grant(plane, namespace, account, [rule])
     return plane.api(plane.token(namespace, account))
 
 

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from ops.adapters.kube.rights import Right
 from ops.controller.screens.look import Kubectl, look_commands
+from tests.cluster.accounts import add_account, bind, grant, in_force, user_of
 from tests.cluster.certificates import openssl
 from tests.cluster.control_plane import write_private
+from tests.cluster.granted import RBAC
 from tests.cluster.installing import path_of
 from tests.cluster.processes import eventually, free_ports
 from tests.cluster.workloads import deployment, deployments_path, pods_path
@@ -144,17 +147,8 @@ def test_freezing_changes_one_field_and_its_undo_brings_it_back(installed, names
 
 def rights_of(plane, namespace, account, rules):
     """A ServiceAccount with a Role; its kubeconfig."""
-    base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-    plane.admin.create(
-        f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": account}}
-    )
-    plane.admin.create(f"{base}/roles", {"metadata": {"name": account}, "rules": rules})
-    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    plane.admin.create(
-        f"{base}/rolebindings",
-        {"metadata": {"name": account}, "roleRef": ref, "subjects": [subject]},
-    )
+    add_account(plane, namespace, account)
+    grant(plane, namespace, account, rules)
     return plane.kubeconfig(account, plane.token(namespace, account))
 
 
@@ -181,27 +175,24 @@ def test_who_may_only_read_incidents_gets_the_cause_and_is_told_what_is_refused(
     assert "name a namespace of yours with -n" in everywhere.stderr
 
 
-def bound_to(plane, namespace, role):
-    """A ServiceAccount with one of the cluster's own roles in a namespace; its kubeconfig."""
-    base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-    plane.admin.create(
-        f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": role}}
-    )
-    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
-    subject = {"kind": "ServiceAccount", "name": role, "namespace": namespace}
-    plane.admin.create(
-        f"{base}/rolebindings", {"metadata": {"name": role}, "roleRef": ref, "subjects": [subject]}
-    )
+def bound_to(plane, namespace, role, verb):
+    """A ServiceAccount with one of the cluster's own roles, in force; its kubeconfig."""
+    add_account(plane, namespace, role)
+    folder = f"{RBAC}/namespaces/{namespace}"
+    bind(plane, folder, namespace, role, kind="ClusterRole", role=role)
+    # Ours are aggregated into the cluster's role some time after the manifests are applied.
+    ours = Right(verb, "midwatch.dev", "fleets", "", namespace)
+    in_force(plane, user_of(namespace, role), [ours])
     return plane.kubeconfig(role, plane.token(namespace, role))
 
 
 def test_the_clusters_own_roles_are_enough_for_people(installed, namespace, tmp_path):
     store(installed, namespace, *named(namespace))
-    viewer = User(installed, tmp_path, bound_to(installed, namespace, "view"))
-    eventually(lambda: viewer("status", "-n", namespace).returncode == 1, timeout_s=20.0)
+    viewer = User(installed, tmp_path, bound_to(installed, namespace, "view", "list"))
+    assert viewer("status", "-n", namespace).returncode == 1
     assert viewer("report", NAME, "-n", namespace).returncode == 0
     assert viewer("freeze", "chat", "-n", namespace, "--reason", "x").returncode == 2
-    editor = User(installed, tmp_path, bound_to(installed, namespace, "edit"))
+    editor = User(installed, tmp_path, bound_to(installed, namespace, "edit", "patch"))
     frozen = editor("freeze", "chat", "-n", namespace, "--reason", "x")
     assert frozen.returncode == 0, frozen.stderr
 
