@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def write_bundle(
     folder: Path,
     *,
     manifest: Manifest,
-    metrics_text: str,
+    metrics_text: str | Iterable[str],
     journal: bytes,
     topology: Topology,
     slos: Sequence[SloTarget],
@@ -81,6 +81,9 @@ def write_bundle(
 ) -> Manifest:
     """Write a bundle into `folder`; the manifest comes last, so that half a bundle has none.
 
+    Args:
+        metrics_text: whole, or in pieces, which are packed one after the other.
+
     Returns:
         The manifest with its hashes.
 
@@ -88,7 +91,7 @@ def write_bundle(
         BundleError: the folder cannot be written.
     """
     files = {
-        METRICS: gzip.compress(metrics_text.encode(), compresslevel=1, mtime=0),
+        METRICS: _packed([metrics_text] if isinstance(metrics_text, str) else metrics_text),
         "events.jsonl": b"".join(map(to_json_line, events)),
         "changes.jsonl": b"".join(map(to_json_line, changes)),
         "alerts.jsonl": b"".join(map(to_json_line, alerts)),
@@ -228,6 +231,14 @@ def _verified(folder: Path, name: str, expected: str) -> bytes:
             f"{expected[:12] or 'nothing'}; copy the bundle again from where it was written"
         )
     return content
+
+
+def _packed(pieces: Iterable[str]) -> bytes:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1, mtime=0) as file:
+        for piece in pieces:
+            file.write(piece.encode())
+    return packed.getvalue()
 
 
 def _sha256(content: bytes) -> str:

@@ -109,7 +109,7 @@ def cases_of_scenarios(folder: Path, scenarios: ModuleType) -> Iterator[Case]:
 
 def cases_of_documents(metrics: ModuleType, alerts: ModuleType) -> Iterator[Case]:
     from ops.adapters.alertmanager import parse_alerts
-    from ops.replay.openmetrics import parse_metrics
+    from ops.replay.openmetrics_read import parse_metrics
 
     for index, (text, _) in enumerate(metrics.BROKEN):
         yield f"metrics {index}", lambda text=text: parse_metrics(text, step_s=5.0)

@@ -187,6 +187,8 @@ class Settings:
     scrape_seconds: Annotated[float, Field(ge=1.0, le=120.0)] = 5.0
     cluster: Annotated[str, Field(max_length=253)] = ""  # its name for people, in reports
     bundle_dir: Path | None = None  # the worker's; a volume
+    # Of all bundles, with room below the limit of the shipped volume; the oldest go beyond it.
+    bundle_mebibytes: Annotated[int, Field(ge=16, le=1 << 20)] = 1536
     granger: Literal["auto", "neural", "linear", "off"] = "auto"  # the worker's
 
     def __post_init__(self) -> None:

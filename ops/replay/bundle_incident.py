@@ -8,7 +8,7 @@ from ops.bundle import read_bundle
 from ops.catalogue import Catalogue
 from ops.errors import BundleError
 from ops.replay.frame_incidents import incidents_of_frame
-from ops.replay.openmetrics import parse_metrics
+from ops.replay.openmetrics_read import parse_metrics
 from ops.replay.recorded import parse_change
 from rca.incident import Incident
 

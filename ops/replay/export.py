@@ -16,7 +16,7 @@ from ops.encode import to_json, to_plain
 from ops.replay.experiment import Experiment
 from ops.replay.facts import Source, make_report
 from ops.replay.hardware import engine_text
-from ops.replay.openmetrics import metrics_text
+from ops.replay.openmetrics import metric_chunks
 from ops.replay.provenance import commit, versions
 from ops.replay.run import WorldRecord, incidents_of
 from ops.replay.score import bad_minutes
@@ -160,7 +160,7 @@ def _write_incident(
             version=__version__,
             source=source.plain() | {"incident_id": incident.incident_id},
         ),
-        metrics_text=metrics_text(frame),
+        metrics_text=metric_chunks(frame),
         journal=journal,
         topology=discover(frame, seen.pods),
         slos=done.plan.scenario.slos,

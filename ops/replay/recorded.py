@@ -17,7 +17,7 @@ from ops.encode import to_json_line
 from ops.errors import BundleError
 from ops.pipeline import step
 from ops.pipeline_state import LoopState
-from ops.replay.openmetrics import parse_metrics
+from ops.replay.openmetrics_read import parse_metrics
 from ops.state import Decision, DecisionKind, SloTarget, Snapshot
 from rca.pipeline import diagnose
 from rca.state import (

@@ -6,6 +6,7 @@ many. Reading gives back the question, to the last bit.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +22,16 @@ from ops.catalogue import Catalogue
 from ops.controller.worker.question import Question
 from ops.encode import to_json_line
 from ops.errors import BundleError
-from ops.replay.openmetrics import metrics_text, parse_metrics
+from ops.replay.openmetrics import metric_chunks
+from ops.replay.openmetrics_read import parse_metrics
 from ops.replay.recorded import parse_change, parse_event
 from ops.state import Alert, Decision, SloTarget
 from ops.topology import discover
 from rca.state import FloatArray, MetricFrame, Symptom, Topology
 
 KIND = "cluster"  # of a bundle's source: recorded from a real cluster, not simulated
+SAMPLES_MAX = 2**21  # of one bundle: read back it takes 0.6 GB, and 10 s to write
+BUNDLES_BYTES_MAX = 1536 << 20  # of the 2 GiB of the shipped volume
 _TEMPORARY = ".writing-"  # prefix of a folder that is not complete
 _OLD = ".old-"
 
@@ -54,11 +58,19 @@ class Recording:
 
 
 class BundleStore:
-    """A folder of bundles, one per incident, the oldest removed beyond `bundles_max`."""
+    """A folder of bundles, one per incident, the oldest removed where there are too many."""
 
-    def __init__(self, root: Path, *, bundles_max: int) -> None:
-        """Use `root`; what a killed process left half-written is removed."""
-        self.root, self._bundles_max = root, bundles_max
+    def __init__(self, root: Path, *, bundles_max: int, bytes_max: int = BUNDLES_BYTES_MAX) -> None:
+        """Use `root`; what a killed process left half-written is removed, what it took away not.
+
+        Args:
+            bytes_max: of all files together. A pod whose volume grows beyond its limit is evicted.
+        """
+        self.root, self._bundles_max, self._bytes_max = root, bundles_max, bytes_max
+        for old in root.glob(f"*/{_OLD}*"):
+            place = old.parent / old.name.removeprefix(_OLD)
+            if not place.exists():
+                old.rename(place)
         for left in [*root.glob(f"*/{_TEMPORARY}*"), *root.glob(f"*/{_OLD}*")]:
             shutil.rmtree(left, ignore_errors=True)
 
@@ -87,15 +99,21 @@ class BundleStore:
         """Write or replace the bundle of an incident; half a bundle is never seen there.
 
         Raises:
-            BundleError: the volume cannot be written.
+            BundleError: the volume cannot be written, or it is more than can be asked again.
             MetricsTextError: a metric name that the text format does not allow.
         """
+        _check_samples(question)
         target = self.path(origin.namespace, origin.incident)
         made = target.parent / f"{_TEMPORARY}{origin.incident}"
         old = target.parent / f"{_OLD}{origin.incident}"
         try:
             shutil.rmtree(made, ignore_errors=True)
-            _write(made, origin, question, ranking_sha256, decisions, alerts, slos)
+            try:
+                _write(made, origin, question, ranking_sha256, decisions, alerts, slos)
+            except BundleError as error:  # the oldest bundles are worth less than this one
+                if not (_is_full(error) and self._make_room(keep=target)):
+                    raise
+                _write(made, origin, question, ranking_sha256, decisions, alerts, slos)
             if target.exists():
                 target.rename(old)
             made.rename(target)
@@ -110,10 +128,42 @@ class BundleStore:
         return target
 
     def _prune(self, *, keep: Path) -> None:
-        known = [manifest.parent for manifest in self.root.glob(f"*/*/{MANIFEST}")]
-        known.sort(key=lambda folder: (folder != keep, -folder.stat().st_mtime, folder.name))
-        for folder in known[max(1, self._bundles_max) :]:
+        room, known = self._bytes_max, self._newest_first(keep)
+        for place, folder in enumerate(known):
+            room -= sum(file.stat().st_size for file in folder.iterdir())
+            if place and (place >= self._bundles_max or room < 0):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _make_room(self, *, keep: Path) -> bool:
+        """Remove the older half of the bundles; whether there were any."""
+        known = self._newest_first(keep)
+        if known and known[0] == keep:
+            del known[0]
+        for folder in known[len(known) // 2 :]:
             shutil.rmtree(folder, ignore_errors=True)
+        return bool(known)
+
+    def _newest_first(self, keep: Path) -> list[Path]:
+        """Folders of all bundles, before them the one that is kept whatever its age."""
+        known = [manifest.parent for manifest in self.root.glob(f"*/[!.]*/{MANIFEST}")]
+        known.sort(key=lambda folder: (folder != keep, -folder.stat().st_mtime, folder.name))
+        return known
+
+
+def _is_full(error: BundleError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _check_samples(question: Question) -> None:
+    frame = question.frame
+    num_samples = int(np.isfinite(frame.values).sum())
+    if num_samples > SAMPLES_MAX:
+        raise BundleError(
+            f"the window holds {num_samples:,} samples of {len(frame.series):,} series, at most "
+            f"{SAMPLES_MAX:,} are recorded: asked again they would not fit into the worker's "
+            "memory; narrow spec.selector or spec.metrics.matchLabels of the Fleet"
+        )
 
 
 def read_recording(folder: Path) -> Recording:
@@ -171,7 +221,7 @@ def _write(
     write_bundle(
         folder,
         manifest=manifest,
-        metrics_text=metrics_text(frame),
+        metrics_text=metric_chunks(frame),
         journal=b"".join(map(to_json_line, decisions)),
         topology=question.topology,
         slos=slos,

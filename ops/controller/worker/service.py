@@ -100,7 +100,9 @@ def _store(settings: WorkerSettings) -> BundleStore | None:
         return None
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        return BundleStore(folder, bundles_max=settings.bundles_max)
+        return BundleStore(
+            folder, bundles_max=settings.bundles_max, bytes_max=settings.bundle_bytes_max
+        )
     except OSError as error:
         raise SettingsError(
             f"bundleDir {folder} cannot be used: {error}; mount a volume there that the worker "

@@ -33,7 +33,7 @@ class WorkerSettings:
         token_file: bearer token that requests must carry; None = no token is asked for, which
             only a listener on the loopback interface may do.
         bundle_dir: where bundles are kept; None = nothing is recorded.
-        bundles_max: incidents kept on the volume; the oldest go.
+        bundles_max, bundle_bytes_max: incidents kept on the volume, and bytes; the oldest go.
         queue_max: questions that may wait; more are answered 503.
     """
 
@@ -44,6 +44,7 @@ class WorkerSettings:
     token_file: Path | None = None
     bundle_dir: Path | None = None
     bundles_max: int = 200
+    bundle_bytes_max: int = 1536 << 20
     queue_max: int = 8
     granger: GrangerChoice = GrangerChoice.AUTO
     replay_s: float = 600.0  # that one replay may take

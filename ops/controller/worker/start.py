@@ -28,6 +28,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
         },
         token_file=settings.worker.token_file,
         bundle_dir=settings.bundle_dir,
+        bundle_bytes_max=settings.bundle_mebibytes << 20,
         granger=GrangerChoice(settings.granger),
     )
 

@@ -21,7 +21,8 @@ from ops.catalogue import Catalogue
 from ops.clock import Deadline
 from ops.errors import TooMuchError
 from ops.replay import recorded
-from ops.replay.openmetrics import metrics_text, parse_metrics
+from ops.replay.openmetrics import metrics_text
+from ops.replay.openmetrics_read import parse_metrics
 from rca.pipeline import diagnose
 
 pytestmark = [

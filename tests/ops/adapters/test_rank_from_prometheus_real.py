@@ -19,7 +19,8 @@ from ops.cli import app
 from ops.commands.rca_options import PrometheusOptions
 from ops.commands.rca_prometheus import incidents_of_prometheus
 from ops.replay.bundle_incident import incidents_of_bundle
-from ops.replay.openmetrics import metrics_text, parse_metrics
+from ops.replay.openmetrics import metrics_text
+from ops.replay.openmetrics_read import parse_metrics
 from rca.state import Topology
 
 pytestmark = [

@@ -20,7 +20,7 @@ from ops.commands.operator_manifests import manifests_folder
 from ops.controller.resources.fleet import parse_fleet
 from ops.controller.settings import load_settings
 from ops.replay.live import LiveServer
-from ops.replay.openmetrics import parse_metrics
+from ops.replay.openmetrics_read import parse_metrics
 from ops.replay.scenarios import load_embedded
 
 FREE = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]

@@ -20,7 +20,7 @@ from ops.replay.exporters import JOBS
 from ops.replay.live import LiveServer
 from ops.replay.live_fleet import LiveFleet, LivePlan, make_fleet
 from ops.replay.live_truth import first_changed
-from ops.replay.openmetrics import parse_metrics
+from ops.replay.openmetrics_read import parse_metrics
 from ops.replay.scenario import FaultSpec
 from ops.replay.scenarios import load_embedded
 

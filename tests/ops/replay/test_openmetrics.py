@@ -16,8 +16,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ops.catalogue import Catalogue
 from ops.errors import MetricsTextError
+from ops.replay import openmetrics
 from ops.replay.buffer import FrameBuffer
-from ops.replay.openmetrics import REAL_NAN, metrics_text, parse_metrics
+from ops.replay.openmetrics import REAL_NAN, metrics_text
+from ops.replay.openmetrics_read import parse_metrics
 from ops.replay.scenario import TelemetrySpec
 from ops.replay.telemetry import Telemetry
 from rca.state import MetricFrame, Series
@@ -275,3 +277,17 @@ def test_a_frame_without_samples_is_an_empty_text() -> None:
     frame = MetricFrame(np.ones(1), np.full((1, 1), np.nan), (Series("a"),), (None,), 1.0)
     assert metrics_text(frame) == "# EOF\n"
     assert parse_metrics("# EOF\n", step_s=1.0).values.shape == (0, 0)
+
+
+def test_a_large_text_comes_in_pieces(monkeypatch):
+    monkeypatch.setattr(openmetrics, "CHUNK_CHARS", 200)
+    series = tuple(Series("up", (("instance", f"{k:03d}"),)) for k in range(50))
+    frame = MetricFrame(
+        times_s=np.arange(2.0), values=np.ones((2, 50)), series=series, roles=(None,) * 50,
+        step_s=1.0,
+    )  # fmt: skip
+    pieces = list(openmetrics.metric_chunks(frame))
+    assert len(pieces) > 10
+    assert max(map(len, pieces)) < 400
+    assert "".join(pieces) == metrics_text(frame)
+    assert parse_metrics("".join(pieces), step_s=1.0).series == series
