@@ -37,6 +37,6 @@ def test_interrupted_it_ends_what_it_started(number) -> None:
     assert program.stdout is not None
     pid = int(program.stdout.readline().rpartition("| ")[2])
     program.send_signal(number)
-    assert program.wait(10.0) == 1
+    assert program.wait(60.0) == 1
     program.stdout.close()
     assert not Path(f"/proc/{pid}").exists()

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
+import http.client
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 STOP_S = 3.0
 POLL_S = 0.05
+# How long to wait for what nobody measures: a limit costs nothing where the wait ends well, and the
+# machine may be slow or busy.
+WAIT_S = 120.0
+# What a call to a server that starts, stops or is killed may raise.
+NO_ANSWER = (OSError, http.client.HTTPException)
 LOG_TAIL_LINES, LOG_LINE_MAX = 15, 400
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -111,7 +121,7 @@ class Program:
         lines = self.log_text().splitlines()[-LOG_TAIL_LINES:]
         return "\n".join([f"--- {self.log}", *(line[:LOG_LINE_MAX] for line in lines)])
 
-    def ready(self, check: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
+    def ready(self, check: Callable[[], bool], *, timeout_s: float = WAIT_S) -> None:
         """Wait until `check` holds.
 
         Raises:
@@ -133,12 +143,16 @@ def holds(check: Callable[[], object]) -> bool:
     """Whether it holds; no connection counts as no."""
     try:
         return bool(check())
-    except OSError:
+    except NO_ANSWER:
         return False
 
 
 def eventually(
-    check: Callable[[], object], *, timeout_s: float = 10.0, what: str = "", poll_s: float = POLL_S
+    check: Callable[[], object],
+    *,
+    timeout_s: float = WAIT_S,
+    what: str = "",
+    poll_s: float = POLL_S,
 ) -> float:
     """Wait until `check` returns something true; seconds that it took.
 
@@ -157,7 +171,11 @@ def eventually(
 
 
 def free_ports(num: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on now."""
+    """Ports of the loopback interface that nobody listens on, given to nobody else who asks here.
+
+    What is started on one listens some time later, and may be stopped and started again: until this
+    process ends the port is its own, whatever other test runs do side by side.
+    """
     dice, found, tries = random.Random(), [], 0
     while len(found) < num:
         tries += 1
@@ -168,6 +186,26 @@ def free_ports(num: int) -> list[int]:
                 one.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        if port not in found:
+        if claim(port):
             found.append(port)
     return found
+
+
+@functools.cache
+def claims() -> tuple[BinaryIO, set[int]]:
+    """A file whose byte at a port's number is locked by who has that port; the ports of ours."""
+    path = Path(tempfile.gettempdir()) / f"midwatch-test-ports-{os.getuid()}"
+    return path.open("ab"), set()
+
+
+def claim(port: int) -> bool:
+    """Whether the port is ours from now on; a lock ends with its process."""
+    file, own = claims()
+    if port in own:
+        return False
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    own.add(port)
+    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -15,8 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.cluster.processes import free_ports
+
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"')
-READY_S = 30.0
+READY_S = 120.0
 RANGE = re.compile(r"(\{.*\})\[(\d+)ms\]", re.DOTALL)
 
 
@@ -158,7 +159,7 @@ def fake_prometheus():
                 )
             )  # fmt: skip
             if answer is None:
-                over.wait(20.0)
+                over.wait(60.0)
                 self.close_connection = True
                 return
             status, headers, body = answer
@@ -230,9 +231,8 @@ def start(text, folder):
         cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
     log = folder / "prometheus.log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -244,7 +244,7 @@ def start(text, folder):
     until = time.monotonic() + READY_S
     while time.monotonic() < until and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://{address}/-/ready", timeout=1.0):
+            with urllib.request.urlopen(f"http://{address}/-/ready", timeout=10.0):
                 return process, f"http://{address}", log
         except OSError:
             time.sleep(0.1)

@@ -138,7 +138,7 @@ def test_a_range_query_would_have_filled_a_gap_of_one_scrape(stored):
     labels = [str(Matcher(label, "=", value)) for label, value in series.labels]
     asked = {"query": f"{series.name}{{{','.join(labels)}}}", "start": at_s, "end": at_s}
     query = urllib.parse.urlencode({**asked, "step": "5"})
-    with urllib.request.urlopen(f"{stored.url}/api/v1/query_range?{query}", timeout=5.0) as answer:
+    with urllib.request.urlopen(f"{stored.url}/api/v1/query_range?{query}", timeout=60.0) as answer:
         (told,) = json.load(answer)["data"]["result"]
     assert float(told["values"][0][1]) == frame.values[row - 1, column]
 
@@ -160,7 +160,7 @@ def test_a_real_limit_of_samples_is_met_in_halves(stored):
             after_ms=after_ms,
             until_ms=until_ms,
             matchers=(),
-            deadline=Deadline.after(20.0),
+            deadline=Deadline.after(60.0),
         )
     assert stored.frame.values.size > 300_000
 
@@ -170,6 +170,6 @@ def test_a_real_server_accepts_odd_label_values(stored):
     odd = Matcher("pod", "=", "a\"b\\c\nd{}'e")
     with PrometheusReader(stored.url) as reader:
         answer = reader.samples(
-            names, after_ms=0, until_ms=60_000, matchers=[odd], deadline=Deadline.after(5.0)
+            names, after_ms=0, until_ms=60_000, matchers=[odd], deadline=Deadline.after(60.0)
         )
     assert answer.labels == ()

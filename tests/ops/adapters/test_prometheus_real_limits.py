@@ -41,11 +41,11 @@ def test_more_points_than_a_range_query_gives_come_whole(tmp_path, serve_prometh
     with PrometheusReader(url) as reader:
         answer = reader.samples(
             ["m_total"], after_ms=1000 * T0_S - 1, until_ms=1000 * end_s, matchers=(),
-            deadline=Deadline.after(20.0),
+            deadline=Deadline.after(60.0),
         )  # fmt: skip
         raw = reader.raw_samples(
             ["m_total"], after_ms=1000 * T0_S - 1, until_ms=1000 * end_s, matchers=(),
-            deadline=Deadline.after(20.0),
+            deadline=Deadline.after(60.0),
         )  # fmt: skip
     assert answer.values.tolist() == list(range(NUM))
     np.testing.assert_array_equal(raw.values, answer.values)

@@ -292,7 +292,7 @@ def test_reading_takes_no_longer_than_its_deadline(fake_prometheus, now):
     began = time.monotonic()
     done = rank(fake_prometheus, "--timeout-s", "0.2")
     assert done.exit_code == 2 and "--timeout-s" in told(done)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 15.0
 
 
 @pytest.mark.parametrize("option", ["--step=15", "--label=a=b", "--where=a=b", "--timeout-s=3"])

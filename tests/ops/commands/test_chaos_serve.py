@@ -34,7 +34,7 @@ def test_it_serves_its_past_and_its_present_until_interrupted(monkeypatch, tmp_p
     seen = []
 
     def wait(server, _seconds):
-        with urllib.request.urlopen(f"{server.url}/targets/engine", timeout=5.0) as answer:
+        with urllib.request.urlopen(f"{server.url}/targets/engine", timeout=60.0) as answer:
             seen.extend(json.load(answer))
         raise KeyboardInterrupt
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 
 import pytest
 
@@ -92,7 +92,7 @@ def run(work, scenario, **more):
         )  # fmt: skip
         task = asyncio.create_task(loop.run())
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30.0):
                 return await scenario(loop)
         finally:
             task.cancel()
@@ -381,14 +381,19 @@ def test_a_job_that_ends_by_a_fault_of_ours_begins_again():
 
 
 class SlowWork(Work):
-    """Counts how many of its decisions were under way at once."""
+    """Counts how many of its decisions were under way at once, and ends none before it may."""
 
     under_way = most = 0
+
+    def __init__(self):
+        super().__init__()
+        self.may_end = threading.Event()
+        self.may_end.set()
 
     def decide(self, alerts, *, write):
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        time.sleep(0.03)
+        assert self.may_end.wait(30.0)
         super().decide(alerts, write=write)
         self.under_way -= 1
 
@@ -405,12 +410,15 @@ def test_a_job_that_begins_again_waits_for_the_thread_that_it_left():
 
     async def scenario(loop):
         loop._doubted = doubted
-        await until(lambda: len(work.decided) == 1)
+        await until(lambda: len(work.decided) == 1 and not work.under_way)
+        work.may_end.clear()
         loop.changed(monotonic_s())
         await until(lambda: work.under_way)
         work.gone = True
         loop._unpublished.set()  # the job that raises ends the decision's, not its thread
         await until(lambda: not work.gone)
+        await asyncio.sleep(0.03)  # time for another decision, were one to begin
+        work.may_end.set()
         await until(lambda: len(work.decided) >= 3)  # what was cut off is done again
 
     run(work, scenario, step=threaded)

@@ -71,7 +71,7 @@ def play(server, scenario, monkeypatch, watch=None):
         kinds = OwnKinds(server, table, SimpleNamespace(), OperatorMetrics())
         task = asyncio.create_task(kinds.run(stop, catch_signals=lambda: None))
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30.0):
                 await scenario(kinds, table)
         finally:
             task.cancel()

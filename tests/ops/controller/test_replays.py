@@ -70,7 +70,7 @@ def answered(worker, *bodies, api=None):
         desk = ReplayDesk(api, worker)
         for body in bodies:
             desk.put(body)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while desk._tasks:
                 await asyncio.sleep(0.001)
         desk.put(bodies[-1])  # an event that was on its way when it was answered
@@ -181,7 +181,7 @@ def test_a_replay_that_somebody_deletes_is_left():
     async def main():
         one = ReplayDesk(api, worker)
         one.put(desk_body)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while one._tasks:
                 await asyncio.sleep(0.001)
 

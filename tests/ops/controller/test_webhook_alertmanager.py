@@ -95,7 +95,7 @@ def counted(manager, name):
 
 
 def settled(receiver, space, expected):
-    eventually(lambda: receiver.alerts(space) == expected, timeout_s=15.0)
+    eventually(lambda: receiver.alerts(space) == expected)
 
 
 def test_groups_repeats_and_ends_make_one_incident_a_fleet(manager, receiver):
@@ -104,16 +104,14 @@ def test_groups_repeats_and_ends_make_one_incident_a_fleet(manager, receiver):
     settled(receiver, "shop", [4])
     settled(receiver, "chat", [1])
     sent = counted(manager, "alertmanager_notifications_total")
-    eventually(
-        lambda: counted(manager, "alertmanager_notifications_total") >= sent + 3, timeout_s=15.0
-    )
+    eventually(lambda: counted(manager, "alertmanager_notifications_total") >= sent + 3)
     assert receiver.alerts() == [4], "a repeat was counted"
     assert counted(manager, "alertmanager_notification_requests_failed_total") == 0
     manager.fire([alert("Slow", pod=f"p{n}", ended=True) for n in range(3)])
     time.sleep(1.0)
     assert [i["phase"] for i in receiver.incidents()] == ["Open"], "one alert fires still"
     manager.fire([alert("Errors", ended=True)])
-    eventually(lambda: [i["phase"] for i in receiver.incidents()] == ["Resolved"], timeout_s=15.0)
+    eventually(lambda: [i["phase"] for i in receiver.incidents()] == ["Resolved"])
     assert [i["phase"] for i in receiver.incidents("chat")] == ["Open"]
 
 
@@ -123,22 +121,20 @@ def test_503_and_a_dead_receiver_are_tried_again_and_nothing_counts_twice(manage
     (receiver.folder / "token").rename(receiver.folder / "gone")  # 503 from now on
     manager.fire([alert("Errors")])
     failed = "alertmanager_notification_requests_failed_total"
-    eventually(lambda: counted(manager, failed) >= 1, timeout_s=15.0)
+    eventually(lambda: counted(manager, failed) >= 1)
     assert receiver.alerts() == [1]
     (receiver.folder / "gone").rename(receiver.folder / "token")
     settled(receiver, "shop", [2])
     receiver.kill()
     before = counted(manager, failed)
     manager.fire([alert("Queue")])
-    eventually(lambda: counted(manager, failed) > before, timeout_s=15.0)
+    eventually(lambda: counted(manager, failed) > before)
     receiver.start()
     eventually(receiver.listens)
     settled(receiver, "shop", [3])
     quiet = counted(manager, failed)
     sent = counted(manager, "alertmanager_notifications_total")
-    eventually(
-        lambda: counted(manager, "alertmanager_notifications_total") >= sent + 3, timeout_s=15.0
-    )
+    eventually(lambda: counted(manager, "alertmanager_notifications_total") >= sent + 3)
     assert receiver.alerts() == [3], "the restart made known alerts new"
     assert counted(manager, failed) == quiet
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -14,16 +13,12 @@ import aiohttp
 import orjson
 import pytest
 
+from tests.cluster.processes import free_ports
+
 RECEIVER = Path(__file__).with_name("storm_receiver.py")
 ROOT = Path(__file__).resolve().parents[3]
 SHARES = {"shop": 0.7, "chat": 0.2, "search": 0.1}
 NUM_ALERTS, BATCH = 10_000, 100
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def start(folder, port):
@@ -89,7 +84,7 @@ def stored(folder):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_storm_with_kills_is_few_incidents_and_every_alert_counts_once(door, tmp_path, seed):
     (tmp_path / "token").write_text(door.TOKEN)
-    port, answers, rng = free_port(), Counter(), random.Random(seed)
+    (port,), answers, rng = free_ports(1), Counter(), random.Random(seed)
     bodies = batches(door, seed)
 
     async def send():
@@ -118,7 +113,7 @@ def test_a_storm_with_kills_is_few_incidents_and_every_alert_counts_once(door, t
             process.kill()
             process.wait()
 
-    asyncio.run(asyncio.wait_for(send(), 60))
+    asyncio.run(asyncio.wait_for(send(), 300))
     incidents = stored(tmp_path)
     counted = {space: sum(i["alerts"] for i in items) for space, items in incidents.items()}
     numbers = {space: len(items) for space, items in incidents.items()}

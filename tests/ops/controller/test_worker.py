@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import threading
 from base64 import b64decode
 from dataclasses import replace
 
@@ -42,6 +43,7 @@ from ops.state import Decision, DecisionKind, Incident, IncidentPhase, SloTarget
 from ops.topology import discover
 from rca.granger_kind import GrangerChoice
 from rca.state import ClusterEvent, Entity, EntityKind, Symptom
+from tests.ops.adapters.conftest import bad
 from tests.ops.controller.live_worker import T0, pods_of, serving, small_fleet, store
 
 END = T0 + 745.0
@@ -320,13 +322,22 @@ def test_a_token_needs_its_scheme_and_all_of_its_letters():
 
 
 def test_a_full_queue_says_when_to_come_again(fake_prometheus, frame):
-    fake_prometheus.script.extend([None] * 8)  # a Prometheus that hangs
+    go_on = threading.Event()
+
+    def hangs(_asked):
+        assert go_on.wait(30.0)
+        return bad(400, "bad_data", "asked too late")
+
+    fake_prometheus.script.extend([hangs] * 8)
 
     async def scene():
-        hasty = {"default": PrometheusAddress(url=fake_prometheus.url, timeout_s=0.3)}
-        settings = replace(settings_of(fake_prometheus, queue_max=1), endpoints=hasty)
+        patient = {"default": PrometheusAddress(url=fake_prometheus.url, timeout_s=30.0)}
+        settings = replace(settings_of(fake_prometheus, queue_max=1), endpoints=patient)
         async with serving(settings) as client:
             asks = [asyncio.create_task(client.diagnose(question(frame))) for _ in range(4)]
+            while sum(one.done() for one in asks) < 2:  # the first works, the second waits
+                await asyncio.sleep(0.005)
+            go_on.set()
             return await asyncio.gather(*asks, return_exceptions=True)
 
     answers = asyncio.run(scene())
@@ -345,7 +356,7 @@ def test_a_diagnosis_goes_before_a_report_that_waits_and_a_leaver_gives_its_plac
         first = asyncio.create_task(
             jobs.run(
                 Urgency.REPORT,
-                lambda: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(5.0),
+                lambda: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(30.0),
             )
         )
         await asyncio.sleep(0.01)

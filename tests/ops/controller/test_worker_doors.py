@@ -52,7 +52,7 @@ def test_a_large_body_is_read_beside_the_loop_which_answers_probes_meanwhile(mon
 
     def slow(kind, raw):
         reading.set()
-        assert go_on.wait(10.0)
+        assert go_on.wait(30.0)
         return decode(kind, raw)
 
     monkeypatch.setattr(server, "decode", slow)
@@ -61,7 +61,7 @@ def test_a_large_body_is_read_beside_the_loop_which_answers_probes_meanwhile(mon
         async with serving(SETTINGS) as client, aiohttp.ClientSession() as session:
             reading.clear(), go_on.clear()
             question = asyncio.create_task(session.post(client.url + path, data=b"{}"))
-            await asyncio.to_thread(reading.wait, 10.0)
+            await asyncio.to_thread(reading.wait, 30.0)
             async with session.get(f"{client.url}/livez") as probe:
                 assert not question.done()
             go_on.set()

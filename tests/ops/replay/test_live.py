@@ -231,7 +231,7 @@ def server(live):
 def ask(url, body=None):
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=5.0) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=60.0) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

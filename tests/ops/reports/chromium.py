@@ -44,7 +44,7 @@ def run(tmp_path, page, *flags, width=1440, height=2400):
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
