@@ -1,21 +1,22 @@
 """ServiceAccounts of tests and what they are granted.
 
 Roles and bindings reach the server's authorizer through watches of its own: the call right after a
-grant may still be refused. What is granted here is in force when the call returns.
+grant may still be refused. What is granted or taken away here is in force when the call returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ops.adapters.kube.rights import Right
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.granted import RBAC, rights_in
-from tests.cluster.processes import eventually
+from tests.cluster.granted import RBAC, rights_in, roles_of
+from tests.cluster.installing import OPERATOR
+from tests.cluster.processes import WAIT_S, eventually
 
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-IN_FORCE_S = 30.0
 
 
 def add_account(plane: ControlPlane, namespace: str, account: str) -> None:
@@ -69,19 +70,64 @@ def in_force(plane: ControlPlane, user: str, rights: Iterable[Right]) -> float:
         return not left
 
     try:
-        return eventually(allowed, timeout_s=IN_FORCE_S, poll_s=0.05)
+        return eventually(allowed, timeout_s=WAIT_S, poll_s=0.05)
     except AssertionError as error:
-        raise AssertionError(f"{user} may not {left[-1]} after {IN_FORCE_S} s") from error
+        raise AssertionError(f"{user} may not {left[-1]} after {WAIT_S} s") from error
 
 
-def allows(plane: ControlPlane, user: str, right: Right) -> bool:
-    """Whether the server would let this user do it."""
+def allows(plane: ControlPlane, user: str, right: Right, *, name: str = "") -> bool:
+    """Whether the server would let this user do it, to the object of this name if there is one."""
     asked = {
         "verb": right.verb, "group": right.group, "resource": right.resource,
-        "subresource": right.subresource, "namespace": right.namespace,
+        "subresource": right.subresource, "namespace": right.namespace, "name": name,
     }  # fmt: skip
     body = {"spec": {"user": user, "resourceAttributes": asked}}
     return bool(plane.admin.create(REVIEWS, body)["status"]["allowed"])
+
+
+@contextmanager
+def without(plane: ControlPlane, right: Right) -> Iterator[None]:
+    """Take one tuple out of the roles that grant it to the operator, and put it back."""
+    roles = {path: role for path, role in roles_of(plane) if right in rights_in(role)}
+    assert roles, f"nobody grants {right}"
+    before = {path: role["rules"] for path, role in roles.items()}
+    (granting, *_) = [
+        rule
+        for role in roles.values()
+        for rule in role["rules"]
+        if right in rights_in({**role, "rules": [rule]})
+    ]
+    name = granting.get("resourceNames", [""])[0]  # without it such a rule allows nothing
+
+    def held() -> bool:
+        return allows(plane, OPERATOR, right, name=name)
+
+    try:
+        for path, rules in before.items():
+            in_role = path.partition("/namespaces/")[2].partition("/")[0]
+            assert in_role == right.namespace, path
+            plane.admin.patch(path, {"rules": [r for rule in rules for r in less(rule, right)]})
+        eventually(lambda: not held(), what=f"{right} taken away")
+        yield
+    finally:
+        for path, rules in before.items():
+            plane.admin.patch(path, {"rules": rules})
+        eventually(held, what=f"{right} put back")
+
+
+def less(rule: dict[str, Any], right: Right) -> list[dict[str, Any]]:
+    """A rule without one tuple: apart by resource, so that the others stay."""
+    name = f"{right.resource}/{right.subresource}" if right.subresource else right.resource
+    parts = []
+    for group in rule["apiGroups"]:
+        for resource in rule["resources"]:
+            hit = (group, resource) == (right.group, name)
+            verbs = [verb for verb in rule["verbs"] if not (hit and verb == right.verb)]
+            if verbs:
+                parts.append(
+                    {**rule, "apiGroups": [group], "resources": [resource], "verbs": verbs}
+                )
+    return parts
 
 
 def user_of(namespace: str, account: str) -> str:

@@ -21,6 +21,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.granted import rights_in, roles_of
 from tests.cluster.installing import OPERATOR, apply
 from tests.cluster.own_processes import Operator, add_fleet
+from tests.cluster.processes import eventually
 from tests.cluster.stack import Prometheus, scrape_config
 from tests.cluster.watched import Watched
 from tests.cluster.workloads import deployment, deployments_path, node
@@ -95,6 +96,8 @@ def namespace(request, control_plane):
     name = f"{name.strip('-')}-{secrets.token_hex(3)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     control_plane.admin.create("/api/v1/namespaces", body)
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"  # no pod before it is there
+    eventually(lambda: control_plane.admin.exists(account), what=account)
     yield name
     with suppress(ApiError, OSError):
         control_plane.admin.delete(f"/api/v1/namespaces/{name}")

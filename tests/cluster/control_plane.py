@@ -26,10 +26,10 @@ from tests.cluster.api import Api, ApiError
 from tests.cluster.audit import POLICY, AuditLog
 from tests.cluster.binaries import Binaries
 from tests.cluster.certificates import make_certificates
-from tests.cluster.processes import Program, free_ports
+from tests.cluster.processes import WAIT_S, Program, free_ports
 
 TRIES = 3
-START_S = 40.0  # 3 s on an idle machine of two cores
+START_S = 240.0  # 3 s on an idle machine of two cores
 COLD_START_STAGES = Path(__file__).parent / "controlplane" / "cold_start.yaml"
 PEOPLE = {  # user: group, "" for none; the rights of the last are none at all
     "admin": "system:masters",
@@ -170,7 +170,7 @@ class ControlPlane:
 
     def kubectl(
         self, *argv: str | Path, kubeconfig: Path | None = None, text: str | None = None,
-        check: bool = True, timeout_s: float = 60.0, env: dict[str, str] | None = None,
+        check: bool = True, timeout_s: float = WAIT_S, env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run the kubectl of this version, as the admin if nothing else is said.
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from tests.cluster.processes import free_ports
 
 CHUNK_BYTES = 65_536
+ENDED_S = 60.0
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST
 CUT = (OSError, EOFError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
@@ -114,11 +115,11 @@ class FaultProxy:
         """End it and all connections."""
         self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5.0)
+        self._thread.join(ENDED_S)
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10.0)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ENDED_S)
 
     async def _each(self, name: str) -> None:
         for one in list(self._open):

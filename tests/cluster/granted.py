@@ -1,9 +1,8 @@
-"""Rights as the cluster holds them: what our account is granted, what it used, one taken away."""
+"""Rights as the cluster holds them: what our account is granted and what it used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ops.adapters.kube.rights import Right
@@ -62,34 +61,3 @@ def used(plane: ControlPlane, *, since: int = 0) -> set[Right]:
 
 def wide(right: Right) -> Right:
     return Right(right.verb, right.group, right.resource, right.subresource)
-
-
-@contextmanager
-def without(plane: ControlPlane, right: Right) -> Iterator[None]:
-    """Take one tuple out of the roles that grant it, and put it back."""
-    before = {path: role["rules"] for path, role in roles_of(plane) if right in rights_in(role)}
-    assert before, f"nobody grants {right}"
-    try:
-        for path, rules in before.items():
-            in_role = path.partition("/namespaces/")[2].partition("/")[0]
-            assert in_role == right.namespace, path
-            plane.admin.patch(path, {"rules": [r for rule in rules for r in less(rule, right)]})
-        yield
-    finally:
-        for path, rules in before.items():
-            plane.admin.patch(path, {"rules": rules})
-
-
-def less(rule: dict[str, Any], right: Right) -> list[dict[str, Any]]:
-    """A rule without one tuple: apart by resource, so that the others stay."""
-    name = f"{right.resource}/{right.subresource}" if right.subresource else right.resource
-    parts = []
-    for group in rule["apiGroups"]:
-        for resource in rule["resources"]:
-            hit = (group, resource) == (right.group, name)
-            verbs = [verb for verb in rule["verbs"] if not (hit and verb == right.verb)]
-            if verbs:
-                parts.append(
-                    {**rule, "apiGroups": [group], "resources": [resource], "verbs": verbs}
-                )
-    return parts

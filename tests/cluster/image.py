@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.processes import Program
+from tests.cluster.processes import WAIT_S, Program
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = "bookworm"
@@ -26,7 +26,7 @@ TOOLS = ("buildah", "mmdebstrap", "unshare", "chroot")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")  # this machine may have some of its own
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host")
 BASE_TAG = "localhost/base"
-BUILD_S = 900
+BUILD_S = 3600
 # $1 = the root; then threes: what, where, ro or rw, up to "--"; then the user and what to run.
 SEALED = """
 set -e
@@ -101,7 +101,7 @@ class Image:
         """Exit status and words of a container that ends by itself."""
         log.unlink(missing_ok=True)
         program = self.program(args, log=log, entrypoint=entrypoint).start()
-        return program.wait(60.0), program.log_text()
+        return program.wait(WAIT_S), program.log_text()
 
     def _real(self, where: str) -> str:
         """Debian's /var/run is a link to /run, which would lead out of the root."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.processes import eventually
+from tests.cluster.processes import WAIT_S, eventually
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -21,7 +21,7 @@ WORKER = f"system:serviceaccount:{SYSTEM}:midwatch-worker"
 def apply(plane: ControlPlane, folder: str = ".") -> float:
     """`kubectl apply -k` of a folder below manifests/; seconds until its kinds are served."""
     plane.kubectl("apply", "-k", MANIFESTS / folder)
-    return eventually(lambda: served(plane), timeout_s=60.0, what="kinds of midwatch.dev")
+    return eventually(lambda: served(plane), timeout_s=WAIT_S, what="kinds of midwatch.dev")
 
 
 def served(plane: ControlPlane) -> bool:
@@ -55,7 +55,7 @@ def remove_namespace(plane: ControlPlane, name: str) -> None:
     """Delete a namespace and wait until it is gone: an operator sees the Fleets of all of them."""
     path = f"/api/v1/namespaces/{name}"
     plane.admin.delete(path)
-    eventually(lambda: not plane.admin.exists(path), timeout_s=60.0, what=f"{name} to be gone")
+    eventually(lambda: not plane.admin.exists(path), timeout_s=WAIT_S, what=f"{name} to be gone")
 
 
 def no_fleet_but(plane: ControlPlane, *namespaces: str) -> None:
@@ -65,4 +65,4 @@ def no_fleet_but(plane: ControlPlane, *namespaces: str) -> None:
         found = plane.admin.items(f"{OURS}/fleets")
         return {one["metadata"]["namespace"] for one in found} - set(namespaces)
 
-    eventually(lambda: not others(), timeout_s=60.0, what="the Fleets of other tests to be gone")
+    eventually(lambda: not others(), timeout_s=WAIT_S, what="the Fleets of other tests to be gone")

@@ -21,12 +21,13 @@ from typing import Any
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane, write_private
 from tests.cluster.installing import SYSTEM, body, path_of
-from tests.cluster.processes import Program, eventually, free_ports
+from tests.cluster.processes import NO_ANSWER, WAIT_S, Program, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "midwatch-operator"
 LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/midwatch-operator"
-READY_S = 30.0
+READY_S = 120.0
+ANSWER_S = 30.0
 # With shorter times than the manifests, so that a takeover does not dominate a test.
 LEASE = {
     "namespace": SYSTEM, "name": "midwatch-operator",
@@ -103,7 +104,7 @@ class Operator:
         """Status and body of a probe; the body decoded where it is JSON; 0 without an answer."""
         try:
             return fetch(f"{self.probes_url}{path}")
-        except OSError:
+        except NO_ANSWER:
             return 0, None
 
     @property
@@ -136,7 +137,7 @@ class Operator:
         except urllib.error.HTTPError as error:
             error.close()
             return error.code
-        except OSError:
+        except NO_ANSWER:
             return 0
 
 
@@ -242,7 +243,7 @@ def claims(token: str) -> dict[str, Any]:
 def fetch(url: str) -> tuple[int, Any]:
     """Status and body of a GET; the body decoded where it is JSON."""
     try:
-        with urllib.request.urlopen(url, timeout=5.0) as answer:
+        with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
             status, body = answer.status, answer.read()
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read()
@@ -268,7 +269,7 @@ def add_fleet(plane: ControlPlane, namespace: str, name: str = "chat", **spec: A
 
 def wait_for_fleet(
     plane: ControlPlane, namespace: str, check: Callable[[Any], object], *, name: str = "chat",
-    timeout_s: float = 60.0,
+    timeout_s: float = WAIT_S,
 ) -> float:  # fmt: skip
     """Until the Fleet's object is as wanted; seconds that took.
 
@@ -281,7 +282,7 @@ def wait_for_fleet(
         nonlocal last
         try:
             last = plane.admin.get(path_of("fleets", namespace, name))
-        except (ApiError, OSError) as error:
+        except (ApiError, *NO_ANSWER) as error:
             last = {"status": str(error)}
             return False
         return bool(check(last))

@@ -38,7 +38,7 @@ WARM_S = 450.0  # of the past: what is usual is learnt from the first 330 s of i
 # Some 60 % of what two regions of the scenario `assistant` can carry within their limits.
 SCENARIO, REGIONS, RATE_RPS = "assistant", 2, 7.0
 LASTS_S = 4 * 3600.0
-PODS_S = 60.0
+PODS_S = 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

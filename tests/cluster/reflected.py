@@ -13,7 +13,7 @@ from ops.adapters.kube.reflector import Pace
 from ops.adapters.kube.view import cluster_view
 from tests.cluster.accounts import add_account, grant_everywhere
 from tests.cluster.fault_proxy import FaultProxy
-from tests.cluster.processes import eventually
+from tests.cluster.processes import WAIT_S, eventually
 from tests.cluster.workloads import deployment, deployments_path, pods_path
 
 RECOVERY_S = 60.0
@@ -23,11 +23,6 @@ RULES = [
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"]},
 ]
 ACCOUNT = "watcher"
-
-
-def settles(check, *, timeout_s=RECOVERY_S, poll_s=0.05, **more):
-    """Wait until it holds, as long as a recovery may take at most; the machine may be busy."""
-    return eventually(check, timeout_s=timeout_s, poll_s=poll_s, **more)
 
 
 class Reflected:
@@ -49,21 +44,22 @@ class Reflected:
 
     def start(self):
         self.watch.start()
-        settles(lambda: all(self.cache.listed(resource) for resource in Resource))
+        eventually(lambda: all(self.cache.listed(resource) for resource in Resource))
         return self
 
     def close(self) -> None:
-        ended = self.watch.stop()
+        ended = self.watch.stop(timeout_s=WAIT_S)
         self.api.close()
         self.proxy.close()
         for path in self.granted:
             self.plane.admin.delete(path)
         assert ended, "a reflector's thread did not end"
 
-    def view(self):
+    def view(self, *, stale_s=7.0):
         return cluster_view(
-            self.cache, namespace=self.namespace, match_labels={}, now_s=time.time(), stale_s=7.0
-        )
+            self.cache, namespace=self.namespace, match_labels={}, now_s=time.time(),
+            stale_s=stale_s,
+        )  # fmt: skip
 
     def deploy(self, name="web", **options):
         return self.plane.admin.create(

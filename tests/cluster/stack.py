@@ -16,7 +16,8 @@ from tests.cluster.control_plane import answers
 from tests.cluster.processes import Program, free_ports
 
 PACKAGES = {"prometheus": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager"}
-READY_S = 30.0
+READY_S = 120.0
+ANSWER_S = 60.0
 
 
 class Prometheus:
@@ -186,7 +187,7 @@ def program_path(name: str) -> str:
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5.0) as answer:
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
         return json.load(answer)
 
 
@@ -194,5 +195,5 @@ def post(url: str, body: bytes) -> None:
     request = urllib.request.Request(
         url, data=body, headers={"Content-Type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=5.0) as answer:
+    with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
         answer.read()

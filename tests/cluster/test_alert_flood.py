@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ POSTS = int(ALERTS_PER_S * FLOOD_S / PER_POST)
 SENDERS = 40  # posts that wait for their answer at a time
 INCIDENTS_MAX = 10
 RECOVERY_S = 60.0
+LEASE_LOST = 75  # exit status of one that is no longer sure that it leads: so busy may it be
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.figure(
@@ -100,7 +102,7 @@ def test_no_alert_of_a_flood_is_lost_though_the_leader_is_killed(
         f"{took_s:.1f} s, answers {sender.statuses}: {len(incidents)} Incidents count {counted}; "
         f"status follows after {recovered_s:.1f} s"
     )
-    assert len(kept.statuses) == 1
+    assert kept.statuses[0] == -signal.SIGKILL and set(kept.statuses[1:]) <= {LEASE_LOST}
     assert 1 <= len(incidents) <= INCIDENTS_MAX
     assert counted == POSTS * PER_POST
 
@@ -112,7 +114,7 @@ def test_no_alert_is_taken_while_the_server_cannot_be_written_to(
     with Kept(make_operator()) as kept:
         watched.wait()
         first, second = (notification(watched.namespace, number) for number in (0, 1))
-        assert kept.operator.post_alerts(first) == 200
+        eventually(lambda: kept.operator.post_alerts(first) == 200, what="an answer")
         (before,) = installed.admin.items(incidents)
         installed.programs["kube-apiserver"].stop()
         told = [kept.operator.post_alerts(second, timeout_s=15.0) for _ in range(3)]

@@ -11,11 +11,14 @@ from ops.adapters.kube.cluster_watch import ClusterWatch
 from ops.adapters.kube.rights import Right
 from ops.adapters.kube.view import cluster_view
 from rca.state import ChangeKind
-from tests.cluster.reflected import PACE, Reflected, settles
+from tests.cluster.processes import eventually
+from tests.cluster.reflected import PACE, Reflected
 from tests.cluster.workloads import pods_path
 
 pytestmark = pytest.mark.cluster
-THOUSAND_S = 240.0
+THOUSAND_S = 600.0
+# A watch of four seconds and what a busy machine adds; four of these watches follow one another.
+YOUNG_S, QUIET_S = 12.0, 16.0
 
 
 @pytest.fixture
@@ -29,34 +32,36 @@ def watched(control_plane, namespace):
 
 def test_a_quiet_cache_stays_young_and_bookmarks_carry_its_version_on(watched) -> None:
     watched.deploy(replicas=1)
-    settles(lambda: watched.ready() == 1)
-    oldest, until_s = 0.0, time.monotonic() + 9.0
+    eventually(lambda: watched.ready() == 1)
+    oldest, until_s = 0.0, time.monotonic() + QUIET_S
     while time.monotonic() < until_s:
         oldest = max(oldest, *(watched.cache.age_s(resource) for resource in Resource))
-        assert watched.view().stale == ()
+        assert watched.view(stale_s=YOUNG_S).stale == ()
         time.sleep(0.05)
-    assert oldest < 6.0
+    assert oldest < YOUNG_S
     tallies = watched.watch.tallies()
-    assert all((tally.lists, tally.failures) == (1, 0) for tally in tallies.values())
+    assert all(tally.lists == 1 for tally in tallies.values())
+    # The end of a quiet watch is no failure; that a busy server answers one too late may happen.
+    assert all(tally.failures <= 1 < tally.watches for tally in tallies.values())
     # Nobody promises bookmarks: a resource that has not changed since the server started has none,
     # nor has one without a watch cache, as Events. There the end of each watch is the sign of life.
-    assert tallies["pods"].bookmarks >= 1
-    assert tallies["deployments"].bookmarks >= 1
+    for name in ("pods", "deployments"):
+        eventually(lambda name=name: watched.watch.tallies()[name].bookmarks, what=name)
 
 
 def test_changes_are_told_as_what_they_are(watched) -> None:
     watched.deploy(replicas=2, region="north")
-    settles(lambda: watched.ready() == 2)
+    eventually(lambda: watched.ready() == 2)
 
     def template(**container):
         return {"spec": {"containers": [{"name": "main", **container}]}}
 
     watched.change(template=template(image="example.test/web:2"))
-    settles(lambda: len(watched.view().changes) == 2)
+    eventually(lambda: len(watched.view().changes) == 2)
     watched.change(template=template(envFrom=[{"configMapRef": {"name": "s", "optional": True}}]))
-    settles(lambda: len(watched.view().changes) == 3)
+    eventually(lambda: len(watched.view().changes) == 3)
     watched.change(replicas=3)
-    settles(lambda: len(watched.view().changes) == 4)
+    eventually(lambda: len(watched.view().changes) == 4)
     told = [(c.kind, c.revision_from, c.revision_to, c.summary) for c in watched.view().changes]
     assert sorted(told) == [
         (ChangeKind.CONFIG, "2", "3", "environment of main"),
@@ -77,7 +82,7 @@ def test_changes_are_told_as_what_they_are(watched) -> None:
     again = ClusterWatch(watched.api, later, pace=PACE)
     again.start()
     try:
-        settles(lambda: all(later.listed(resource) for resource in Resource))
+        eventually(lambda: all(later.listed(resource) for resource in Resource))
         changes = cluster_view(
             later, namespace=watched.namespace, match_labels={}, now_s=time.time()
         ).changes
@@ -88,7 +93,7 @@ def test_changes_are_told_as_what_they_are(watched) -> None:
 
 def test_events_of_pods_are_there_with_their_service(watched) -> None:
     watched.deploy(replicas=1, gpus=9)  # no node has as many
-    settles(lambda: any(e.reason == "FailedScheduling" for e in watched.view().events))
+    eventually(lambda: any(e.reason == "FailedScheduling" for e in watched.view().events))
     (event,) = [e for e in watched.view().events if e.reason == "FailedScheduling"]
     assert (event.service, event.warning) == ("web", True)
     assert "Insufficient nvidia.com/gpu" in event.message
@@ -107,13 +112,14 @@ def test_missing_rights_are_named_and_a_grant_is_noticed(control_plane, namespac
                 ("apps", "deployments"),
             )
         }
-        settles(lambda: found.api.forbidden == wanted)
+        eventually(lambda: found.api.forbidden == wanted)
         view = found.view()
         assert view.pods is None
         assert view.stale == ("pods", "nodes", "deployments", "events")
-        assert "grant: list pods in the whole cluster" in found.cache.trouble("pods")
+        words = "grant: list pods in the whole cluster"
+        eventually(lambda: words in (found.cache.trouble("pods") or ""), what=words)
         found.grant()
-        settles(lambda: found.view().stale == ())
+        eventually(lambda: found.view().stale == ())
         assert not found.api.forbidden
     finally:
         found.close()
@@ -121,7 +127,9 @@ def test_missing_rights_are_named_and_a_grant_is_noticed(control_plane, namespac
 
 def test_a_thousand_pods_come_are_replaced_and_go(watched) -> None:
     watched.deploy(replicas=1000, cores="10m")
-    settles(lambda: watched.ready() == 1000, timeout_s=THOUSAND_S, poll_s=0.2, what="1,000 ready")
+    eventually(
+        lambda: watched.ready() == 1000, timeout_s=THOUSAND_S, poll_s=0.2, what="1,000 ready"
+    )
     assert {pod.service for pod in watched.view().pods} == {"web"}
     assert {pod.region for pod in watched.view().pods} == {"north", "south"}
     services = watched.view().services
@@ -129,13 +137,13 @@ def test_a_thousand_pods_come_are_replaced_and_go(watched) -> None:
     dead = sorted(pod.name for pod in watched.view().pods)[::10]
     for name in dead:
         watched.plane.admin.delete(f"{pods_path(watched.namespace)}/{name}")
-    settles(
+    eventually(
         lambda: watched.ready() == 1000 and not {pod.name for pod in watched.view().pods} & {*dead},
         timeout_s=THOUSAND_S,
         poll_s=0.2,
         what="a hundred others in place of those deleted",
     )
-    settles(watched.same)
+    eventually(watched.same)
     watched.change(replicas=0)
-    settles(lambda: watched.view().pods == (), timeout_s=THOUSAND_S, poll_s=0.2)
+    eventually(lambda: watched.view().pods == (), timeout_s=THOUSAND_S, poll_s=0.2)
     assert watched.watch.tallies()["pods"].lists == 1

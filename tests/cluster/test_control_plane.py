@@ -17,7 +17,7 @@ from tests.cluster import binaries
 from tests.cluster.accounts import add_account, grant
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import STOP_ORDER, ControlPlane
-from tests.cluster.processes import Program, eventually
+from tests.cluster.processes import WAIT_S, Program, eventually
 from tests.cluster.workloads import (
     REGION,
     cold_start,
@@ -30,6 +30,7 @@ from tests.cluster.workloads import (
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[2]
+PHASES = ("scheduling", "pulling", "loading", "ready")
 
 
 def pods(plane, namespace):
@@ -57,11 +58,13 @@ def test_a_deployment_of_three_runs_on_nodes_with_gpus_in_its_region(control_pla
 def test_a_cold_pod_spends_its_time_on_image_and_model_one_after_the_other(
     control_plane, namespace
 ):
-    made = deployment("llm", annotations=cold_start(pull_s=0.8, load_s=1.2))
+    pull_s, load_s = 1.5, 2.0
+    made = deployment("llm", annotations=cold_start(pull_s=pull_s, load_s=load_s))
+    first_s, last_s, began_s = {}, {}, time.monotonic()
     control_plane.admin.create(deployments_path(namespace), made)
-    seen, began_s = {}, time.monotonic()
-    while "ready" not in seen:
-        assert time.monotonic() - began_s < 15.0, seen
+    while "ready" not in first_s:
+        assert time.monotonic() - began_s < WAIT_S, first_s
+        asked_s = time.monotonic()
         for pod in pods(control_plane, namespace):
             status = pod.get("status", {})
             (container,) = status.get("containerStatuses") or [{"state": {}}]
@@ -71,12 +74,19 @@ def test_a_cold_pod_spends_its_time_on_image_and_model_one_after_the_other(
                 else "pulling" if "waiting" in container["state"]
                 else "scheduling"
             )  # fmt: skip
-            seen.setdefault(phase, time.monotonic() - began_s)
+            last_s[phase] = asked_s
+            first_s.setdefault(phase, time.monotonic())
         time.sleep(0.02)
-    assert seen["loading"] - seen["pulling"] == pytest.approx(0.8, abs=0.4)
-    assert seen["ready"] - seen["loading"] == pytest.approx(1.2, abs=0.4)
-    events = control_plane.admin.items(f"/api/v1/namespaces/{namespace}/events")
-    assert {"Pulling", "Pulled"} <= {event["reason"] for event in events}
+    # A busy machine looks late, or misses a stage; from before one to after it is never too short.
+    assert [*first_s] == [one for one in PHASES if one in first_s]
+    assert first_s.get("loading", first_s["ready"]) - began_s >= pull_s
+    assert first_s["ready"] - last_s.get("pulling", began_s) >= load_s
+
+    def told():
+        events = control_plane.admin.items(f"/api/v1/namespaces/{namespace}/events")
+        return {"Pulling", "Pulled"} <= {event["reason"] for event in events}
+
+    eventually(told, what="events of the image")
 
 
 def test_a_service_account_may_do_what_its_role_says_and_nothing_else(control_plane, namespace):
@@ -201,13 +211,18 @@ def test_programs_of_a_killed_test_run_end_with_it(tmp_path):
         pid = int(run.stdout.readline())
         eventually(lambda: Path(f"/proc/{pid}/cmdline").read_text().startswith("sleep"))
         run.kill()
-    eventually(lambda: gone(pid), timeout_s=5.0)
+    eventually(lambda: gone(pid))
+
+
+def state(pid):
+    """The kernel's letter for what it does."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def gone(pid):
     """Whether it ended, be it that nobody waited for it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return state(pid) == "Z"
     except OSError:
         return True
 
@@ -219,11 +234,12 @@ def test_a_program_that_does_not_become_ready_shows_the_end_of_its_log(tmp_path)
         program.ready(lambda: False)
     deaf = ["sh", "-c", "trap '' TERM; echo here; sleep 60; echo there"]
     stuck = Program(name="stuck", argv=deaf, log=tmp_path / "log2").start()
+    eventually(stuck.log_text, what="a program that is deaf by now")
     with pytest.raises(AssertionError, match=r"stuck not ready after 0.2 s"):
         stuck.ready(lambda: False, timeout_s=0.2)
     began_s = time.monotonic()
     assert stuck.stop(grace_s=0.3) == -signal.SIGKILL  # and the sleep of the shell with it
-    assert 0.25 < time.monotonic() - began_s < 3.0
+    assert 0.25 < time.monotonic() - began_s < 50.0  # it sleeps longer
     assert stuck.log_text() == "here\n"
 
 
@@ -233,7 +249,7 @@ def test_a_paused_program_uses_no_processor_until_it_is_resumed(tmp_path):
     try:
         eventually(lambda: busy.cpu_s() > 0.0)
         busy.pause()
-        time.sleep(0.1)  # until the signal has arrived
+        eventually(lambda: state(busy.pid) == "T", what="a signal that has arrived")
         before_s = busy.cpu_s()
         time.sleep(0.2)
         assert busy.cpu_s() == before_s

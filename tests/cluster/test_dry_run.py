@@ -16,7 +16,6 @@ from tests.cluster.processes import eventually
 from tests.cluster.workloads import deployment, deployments_path, pods_path
 
 pytestmark = pytest.mark.cluster
-WAIT_S = 30.0
 SECRET = "postgres://u:hunter2@db"
 QUOTED = "'the value is ' + object.spec.template.spec.containers[0].env[0].value"
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
@@ -25,7 +24,7 @@ POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
 @pytest.fixture
 def api(control_plane):
     config = control_plane.kubeconfig("dry-run", control_plane.tokens["admin"])
-    return KubeApi.connect(kubeconfig=config, timeout_s=10.0)
+    return KubeApi.connect(kubeconfig=config, timeout_s=30.0)
 
 
 @pytest.fixture
@@ -60,14 +59,14 @@ def refusal(api, request):
             told.append(dry_run(api, request))
         return told and told[-1].startswith("refused")
 
-    eventually(refused, timeout_s=WAIT_S, what="a refusal")
+    eventually(refused, what="a refusal")
     return told[-1]
 
 
 def test_a_disruption_budget_refuses_an_eviction_for_good(control_plane, namespace, api):
     admin = control_plane.admin
     admin.create(deployments_path(namespace), deployment("chat"))
-    eventually(lambda: admin.items(pods_path(namespace)), timeout_s=WAIT_S, what="a pod")
+    eventually(lambda: admin.items(pods_path(namespace)), what="a pod")
     (pod,) = admin.items(pods_path(namespace))
     budget = {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "chat"}}}
     folder = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
@@ -93,11 +92,11 @@ def test_a_policy_that_quotes_a_withheld_value_is_not_repeated(
     def read():
         return read_rollback(api, namespace=namespace, name="web", to_revision="1")
 
-    eventually(lambda: "already" in str(read()), timeout_s=WAIT_S, what="revision 1")
+    eventually(lambda: "already" in str(read()), what="revision 1")
     container["env"] = [{"name": "DSN", "value": "none"}]
     changes = [{"op": "replace", "path": "/spec/template/spec/containers/0", "value": container}]
     api.patch(f"{deployments_path(namespace)}/web", changes, kind=PatchKind.JSON)
-    eventually(lambda: isinstance(read(), ApiRequest), timeout_s=WAIT_S, what="revision 2")
+    eventually(lambda: isinstance(read(), ApiRequest), what="revision 2")
     asked = read()
     quoting()
     refused = refusal(api, asked)

@@ -26,8 +26,8 @@ from tests.cluster.played_fleet import busy_service
 from tests.cluster.processes import eventually
 from tests.cluster.whole_stack import Wanted, WholeStack
 
-CAUSE_S = 180.0  # from the fault; the figure itself is measured by make bench-cluster
-RESOLVED_S = 420.0  # three minutes of calm, and what the queues need before
+CAUSE_S = 600.0  # from the fault; the figure itself is measured by make bench-cluster
+RESOLVED_S = 1200.0  # three minutes of calm, and what the queues need before
 GAP_S = 60.0
 SEVERITY, SETTLE_S = 2.5, 10.0
 # tag of the fleet -> kind of its fault, mode of the Fleet
@@ -120,7 +120,7 @@ def tell(told):
     eventually(all_named, timeout_s=CAUSE_S, what="a named cause in both fleets", poll_s=0.5)
     for tag in told.named:  # the report follows the cause
         eventually(
-            lambda tag=tag: told.incidents(tag)[0]["status"].get("report"), timeout_s=30.0,
+            lambda tag=tag: told.incidents(tag)[0].get("status", {}).get("report"),
             what=f"report of {tag}", poll_s=0.5,
         )  # fmt: skip
     time.sleep(max(0.0, GAP_S - (time.monotonic() - began_s)))

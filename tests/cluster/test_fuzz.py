@@ -31,7 +31,7 @@ def operator(installed, tmp_path):
     prometheus.start()
     one = Operator(installed, tmp_path, metrics_url=prometheus.url).start()
     try:
-        eventually(lambda: one.probe("/readyz")[0] == 200, timeout_s=30.0)
+        eventually(lambda: one.probe("/readyz")[0] == 200, what="a ready operator")
         yield one
     finally:
         one.stop()
@@ -96,7 +96,7 @@ def test_odd_resources_are_refused_and_the_operator_works_on(
                 if one.plural == "fleets":
                     taken[told["metadata"]["name"]] = fault_of(one, told)
         eventually(
-            lambda taken=taken: judged(admin, namespace, taken), timeout_s=60.0, poll_s=0.5,
+            lambda taken=taken: judged(admin, namespace, taken), poll_s=0.5,
             what="a condition Ready on every Fleet",
         )  # fmt: skip
         for fleet in admin.items(path_of("fleets", namespace)):
@@ -115,7 +115,7 @@ def test_odd_resources_are_refused_and_the_operator_works_on(
         assert operator.program.alive
     admin.create(path_of("fleets", namespace), body("Fleet", "sound"))
     sound = path_of("fleets", namespace, "sound")
-    eventually(lambda: (ready_of(admin.get(sound)) or {}).get("status") == "True", timeout_s=30.0)
+    eventually(lambda: (ready_of(admin.get(sound)) or {}).get("status") == "True")
     with capsys.disabled():
         print("\n" + "\n".join(f"{counts[name]:5d} {name}" for name in sorted(counts)))
     assert sum(counts[n] for n in counts if n == "taken" or n.startswith("refused 4")) == NUM

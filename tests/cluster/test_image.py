@@ -21,7 +21,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.image import Builder, Image, missing_tools
 from tests.cluster.installing import SYSTEM
 from tests.cluster.own_processes import LEASE_PATH, add_fleet, condition, fetch, wait_for_fleet
-from tests.cluster.processes import Program, eventually, free_ports
+from tests.cluster.processes import WAIT_S, Program, eventually, free_ports
 from tests.manifests.installs import INSTALLS, MANIFESTS, of_kind
 
 USER = 65532
@@ -124,7 +124,7 @@ def pod(image: Image, folder: Path, files: dict[str, dict[str, str]]) -> dict[st
 
 def started(program: Program, url: str) -> Program:
     program.start()
-    eventually(lambda: answers_200(url) or not program.alive, timeout_s=60.0, what=url)
+    eventually(lambda: answers_200(url) or not program.alive, what=url)
     assert program.alive, program.log_tail()
     return program
 
@@ -165,11 +165,11 @@ def test_the_operators_image_becomes_ready_and_leads_on_a_real_server(
         assert error.status == 404, error
     try:
         started(program, f"http://127.0.0.1:{probes}/readyz")
-        eventually(lambda: holder(installed), timeout_s=30.0, what="a leader")
+        eventually(lambda: holder(installed), what="a leader")
         # Whatever the user of the image lacks: it watches, and writes what it sees.
         add_fleet(installed, namespace)
         wait_for_fleet(installed, namespace, lambda fleet: condition(fleet, "Ready"))
-        assert program.stop(grace_s=20.0) == 0, program.log_tail()
+        assert program.stop(grace_s=WAIT_S) == 0, program.log_tail()
     finally:
         program.kill()
     assert "Traceback" not in program.log_text()
@@ -193,7 +193,7 @@ def test_the_workers_image_becomes_ready(images, tmp_path):
     )  # fmt: skip
     try:
         started(program, f"http://127.0.0.1:{port}/readyz")
-        assert program.stop(grace_s=20.0) == 0, program.log_tail()
+        assert program.stop(grace_s=WAIT_S) == 0, program.log_tail()
     finally:
         program.kill()
     assert "Traceback" not in program.log_text()

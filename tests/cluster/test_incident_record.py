@@ -37,7 +37,7 @@ def fleet(installed, namespace):
 @pytest.fixture
 def api(installed):
     config = installed.kubeconfig("operator", installed.token(SYSTEM, "midwatch-operator"))
-    return KubeApi.connect(kubeconfig=config, timeout_s=10.0)
+    return KubeApi.connect(kubeconfig=config, timeout_s=30.0)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_an_incident_from_its_first_symptom_to_its_report_and_back(
     assert again.pending == 0
     turn([ended(case)], said(DecisionKind.RESOLVE, ended(case)))
     installed.admin.delete(path_of("incidents", namespace, stored["metadata"]["name"]))
-    eventually(lambda: gone(installed, maps), timeout_s=60.0, what="the report goes, too")
+    eventually(lambda: gone(installed, maps), what="the report goes, too")
 
 
 def gone(plane, path):
@@ -149,7 +149,7 @@ def test_a_fleet_that_is_applied_again_after_its_deletion_has_a_record_of_its_ow
         found = incidents(installed, namespace)
         return [one["metadata"]["ownerReferences"][0]["uid"] for one in found]
 
-    eventually(lambda: owners() == [anew.uid], timeout_s=60.0, what="the old ones are collected")
+    eventually(lambda: owners() == [anew.uid], what="the old ones are collected")
     (stored,) = incidents(installed, namespace)
     assert stored["metadata"]["name"] == book.name_of("inc-0001")
     assert stored["status"]["phase"] == "Open"

@@ -9,7 +9,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from ops.adapters.kube.rights import Right
 from tests.cluster import binaries
+from tests.cluster.accounts import in_force
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installing import (
@@ -23,13 +25,12 @@ from tests.cluster.installing import (
     body,
     path_of,
 )
-from tests.cluster.processes import eventually
-from tests.cluster.workloads import deployment, deployments_path, node
+from tests.cluster.processes import WAIT_S, eventually
+from tests.cluster.workloads import deployment, deployments_path, node, pods_path
 from tests.manifests.installs import of_kind
 from tests.manifests.render import INSTALLS, rendered
 
 pytestmark = pytest.mark.cluster
-LIMIT_S = 60.0
 POLICY = "midwatch writes its own objects only"
 
 
@@ -81,7 +82,7 @@ def marked(metadata):
 def remove(plane, folder):
     """Take an install off, and wait until nothing of ours is left; names what stays."""
     plane.kubectl("delete", "-k", MANIFESTS / folder)
-    until_s = time.monotonic() + LIMIT_S
+    until_s = time.monotonic() + WAIT_S
     while left := ours(plane):
         assert time.monotonic() < until_s, f"{len(left)} left: {left[:5]}"
         time.sleep(0.5)
@@ -184,9 +185,10 @@ def test_in_recommend_the_server_takes_dry_runs_only(empty, chat):
     path = f"{deployments_path(chat)}/web/scale"
     scale = {"spec": {"replicas": 3}}
     same = {"spec": {"replicas": 2}}  # until the policy acts, this is a write without effect
-    eventually(lambda: refused(lambda: api.patch(path, same), POLICY), timeout_s=30.0)
+    eventually(lambda: refused(lambda: api.patch(path, same), POLICY), what=POLICY)
     assert api.patch(path, scale, dryRun="All")["spec"]["replicas"] == 3
-    (pod, *_) = empty.admin.items(f"/api/v1/namespaces/{chat}/pods")
+    eventually(lambda: empty.admin.items(pods_path(chat)), what="a pod")
+    (pod, *_) = empty.admin.items(pods_path(chat))
     name = pod["metadata"]["name"]
     evict = f"/api/v1/namespaces/{chat}/pods/{name}/eviction"
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
@@ -208,6 +210,7 @@ def test_midwatch_writes_its_own_objects_only_whatever_its_roles_say(empty, chat
     # Wider rights than shipped: the policy must hold even then.
     empty.kubectl("create", "clusterrolebinding", "too-much", "--clusterrole=cluster-admin",
                   f"--user={OPERATOR}")  # fmt: skip
+    in_force(empty, OPERATOR, [Right("create", "", "secrets")])
     api = operator_api(empty)
     configmaps = f"/api/v1/namespaces/{chat}/configmaps"
     web = f"{deployments_path(chat)}/web"
@@ -224,7 +227,7 @@ def test_midwatch_writes_its_own_objects_only_whatever_its_roles_say(empty, chat
     empty.admin.create(configmaps, configmap("owned", ownerReferences=[owner]))
     empty.admin.create(configmaps, configmap("old-report", ownerReferences=[owner]))
     same = {"spec": {"replicas": 2}}  # until the policy acts, this is a write without effect
-    eventually(lambda: refused(lambda: api.patch(web, same), POLICY), timeout_s=30.0)
+    eventually(lambda: refused(lambda: api.patch(web, same), POLICY), what=POLICY)
     for number, call in enumerate(
         (
             lambda: api.patch(f"{web}/scale", {"spec": {"replicas": 0}}),
@@ -258,7 +261,7 @@ def test_the_overlay_observe_lets_no_fleet_ask_for_more(empty, chat):
     fleets = path_of("fleets", chat)
     eventually(
         lambda: refused(lambda: empty.admin.create(fleets, fleet, dryRun="All"), "holds midwatch"),
-        timeout_s=30.0,
+        what="a Fleet of another mode refused",
     )
     empty.admin.create(fleets, body("Fleet", "watched"))
     remove(empty, "overlays/observe")
@@ -288,7 +291,7 @@ def test_a_drain_takes_one_of_two_operators_and_any_that_is_not_ready(empty):
     def healthy():
         return empty.admin.get(budget).get("status", {}).get("currentHealthy")
 
-    eventually(lambda: len(operators()) == 2 and healthy() == 2, timeout_s=LIMIT_S)
+    eventually(lambda: len(operators()) == 2 and healthy() == 2)
     assert empty.admin.get(budget)["status"]["disruptionsAllowed"] == 1
     condition = {"type": "Ready", "status": "False", "reason": "Test"}
     for pod in operators():
@@ -296,6 +299,6 @@ def test_a_drain_takes_one_of_two_operators_and_any_that_is_not_ready(empty):
         empty.admin.patch(
             f"{path}/{name}/status", {"status": {"conditions": [condition]}}, kind="strategic"
         )
-    eventually(lambda: healthy() == 0, timeout_s=LIMIT_S)
+    eventually(lambda: healthy() == 0)
     assert [evicted(empty, pod) for pod in operators()] == [True, True]
     remove(empty, ".")

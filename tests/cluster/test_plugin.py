@@ -19,7 +19,7 @@ from tests.cluster.certificates import openssl
 from tests.cluster.control_plane import write_private
 from tests.cluster.granted import RBAC
 from tests.cluster.installing import path_of
-from tests.cluster.processes import eventually, free_ports
+from tests.cluster.processes import WAIT_S, eventually, free_ports
 from tests.cluster.workloads import deployment, deployments_path, pods_path
 from tests.ops.controller import stored_objects as made
 
@@ -41,7 +41,7 @@ class User:
         path = os.pathsep.join([str(self.folder), os.defpath])
         return subprocess.run(
             [self.plane.binaries.kubectl, "midwatch", *map(str, argv)], capture_output=True,
-            text=True, timeout=60, cwd=self.folder,
+            text=True, timeout=WAIT_S, cwd=self.folder,
             env={
                 "HOME": str(self.folder), "PATH": path, "PYTHONPATH": str(ROOT),
                 "KUBECONFIG": str(self.kubeconfig),
@@ -109,7 +109,7 @@ def test_commands_to_look_with_are_taken_by_kubectl_as_they_stand(installed, nam
     """All but logs and top: kwok runs no containers, and nobody measures them here."""
     store(installed, namespace, *named(namespace))
     installed.admin.create(deployments_path(namespace), deployment("chat"))
-    eventually(lambda: installed.admin.items(pods_path(namespace)), timeout_s=20.0)
+    eventually(lambda: installed.admin.items(pods_path(namespace)), what="a pod")
     pod = installed.admin.items(pods_path(namespace))[0]["metadata"]["name"]
     suspects = (f"pod:north/{pod}", "service:north/chat", "node:north/north-0",
                 "link:north/chat->chat", "workload:north", "registry:north", "")  # fmt: skip
@@ -119,7 +119,7 @@ def test_commands_to_look_with_are_taken_by_kubectl_as_they_stand(installed, nam
             continue
         script = command.replace("kubectl", str(installed.binaries.kubectl), 1)
         done = subprocess.run(
-            ["sh", "-c", script.split(" | ")[0]], capture_output=True, text=True, timeout=60,
+            ["sh", "-c", script.split(" | ")[0]], capture_output=True, text=True, timeout=WAIT_S,
             env={"HOME": str(user.folder), "PATH": os.defpath, "KUBECONFIG": str(user.kubeconfig)},
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stderr)

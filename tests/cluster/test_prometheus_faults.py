@@ -18,12 +18,11 @@ from tests.cluster.installing import path_of, remove_namespace
 from tests.cluster.load import pod
 from tests.cluster.load_exporter import pod_name
 from tests.cluster.own_processes import Operator, add_fleet, condition, wait_for_fleet
-from tests.cluster.processes import Program, eventually, free_ports
+from tests.cluster.processes import WAIT_S, Program, eventually, free_ports
 from tests.cluster.stack import Prometheus
 from tests.cluster.workloads import node, pods_path
 
 RECOVERY_S, PODS = 60.0, 2
-NOTICED_S = 15.0
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.figure(
@@ -43,7 +42,7 @@ class Metered:
     prometheus: Prometheus
     proxy: FaultProxy
 
-    def wait(self, check, timeout_s=RECOVERY_S):
+    def wait(self, check, timeout_s=WAIT_S):
         return wait_for_fleet(self.plane, self.namespace, check, timeout_s=timeout_s)
 
     def incidents(self):
@@ -164,12 +163,12 @@ def test_missing_data_are_neither_an_incident_nor_health(metered, operator, say,
     metered.wait(fresh)
     fault.begin(metered)
     try:
-        noticed_s = metered.wait(blind, timeout_s=NOTICED_S)
+        noticed_s = metered.wait(blind)
         told = metered.plane.admin.get(path_of("fleets", metered.namespace, "chat"))
     finally:
         fault.end(metered)
     (data,) = (one for one in told["status"]["conditions"] if one["type"] == "DataFresh")
-    recovered_s = metered.wait(fresh)
+    recovered_s = metered.wait(fresh, timeout_s=RECOVERY_S)
     say(
         f"Prometheus {name}: {data['reason']} after {noticed_s:.1f} s, "
         f"fresh again {recovered_s:.1f} s after the end"
@@ -187,8 +186,8 @@ def test_an_operator_that_starts_on_dripping_answers_says_so(metered, operator, 
     metered.proxy.slow(200.0)
     one.start()
     try:
-        eventually(lambda: one.leads, timeout_s=30.0, poll_s=0.1, what="a leader")
-        noticed_s = metered.wait(blind, timeout_s=NOTICED_S)
+        eventually(lambda: one.leads, poll_s=0.1, what="a leader")
+        noticed_s = metered.wait(blind)
     finally:
         metered.proxy.heal()
         one.stop()

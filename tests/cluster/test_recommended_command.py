@@ -10,7 +10,7 @@ import pytest
 from ops.controller.fleet.api_request import CORDON_ONLY
 from ops.controller.live_commands import here
 from tests.cluster import binaries
-from tests.cluster.processes import eventually
+from tests.cluster.processes import WAIT_S, eventually
 from tests.cluster.workloads import deployment, deployments_path, is_ready, pods_path
 
 pytestmark = pytest.mark.cluster
@@ -23,7 +23,7 @@ def typed(plane, command):
     config = plane.kubeconfig("typing", plane.tokens["admin"])
     path = f"{kubectl.parent}:{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60.0,
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=WAIT_S,
         env={**os.environ, "PATH": path, "KUBECONFIG": str(config)},
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.api import ApiError
 from tests.cluster.fault_proxy import FaultProxy
-from tests.cluster.processes import eventually
+from tests.cluster.processes import WAIT_S, eventually
 from tests.cluster.stack import Alertmanager, Prometheus, scrape_config
 
 pytestmark = pytest.mark.cluster
@@ -84,7 +84,7 @@ def proxy(listener):
     one.close()
 
 
-def fetch(url, timeout_s=2.0):
+def fetch(url, timeout_s=WAIT_S):
     """Body and the seconds it took."""
     began_s = time.monotonic()
     with urllib.request.urlopen(url, timeout=timeout_s) as answer:
@@ -102,7 +102,7 @@ def test_a_rule_fires_through_both_servers_and_resolves(tmp_path, listener):
     listener.text = "queue 9\n"
     prometheus = Prometheus(tmp_path / "prometheus", config, rules=RULES).start()
     try:
-        eventually(lambda: listener.posted, timeout_s=15.0, what="a notification")
+        eventually(lambda: listener.posted, what="a notification")
         first = listener.posted[0]
         assert (first["version"], first["status"]) == ("4", "firing")
         assert first["alerts"][0]["labels"] == {
@@ -113,7 +113,7 @@ def test_a_rule_fires_through_both_servers_and_resolves(tmp_path, listener):
         (series,) = prometheus.query("queue")
         assert series["value"][1] == "9"
         listener.text = "queue 1\n"
-        eventually(lambda: listener.posted[-1]["status"] == "resolved", timeout_s=20.0)
+        eventually(lambda: listener.posted[-1]["status"] == "resolved", what="resolved")
         before = prometheus.url
         prometheus.write(scrape_config({}))
         prometheus.wipe()
@@ -136,7 +136,7 @@ def test_the_proxy_forwards_delays_and_lets_drip(listener, proxy):
     assert text == listener.text
     assert took_s >= 0.4
     proxy.heal()
-    assert fetch(proxy.url)[1] < 0.3
+    eventually(lambda: fetch(proxy.url)[1] < 0.3, what="an answer without a delay")
 
 
 def test_the_proxy_answers_by_itself(proxy):
@@ -153,7 +153,7 @@ def test_the_proxy_answers_by_itself(proxy):
 
 
 def test_the_proxy_resets(proxy):
-    with socket.create_connection(("127.0.0.1", proxy.port), 2.0) as standing:
+    with socket.create_connection(("127.0.0.1", proxy.port), WAIT_S) as standing:
         eventually(lambda: proxy.num_connections == 1)
         proxy.reset()
         with pytest.raises(ConnectionResetError):
@@ -164,7 +164,7 @@ def test_the_proxy_resets(proxy):
 
 def test_a_half_open_connection_stands_and_says_nothing_even_after_healing(listener, proxy):
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", proxy.port), 2.0) as standing:
+    with socket.create_connection(("127.0.0.1", proxy.port), WAIT_S) as standing:
         standing.sendall(request)
         assert standing.recv(9000).startswith(b"HTTP/1.1 200")
         proxy.half_open()

@@ -45,7 +45,7 @@ def test_the_pods_of_a_try_out_are_adopted_and_no_others_are_made(
 
     try:
         control_plane.kubectl("apply", "-f", tmp_path / "cluster.yaml")
-        eventually(lambda: len(adopted()) == len(names), timeout_s=30.0)
+        eventually(lambda: len(adopted()) == len(names), what="adopted pods")
         with pytest.raises(AssertionError):
             eventually(lambda: len(pods()) != len(names), timeout_s=CALM_S)
         assert {pod["metadata"]["name"] for pod in adopted()} == names

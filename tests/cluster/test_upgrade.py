@@ -41,7 +41,7 @@ def test_an_object_of_an_older_release_stays_valid(server, release):
     admin = server.admin
     for kind in KINDS:
         server.kubectl("apply", "-f", KEPT / release / f"{kind.plural}.yaml")
-    eventually(lambda: served(server), timeout_s=60.0)
+    eventually(lambda: served(server), what="kinds")
     namespace = "older"
     admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
     before = {}

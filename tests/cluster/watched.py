@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.own_processes import condition, wait_for_fleet
+from tests.cluster.processes import WAIT_S
 from tests.cluster.workloads import deployments_path
 
 RECOVERY_S = 60.0
@@ -23,7 +24,7 @@ class Watched:
         pods = fleet.get("status", {}).get("pods")
         return condition(fleet, "Ready") == "True" and pods == self.replicas
 
-    def wait(self, timeout_s=RECOVERY_S):
+    def wait(self, timeout_s=WAIT_S):
         """Until the status shows all pods; seconds that took."""
         return wait_for_fleet(self.plane, self.namespace, self.is_seen, timeout_s=timeout_s)
 
@@ -36,4 +37,4 @@ class Watched:
     def recovers(self):
         """Scale, and wait until the status follows."""
         self.scale()
-        return self.wait()
+        return self.wait(timeout_s=RECOVERY_S)

@@ -29,7 +29,7 @@ from tests.cluster.played_fleet import (
 from tests.cluster.stack import Alertmanager, Prometheus
 
 SCRAPE_S = 5.0
-READY_S = 90.0
+READY_S = 300.0
 STORE_RATIO = 0.8
 
 
