@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ops.adapters.kube.api import KubeApi
 from ops.controller.fleet.recommend import Recommender
 from ops.controller.fleet.reporting import ReportQueue
 from ops.controller.fleet.telling import told
-from ops.controller.incidents.book import IncidentBook
+from ops.controller.incidents.book import NONE_MEASURED, IncidentBook
 from ops.controller.incidents.objects import FLEET_LABEL
 from ops.controller.incidents.restore import Restored, restore
 from ops.controller.incidents.writer import IncidentWriter
@@ -18,6 +18,7 @@ from ops.controller.listing import list_objects
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.resources.fleet_object import FleetObject
+from ops.controller.resources.incident import CurrentStatus
 from ops.pipeline_state import Case
 from ops.proposals import is_allowed, is_proposal, is_unjudged
 from ops.state import Alert, Decision, DecisionKind, Snapshot
@@ -74,6 +75,7 @@ class FleetRecord:
         decisions: Sequence[Decision],
         *,
         alerts: tuple[Alert, ...],
+        current: Mapping[str, CurrentStatus] = NONE_MEASURED,
         snapshot: Snapshot,
         spec: FleetSpec,
     ) -> None:
@@ -82,7 +84,7 @@ class FleetRecord:
             self._count(decision, spec)
         self._snapshot = snapshot
         self._recommender.note(decisions, spec)
-        self.book.take(cases, decisions, alerts=alerts, now_s=snapshot.now_s)
+        self.book.take(cases, decisions, alerts=alerts, current=current, now_s=snapshot.now_s)
         self.book.put_answers(self._recommender.take())
         self.report_queue.note(decisions, alerts)
         self.report_queue.forget(case.incident.incident_id for case in cases)

@@ -20,6 +20,7 @@ from ops.controller.fleet.diagnosing import RemoteDiagnoser
 from ops.controller.fleet.limits import bounded, loop_config, slo_targets
 from ops.controller.fleet.status import DataSight
 from ops.controller.fleet.unknown_pods import UnknownPods
+from ops.controller.incidents.current import current_of
 from ops.controller.metrics_watch.clock import WatchedSamples
 from ops.controller.metrics_watch.frame import STEP_S, WatchFrame
 from ops.controller.metrics_watch.history import remembered
@@ -28,6 +29,7 @@ from ops.controller.metrics_watch.silence import silent_pods
 from ops.controller.metrics_watch.state import DataState
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.resources.fleet import FleetSpec
+from ops.controller.resources.incident import CurrentStatus
 from ops.pipeline import step
 from ops.pipeline_state import LoopState
 from ops.state import (
@@ -236,6 +238,20 @@ class FleetTick:
         # A frame is a megabyte; the watch makes the next one from a third of that.
         self.snapshot = self.diagnoser.snapshot = replace(self.snapshot, frame=NO_FRAME)
         return decisions
+
+    def current(self) -> dict[str, CurrentStatus]:
+        """How bad it is now for each open incident, by its id; those that nobody measures lack."""
+        if self.data.reason != DataState.FRESH:
+            return {}
+        stale_s = self.config().guard.frame_stale_after_s
+        found = {
+            case.incident.incident_id: current_of(
+                case, self.state.meter, now_s=self.now_s(), stale_after_s=stale_s
+            )
+            for case in self.state.cases
+            if case.open
+        }
+        return {key: one for key, one in found.items() if one is not None}
 
     def _silent(self, sight: ClusterSight) -> tuple[str, ...]:
         """Pods without metrics, as the newest reading shows them; none where it is not fresh."""

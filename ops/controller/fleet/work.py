@@ -165,8 +165,9 @@ class FleetWork:
         assert tick.snapshot is not None
         self.record.book.resolved_after_s = tick.config().outcome.resolved_after_s
         self.record.take(
-            tick.state.cases, decisions, alerts=alerts, snapshot=tick.snapshot, spec=self._spec
-        )
+            tick.state.cases, decisions, alerts=alerts, current=tick.current(),
+            snapshot=tick.snapshot, spec=self._spec,
+        )  # fmt: skip
         self.record.book.tell_silence(self.parts.worker_trouble(), now_s=tick.snapshot.now_s)
         if decisions:
             last = newest(decisions)

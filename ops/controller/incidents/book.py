@@ -15,13 +15,14 @@ from ops.config import OutcomeConfig
 from ops.controller.alerts.digests import add_digests
 from ops.controller.conditions import merged
 from ops.controller.incidents.conditions import Reported, waiting
+from ops.controller.incidents.current import with_current
 from ops.controller.incidents.events import News, newest, news_of
 from ops.controller.incidents.names import incident_name
 from ops.controller.incidents.objects import incident_body
 from ops.controller.incidents.restore import Restored
 from ops.controller.incidents.status import incident_status, with_answer
 from ops.controller.resources.fleet_object import FleetObject
-from ops.controller.resources.incident import IncidentStatus, Phase
+from ops.controller.resources.incident import CurrentStatus, IncidentStatus, Phase
 from ops.controller.worker_link.wire import ReportAnswer
 from ops.pipeline_state import Case
 from ops.state import Alert, Decision, DecisionKind
@@ -33,6 +34,7 @@ NEWS_MAX = 32  # of one incident that wait for a server
 DECISIONS_MAX = 256  # of one incident that are kept for its report
 ENDED_MAX = 200  # whose end could not be written; the oldest are given up beyond it
 WINDOW_BEFORE_S = 1200.0  # of metrics before the trouble began
+NONE_MEASURED: Mapping[str, CurrentStatus] = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,6 +146,7 @@ class IncidentBook:
         decisions: Iterable[Decision],
         *,
         alerts: Sequence[Alert] = (),
+        current: Mapping[str, CurrentStatus] = NONE_MEASURED,
         now_s: float,
         seed: int = 0,
     ) -> None:
@@ -152,6 +155,7 @@ class IncidentBook:
         Args:
             cases: all cases of the loop's state.
             decisions: new ones, oldest first.
+            current: how bad it is now, by the loop's incident id, where that is measured.
             alerts: those of this turn, for the digests of the incidents that counted some.
         """
         said: dict[str, list[Decision]] = {}
@@ -160,10 +164,15 @@ class IncidentBook:
         for case in cases:
             own = said.get(case.incident.incident_id, [])
             entry = self._entry(case, alerts)
-            if entry.gone or (not own and _same(entry.case, case) and entry.wanted is not None):
+            if entry.gone:
                 continue
-            counted = alerts if any(d.kind is DecisionKind.ALERT for d in own) else ()
-            self._want(entry, case, own, alerts=counted, now_s=now_s, seed=seed)
+            before = entry.wanted
+            if own or not _same(entry.case, case) or before is None:
+                counted = alerts if any(d.kind is DecisionKind.ALERT for d in own) else ()
+                self._want(entry, case, own, alerts=counted, now_s=now_s, seed=seed)
+            assert entry.wanted is not None, entry.name
+            measured = current.get(case.incident.incident_id)
+            entry.wanted = with_current(entry.wanted, measured, anyway=entry.wanted != before)
         self._forget({case.incident.incident_id for case in cases})
 
     def tell_silence(self, trouble: str, *, now_s: float) -> None:

@@ -71,8 +71,7 @@ def incident_status(
 
     Args:
         keys: (region, class) pairs that suffer from it.
-        decisions: new ones of this incident, oldest first; actions of earlier ones come from
-            `previous`.
+        decisions: new ones of it, oldest first; actions of earlier ones come from `previous`.
         alert_digests: of the counted alerts; empty keeps those of `previous`.
         firing_digests: of those that still fire; None keeps those of `previous`.
         alert_severity: label `severity` of its alerts, which can only raise ours.
@@ -91,6 +90,7 @@ def incident_status(
         confidence=_ratio(named.confidence) if named else None,
         symptom=cut(symptom_text(symptom), TEXT_MAX),
         bad_ratio=exact_ratio(symptom.bad_ratio),
+        current=before.current,
         keys=[cut("/".join(key), 130) for key in list(dict.fromkeys(keys))[:KEYS_MAX]],
         began=rfc3339(incident.began_at_s),
         detected=rfc3339(incident.detected_at_s),

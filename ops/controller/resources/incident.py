@@ -176,6 +176,26 @@ class ActionStatus:
     decided: Annotated[Time | None, Field(description="When the guard judged it.")] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentStatus:
+    """How bad it was for users when it was measured last."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
+
+    at: Annotated[Time, Field(description="Newest sample that was counted.")]
+    key: Annotated[
+        str, Field(max_length=130, description="region/class that suffers most of the incident's.")
+    ]
+    bad_ratio: Annotated[
+        Ratio | None,
+        Field(description="Share of its requests that were bad, absent where none tells."),
+    ] = None
+    requests: Annotated[int, Field(ge=0, description="Its requests that were counted.")] = 0
+    seconds: Annotated[
+        float, Field(ge=0.0, description="Length of the window that was counted, seconds.")
+    ] = 0.0
+
+
 def actions_best_first(actions: Sequence[ActionStatus]) -> list[ActionStatus]:
     """Recommended actions, the next one first; see `ops.proposals`."""
     return best_first(actions, allowed=lambda one: one.allowed, at=lambda one: one.decided or "")
@@ -200,6 +220,10 @@ class IncidentStatus:
     symptom: Annotated[Text, Field(description="What users suffer, and where.")] = ""
     bad_ratio: Annotated[
         Ratio | None, Field(description="Share of bad requests, absent if unmeasured.")
+    ] = None
+    current: Annotated[
+        CurrentStatus | None,
+        Field(description="How bad it is now, absent if not known. Written at most once a minute."),
     ] = None
     keys: Annotated[
         list[Annotated[str, Field(max_length=130)]],

@@ -8,6 +8,7 @@ from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.fleet import Mode
 from ops.controller.resources.incident import Severity
 from ops.controller.screens import told
+from ops.controller.screens.current import now_short
 from ops.controller.screens.look import (
     Kubectl,
     label_commands,
@@ -169,5 +170,6 @@ def _incident(incident: StoredIncident, *, now_s: float, width: int) -> list[Lin
     text = told.headline(incident).removesuffix(".")
     if status.cause and status.confidence is not None:
         text += f"; confidence {told.chance(status.confidence)}"
+    rows = [text, *([short] if (short := now_short(incident, now_s=now_s)) else [])]
     inner = 2 * INDENT
-    return lines + [Line(" " * inner + t) for t in wrapped(plain(text), width - inner)]
+    return lines + [Line(" " * inner + t) for x in rows for t in wrapped(plain(x), width - inner)]

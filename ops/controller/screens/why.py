@@ -5,6 +5,7 @@ from __future__ import annotations
 from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.incident import ActionStatus, actions_best_first
 from ops.controller.screens import told
+from ops.controller.screens.current import now
 from ops.controller.screens.look import (
     WORKER,
     WORKLOADS,
@@ -63,7 +64,7 @@ def why_lines(
         lines += [Line(text) for text in wrapped(plain(sure), width)]
     silent = told.silence(incident, fleet)
     rows = _evidence(incident, silent, whole=whole)
-    rows += _suffering(incident)
+    rows += _suffering(incident, fleet, watched=not leader, now_s=now_s)
     rows += _next(incident, fleet, silent, kubectl, now_s=now_s, whole=whole)
     rows += _look(incident, silent, kubectl, whole=whole)
     rows += _ruled_out(incident, whole=whole)
@@ -92,7 +93,9 @@ def _evidence(incident: StoredIncident, silent: str, *, whole: bool) -> Rows:
     return rows
 
 
-def _suffering(incident: StoredIncident) -> Rows:
+def _suffering(
+    incident: StoredIncident, fleet: StoredFleet | None, *, watched: bool, now_s: float
+) -> Rows:
     status = incident.status
     rows: Rows = []
     if status.symptom:
@@ -104,6 +107,8 @@ def _suffering(incident: StoredIncident) -> Rows:
     if len(status.keys) > 1:
         shown = status.keys[:KEYS_SHOWN]
         rows.append(("", f"In all: {', '.join(shown)}{_more(len(status.keys) - len(shown))}."))
+    if incident.open and (status.current is not None or not told.is_over(incident)):
+        rows.append(("now", now(incident, fleet, watched=watched, now_s=now_s)))
     if status.alerts:
         first = incident.spec.alert.name if incident.spec.alert else ""
         opened = f", the first {first}" if first else ""

@@ -15,6 +15,7 @@ import numpy as np
 from ops import __version__
 from ops.catalogue import Catalogue
 from ops.controller.live_commands import all_here
+from ops.controller.worker.live_now import bad_now
 from ops.controller.worker.report_clock import ReportClock
 from ops.controller.worker_link.wire import FleetPlace, ReportRequest
 from ops.reports import ClockBase, Command, RunReport, words
@@ -23,7 +24,7 @@ from ops.reports.build_lanes import MINUTE_S, MinuteRow
 from ops.reports.calibration import load_calibration
 from ops.reports.reach import AsSeen
 from ops.slo import Count, SloMeter, advance, bads, totals
-from ops.state import Decision, Incident, SloTarget
+from ops.state import Decision, Incident, IncidentPhase, SloTarget
 from rca.state import MetricFrame
 from rca.verdict import LEADS
 
@@ -52,14 +53,16 @@ def live_report(request: ReportRequest, watched: Watched, catalogue: Catalogue) 
     slos = with_classes(request.slos, frame)
     decisions = tuple(map(clock.decision, request.decisions))
     bins, counted = load_calibration()
+    base, until_s = ClockBase(epoch_s=start_s, simulated=False), clock.at(request.now_s)
+    minutes = minute_rows(frame, slos, until_s=until_s)
     facts = RunFacts(
         fleet=_fleet(request.place),
-        clock=ClockBase(epoch_s=start_s, simulated=False),
-        duration_s=clock.at(request.now_s),
+        clock=base,
+        duration_s=until_s,
         seed=request.seed,
         load=None,
         slos=slos,
-        minutes=minute_rows(frame, slos, until_s=clock.at(request.now_s)),
+        minutes=minutes,
         minutes_without=None,
         decisions=decisions,
         frames={d.incident_id: frame for d in decisions if d.incident_id and len(frame.times_s)},
@@ -79,6 +82,10 @@ def live_report(request: ReportRequest, watched: Watched, catalogue: Catalogue) 
     report = build_report(facts, catalogue)
     # The loop numbers incidents from one at each start; people know them by their object.
     named = tuple(replace(one, incident_id=request.incident) for one in report.incidents[-1:])
+    last = newest(decisions)
+    if last is not None and last.phase in (IncidentPhase.OPEN, IncidentPhase.DIAGNOSED):
+        told = bad_now(minutes, region=last.symptom.region, until_s=until_s, clock=base)
+        named = tuple(replace(one, now=f"{one.now} {told}") for one in named)
     return all_here(replace(report, incidents=named), namespace=request.place.namespace)
 
 

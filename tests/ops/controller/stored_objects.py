@@ -19,6 +19,7 @@ from ops.controller.resources.incident import (
     ActionStatus,
     AlertSource,
     CauseStatus,
+    CurrentStatus,
     EvidenceStatus,
     IncidentSpec,
     IncidentStatus,
@@ -46,6 +47,9 @@ NAMED = IncidentStatus(
     cause="service:eu-west/session-store",
     confidence=0.82,
     symptom="requests miss their limits in eu-west/interactive: 31 % bad",
+    current=CurrentStatus(
+        at="2026-11-30T02:18:20Z", key="eu-west/batch", bad_ratio=0.44, requests=1240, seconds=60.0
+    ),
     keys=["eu-west/interactive", "eu-west/batch"],
     began="2026-11-30T02:06:45Z",
     detected="2026-11-30T02:06:50Z",
@@ -123,6 +127,7 @@ ABSTAINED = replace(
     missing=["engine metrics of eu-west, 9 pods", "spans"],
     actions=[],
     report=None,
+    current=None,  # as an object of an earlier release
     conditions=[
         said(
             "Diagnosed", "False",
@@ -137,6 +142,7 @@ ABSTAINED = replace(
 UNDER_WAY = IncidentStatus(
     summary="eu-west interactive misses its SLO.",
     symptom="requests miss their limits in eu-west/interactive: 31 % bad",
+    keys=["eu-west/interactive"],
     began="2026-11-30T02:18:45Z",
     detected="2026-11-30T02:18:50Z",
     alerts=1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ops.clock import monotonic_s, wall_s
@@ -15,6 +17,7 @@ from ops.pipeline_state import LoopState
 from ops.state import Alert, PodPhase, PodRecord
 from tests.ops.controller.fleet_parts import PATH, condition, fleet_body, made_work
 from tests.ops.controller.stored_series import StoredSeries
+from tests.ops.controller.test_incident_writer import opened
 
 ALERT = Alert(
     group_key="g", fingerprint="f", starts_at_s=1.0, firing=True,
@@ -199,6 +202,28 @@ def test_an_hour_that_comes_late_is_learnt_all_the_same():
     world.work.decide(())
     assert not world.work.wants_history
     assert len(world.work.tick.state.meter.times_s) > before + 300
+
+
+def test_an_open_incident_is_written_with_what_users_get_now_and_not_with_what_they_got():
+    stored = metered(("p0", 1.0))
+    stored.add(
+        "http_requests_total",
+        [(stored.clock_s - 1.0 - 5.0 * k, float(20 - k)) for k in range(20)][::-1],
+        pod="p0", service="chat", slo_class="chat", status="500",
+    )  # fmt: skip
+    world = made_work(stored=stored, sight=ClusterSight(pods=(pod("p0"),)))
+    world.work.ask()
+    world.work.decide(())
+    (key,) = world.work.tick.state.meter.keys
+    case = replace(opened(began_s=stored.clock_s - 30.0), keys=(key,))
+    world.work.tick.state = replace(world.work.tick.state, cases=(case,))
+    world.work.decide(())
+    (written,) = world.server.of("incidents")
+    told = written["status"]["current"]
+    assert (told["key"], told["badRatio"]) == ("/".join(key), 0.5)
+    assert told["requests"] == 24
+    world.work.tick.data = replace(world.work.tick.data, reason="Stale")
+    assert world.work.tick.current() == {}
 
 
 def changed(**spec):

@@ -15,12 +15,13 @@ from ops.controller.incidents.status import incident_status
 from ops.controller.resources.incident import IncidentSpec
 from ops.controller.screens.stored import StoredIncident
 from ops.controller.screens.why import why_lines
+from ops.controller.worker.live_now import bad_now
 from ops.controller.worker.live_report import Watched, live_report, minute_rows, with_classes
 from ops.controller.worker.page_size import fitted_page
 from ops.controller.worker.report_clock import ReportClock, dated
 from ops.controller.worker_link.wire import FleetPlace, ReportRequest, Window
 from ops.errors import BundleError
-from ops.reports import render_html, render_markdown
+from ops.reports import ClockBase, render_html, render_markdown
 from ops.reports.build_evidence import measure, series_of
 from ops.state import (
     Action,
@@ -117,6 +118,29 @@ def test_the_best_recommendation_is_shown_as_not_carried_out(report):
     assert "region" not in query
     assert [str(m.kind) for m in incident.marks].count("recommended") == 2
     assert not incident.done
+
+
+def test_the_page_says_how_bad_it_is_now_and_not_only_at_first(report, frame, request_):
+    (incident,) = report.incidents
+    assert re.search(r"From 11:18 to 11:19, \d+ % of \d+ requests of eu/chat were bad\.$",
+                     incident.now), incident.now  # fmt: skip
+    blind = live_report(
+        replace(request_, now_s=END + 300.0), Watched(frame=frame), Catalogue.load()
+    )
+    assert blind.incidents[0].now.endswith("How many requests are bad now is not known.")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("eu", "a", 4, 40, 4), ("eu", "b", 4, 40, 10), ("us", "a", 4, 40, 40)], "25 % of 40"),
+        ([("eu", "a", 4, 40, 4), ("eu", "b", 4, 1, 1)], "10 % of 40"),
+        ([("eu", "a", 4, 3, 0), ("eu", "a", 3, 40, 40)], "none of 3"),
+    ],
+)
+def test_the_worst_class_with_requests_enough_is_told(rows, told):
+    text = bad_now(rows, region="eu", until_s=301.0, clock=ClockBase(epoch_s=0.0))
+    assert text.startswith(f"From 00:04 to 00:05, {told} requests of eu/")
 
 
 def test_page_and_screen_name_the_same_next_action(report, request_):

@@ -312,3 +312,47 @@ def test_an_empty_place_says_where_to_look():
     text = text_of(status_lines([], [], where="namespace shop", elsewhere=True, now_s=NOW_S))
     assert "No fleet in namespace shop." in text
     assert "status -A" in text
+
+
+def current(**more):
+    return replace(NAMED, current=replace(NAMED.current, **more))
+
+
+def line_now(status, **more):
+    lines = why_lines(stored(status), now_s=NOW_S, width=100_000, **more)
+    (line,) = [one.text for one in lines if one.text.startswith("now ")]
+    return line.removeprefix("now ").strip()
+
+
+def test_how_bad_it_is_now_is_told_with_its_age():
+    told = "44 % of 1,240 requests bad in eu-west/batch within 1 min, measured 40 s ago."
+    assert line_now(NAMED) == told
+    assert line_now(current(bad_ratio=0.0)).startswith("0 % of 1,240 requests bad in ")
+    text = text_of(status_lines([stored_fleet(fleet())], [stored(NAMED)], where="x", now_s=NOW_S))
+    assert "now 44 % bad in eu-west/batch, 40 s ago" in text
+
+
+def test_what_nobody_measures_now_is_not_known_and_never_zero():
+    assert line_now(replace(NAMED, current=None)) == "Not known."
+    alone = replace(NAMED, current=None, keys=[])
+    assert line_now(alone).startswith("Not known: no SLO is measured there")
+    stale = stored_fleet(fleet(conditions=[said("DataFresh", "False", "no answer from x")]))
+    assert line_now(NAMED, fleet=stale) == (
+        "Not known: no answer from x. Last measured 40 s ago: 44 % of 1,240 requests bad in "
+        "eu-west/batch."
+    )
+    assert line_now(NAMED, leader="No operator leads.").startswith("Not known: nothing is watched")
+    assert line_now(current(bad_ratio=None, requests=0)).startswith("No requests were answered in")
+
+
+def test_a_share_that_was_not_written_for_long_is_not_told_as_of_now():
+    old = current(at="2026-11-30T02:10:00Z")
+    assert line_now(old).startswith("Not known. Last measured 9 min ago: 44 %")
+    text = text_of(status_lines([stored_fleet(fleet())], [stored(old)], where="x", now_s=NOW_S))
+    assert "last measured: 44 % bad in eu-west/batch, 9 min ago" in text
+
+
+def test_who_is_well_again_has_no_line_of_now_once_it_is_resolved():
+    assert not any(
+        line.text.startswith("now ") for line in why_lines(stored(RESOLVED), now_s=NOW_S)
+    )
