@@ -12,7 +12,7 @@ from ops.outcome import before_action, judge, settled
 from ops.pipeline_state import Case, Turn
 from ops.proposals import is_unjudged
 from ops.remedies import lost_for_good
-from ops.slo import Key
+from ops.slo_keys import Key
 from ops.state import (
     Action,
     ActionKind,

@@ -12,7 +12,8 @@ import numpy as np
 
 from ops.incidents import open_case
 from ops.pipeline_state import Case, Turn
-from ops.slo import Key, bad_ratios, window_counts
+from ops.slo import bad_ratios, window_counts
+from ops.slo_keys import Key
 from ops.state import Alert, DecisionKind
 from rca.state import Symptom
 

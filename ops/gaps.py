@@ -10,7 +10,8 @@ from math import nan
 import numpy as np
 
 from ops.pipeline_state import Turn
-from ops.slo import Count, Key, window_counts
+from ops.slo import Count, window_counts
+from ops.slo_keys import Key
 from ops.staleness import EVERY_REGION, silent_jobs
 from ops.state import DecisionKind, Snapshot
 from rca.state import (

@@ -11,7 +11,8 @@ from ops.config import LoopConfig
 from ops.outcome import Share
 from ops.ports import Diagnoser
 from ops.remedies import Distress
-from ops.slo import BoolArray, Count, Key, SloMeter, bads, totals, window_counts
+from ops.slo import BoolArray, Count, SloMeter, bads, totals, window_counts
+from ops.slo_keys import Key
 from ops.state import (
     Action,
     ActionKind,

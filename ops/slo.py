@@ -12,10 +12,10 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from ops.slo_keys import Key, room_for
 from ops.state import SloTarget
 from rca.state import FloatArray, MetricFrame, MetricRole, Series
 
-Key = tuple[str, str]  # region, SLO class
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -139,7 +139,7 @@ def _reindexed(meter: SloMeter, frame: MetricFrame, slos: tuple[SloTarget, ...])
             if role is not None and role.role == "frontend_requests"
         }
     )
-    keys = meter.keys + tuple(key for key in found if key not in set(meter.keys))
+    keys = meter.keys + room_for(set(found) - set(meter.keys), slos, num_known=len(meter.keys))
     index = _build_index(frame, slos, keys)
     known = dict(zip(meter.index.series, meter.last, strict=True)) if meter.index else {}
     last = np.array([known.get(series, np.nan) for series in index.series], dtype=np.float64)

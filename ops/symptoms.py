@@ -11,17 +11,8 @@ import numpy as np
 
 from ops import symptoms_scan
 from ops.config import DetectConfig
-from ops.slo import (
-    NUM_COUNTS,
-    BoolArray,
-    Count,
-    Key,
-    SloMeter,
-    bad_ratios,
-    bads,
-    totals,
-    window_counts,
-)
+from ops.slo import NUM_COUNTS, BoolArray, Count, SloMeter, bad_ratios, bads, totals, window_counts
+from ops.slo_keys import Key
 from rca.state import FloatArray, Symptom
 
 

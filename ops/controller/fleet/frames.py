@@ -28,6 +28,11 @@ def history_frame(parts: Parts, spec: FleetSpec, *, namespace: str, placed: Plac
     return _frame(parts, spec, namespace, placed, window_s=HISTORY_S, roles=USER_ROLES)
 
 
+def class_names(spec: FleetSpec) -> frozenset[str]:
+    """Classes of requests that the Fleet has SLOs for."""
+    return frozenset(slo.name for slo in spec.slos)
+
+
 def endpoint_fault(spec: FleetSpec, settings: Settings) -> tuple[str, str]:
     """Reason and message where the names that a Fleet gives cannot be used, else empty."""
     for what, name, known in (
@@ -63,4 +68,5 @@ def _frame(
         step_s=parts.settings.scrape_seconds,
         placed=placed,
         roles=roles,
+        classes=class_names(spec),
     )

@@ -170,7 +170,8 @@ class FleetTick:
 
     def _take(self, reading: WatchReading) -> None:
         now_s = monotonic_s()
-        self._ahead_s = reading.server_now_s - now_s
+        if reading.state is not DataState.CONTRADICTORY:  # else what was known goes on
+            self._ahead_s = reading.server_now_s - now_s
         self.next_read_at_s = now_s + max(0.2, reading.next_at_s - reading.server_now_s)
         self.metrics.samples.inc(reading.num_samples)
         self.metrics.readings.labels(state=reading.state.value).inc()

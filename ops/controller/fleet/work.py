@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ops.clock import monotonic_s, wall_s
 from ops.controller.fleet.diagnosing import RemoteDiagnoser
-from ops.controller.fleet.frames import endpoint_fault, history_frame, watch_frame
+from ops.controller.fleet.frames import class_names, endpoint_fault, history_frame, watch_frame
 from ops.controller.fleet.publishing import StatusWriter, stored_status
 from ops.controller.fleet.record import FleetRecord
 from ops.controller.fleet.shared import Parts
@@ -200,7 +200,7 @@ class FleetWork:
         if self.tick is None:
             self.tick = self._make_tick(spec)
         else:
-            if (before.selector, before.metrics) != (spec.selector, spec.metrics):
+            if _read_by(before) != _read_by(spec):
                 self._make_frames(self.tick, spec)
             if before.metrics != spec.metrics:
                 self.tick.diagnoser = self._make_diagnoser(spec)
@@ -291,3 +291,8 @@ class FleetWork:
             open_incidents=self.num_open,
             last_decision=self.last_decision,
         )
+
+
+def _read_by(spec: FleetSpec) -> tuple[object, ...]:
+    """What a spec's frames are made by."""
+    return spec.selector, spec.metrics, class_names(spec)

@@ -26,7 +26,7 @@ from ops.controller.resources.incident import (
 )
 from ops.errors import ResourceError
 from ops.pipeline_state import Case
-from ops.slo import Key
+from ops.slo_keys import Key
 from ops.state import Incident, IncidentPhase
 from rca.state import Entity, Evidence, RankedCause, RcaResult, ResourceClass, Symptom
 

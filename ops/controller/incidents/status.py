@@ -40,7 +40,7 @@ from ops.encode import to_plain
 from ops.proposals import is_allowed, is_proposal, is_unjudged
 from ops.ranking import ranking_sha256
 from ops.reports.sentence import entity_subject, verb_of
-from ops.slo import Key
+from ops.slo_keys import Key
 from ops.state import Decision, Incident
 from rca.state import RankedCause, RcaResult, Symptom
 

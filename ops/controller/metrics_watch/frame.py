@@ -40,8 +40,7 @@ IntArray = npt.NDArray[np.int64]
 WINDOW_S = 900.0
 STEP_S = 5.0
 REGION = "default"  # of series and pods that name none
-OVERLAP_ROWS = 1  # of the past, asked for again
-OVERLAP_ROWS_WIDE = 12  # the same after a reading that brought nothing new of what users get
+OVERLAP_ROWS, OVERLAP_ROWS_WIDE = 1, 12  # asked for again; wide where nothing of users was new
 SETTLE_RATIO = 0.2  # of a step: how long after its end a row is shown
 KEEP_USERS_S = 86_400.0  # a counter of users' requests that is silent for so long is forgotten
 CHUNK_MS = 300_000  # of the first reading: bounds the size of an answer
@@ -62,6 +61,7 @@ class WatchFrame:
         region: str = REGION,
         placed: Placed | None = None,
         roles: frozenset[str] = WATCHED_ROLES,
+        classes: frozenset[str] = frozenset(),
         wall: Callable[[], float] = wall_s,
         monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
@@ -74,13 +74,12 @@ class WatchFrame:
             region: of series that name none and have no pod.
             placed: labels (region, service, node) of a pod by its name, None for a pod that is
                 not, or not yet, of the fleet; without it every series is taken as it is.
-            roles: of the catalogue; what users get must be among them.
+            roles: of the catalogue, what users get among them; classes: read however many others.
 
         Raises:
             PrometheusError: the namespace is empty.
         """
         assert 0.0 < step_s < window_s, (step_s, window_s)
-        self._namespace = namespace
         self._step_ms = round(step_s * 1000.0)
         self._settle_ms = round(SETTLE_RATIO * self._step_ms)
         matchers = fleet_matchers(namespace, match_labels or {})
@@ -89,7 +88,9 @@ class WatchFrame:
         self._catalogue = catalogue
         self._ring = WatchRing(math.ceil(window_s / step_s))
         self._offsets = RowOffsets(self._step_ms)
-        self._series = WatchSeries(catalogue, placed=placed, region=region, added=add_labels or {})
+        self._series = WatchSeries(
+            catalogue, placed=placed, region=region, added=add_labels or {}, classes=classes
+        )
         self._jobs = ScrapeJobs(window_s)
         self._fresh, self._pods, self._late = Freshness(), PodSamples(), LateRows()
         self._seen = Seen(namespace=namespace, step_s=step_s)
@@ -103,7 +104,7 @@ class WatchFrame:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the kept rows, without the names of series."""
+        """Of the kept rows, without the names of series."""
         return self._ring.num_bytes
 
     def advance(self, reader: WatchedSamples, *, deadline: Deadline) -> WatchReading:
@@ -132,7 +133,9 @@ class WatchFrame:
         seen = self._seen
         seen.url, seen.error, seen.skew_s = answered.url, answered.error, answered.skew_s
         seen.now_s = self._clock.now_s() if answered.error else answered.now_s
-        num_samples = 0 if answered.error else self._take(answered.answers)
+        # Rows opened by a clock that is wrong would stand before all others once it is right.
+        taken = not answered.error and seen.clocks_agree
+        num_samples = self._take(answered.answers) if taken else 0
         state, detail = judge(seen)
         if state is DataState.FRESH:
             self._trusted_row = self._ring.newest
@@ -143,7 +146,7 @@ class WatchFrame:
             detail=detail,
             spelling=self._spelling,
             server_now_s=self._seen.now_s,
-            next_at_s=self._next_at_s(),
+            next_at_s=self._next_at_s(taken=taken),
             num_samples=num_samples,
             heard_s=self._pods.heard_s(),
             old_s=seen.old_s,
@@ -154,14 +157,12 @@ class WatchFrame:
     def _ask(self, reader: WatchedSamples, now_s: float, deadline: Deadline) -> list[RawAnswer]:
         now_ms = round(now_s * 1000.0)
         until_ms = now_ms + 2 * self._future_ms()  # to see what is stamped in the future
-        if self._ring.newest < 0:
-            after_ms = now_ms - self._ring.rows * self._step_ms
-        else:
-            overlap = OVERLAP_ROWS if self._progress else OVERLAP_ROWS_WIDE
-            again_ms = max(overlap * self._step_ms, round(1200.0 * self._seen.interval_s))
+        overlap_ms = (OVERLAP_ROWS if self._progress else OVERLAP_ROWS_WIDE) * self._step_ms
+        again_ms = max(overlap_ms, round(1200.0 * self._seen.interval_s))
+        after_ms = now_ms - self._ring.rows * self._step_ms
+        if self._ring.newest >= 0:
             oldest_ms = max(self._ring.oldest - 1, self._first_row - 1) * self._step_ms
-            after_ms = max(self._ring.newest * self._step_ms - again_ms, oldest_ms)
-        after_ms = max(after_ms, until_ms - (self._ring.rows + 1) * self._step_ms)
+            after_ms = max(after_ms, oldest_ms, self._ring.newest * self._step_ms - again_ms)
         cuts = [*range(after_ms, until_ms, CHUNK_MS), until_ms]
         parts = [
             Part(one.names, one.matchers, low, high)
@@ -223,8 +224,7 @@ class WatchFrame:
         seen.warnings = tuple(text for answer in answers for text in answer.warnings)
         seen.num_histograms = sum(answer.num_histograms for answer in answers)
         seen.num_answered = sum(len(answer.metrics) for answer in answers)
-        seen.num_without_role = self._series.num_without_role
-        seen.num_unplaced, seen.num_refused = self._series.num_unplaced, self._series.num_refused
+        self._series.note(seen)
 
     def _write(
         self, rows: IntArray, columns: IntArray, times_ms: IntArray, values: FloatArray
@@ -293,8 +293,8 @@ class WatchFrame:
             generation=self._series.generation,
         )
 
-    def _next_at_s(self) -> float:
-        if self._ring.newest < 0:
+    def _next_at_s(self, *, taken: bool) -> float:
+        if self._ring.newest < 0 or not taken:  # a server that is away is not asked more often
             return self._seen.now_s + self._seen.step_s
         row = self._ring.newest + 1 + self._late.rows
         return max(self._seen.now_s, (row * self._step_ms + self._settle_ms) / 1000.0)

@@ -14,6 +14,9 @@ import orjson
 from ops.adapters.prometheus_columns import with_added
 from ops.catalogue import Catalogue, plain_name
 from ops.catalogue.owner_labels import POD_LABELS
+from ops.controller.metrics_watch.roles import USER_ROLES
+from ops.controller.metrics_watch.state import Seen
+from ops.slo_keys import KEYS_MAX
 from rca.state import MetricRole, Series
 
 IntArray = npt.NDArray[np.int64]
@@ -39,6 +42,7 @@ class WatchSeries:
         series, roles: of the frames; the same tuples until a column comes or goes.
         stored: names as they are stored.
         num_without_role, num_unplaced, num_refused: series left out; unplaced in the last answers.
+        num_classless, odd_class: those whose class is one too many, and the first such class.
         unplaced: the pods that these unplaced ones name.
     """
 
@@ -49,9 +53,10 @@ class WatchSeries:
         placed: Placed | None,
         region: str,
         added: Mapping[str, str],
+        classes: frozenset[str] = frozenset(),
     ) -> None:
         self._catalogue, self._placed, self._region = catalogue, placed, region
-        self._added = added
+        self._added, self._classes = added, classes
         self._series: list[Series] = []
         self._roles: list[MetricRole] = []
         # By 64 keyed bits each: that two of a fleet's series share them is out of the question.
@@ -59,11 +64,13 @@ class WatchSeries:
         self._by_identity: dict[int, int] = {}  # plain name and labels -> column
         self._waiting: dict[int, str] = {}  # labels as they are stored -> pod without a place
         self._shared: dict[object, object] = {}  # label pairs, entities
+        self._keys: set[tuple[str, str]] = set()  # region and class of what users get
         self.generation = 0
         self.series: tuple[Series, ...] = ()
         self.roles: tuple[MetricRole | None, ...] = ()
         self.stored: set[str] = set()
         self.num_without_role = self.num_unplaced = self.num_refused = 0
+        self.num_classless, self.odd_class = 0, ""
         self.unplaced: set[str] = set()
 
     def begin_answers(self) -> None:
@@ -83,6 +90,12 @@ class WatchSeries:
             self._renew()
         return np.array(found, dtype=np.int64)
 
+    def note(self, seen: Seen) -> None:
+        """Tell how many series are left out, and why."""
+        seen.num_without_role, seen.num_unplaced = self.num_without_role, self.num_unplaced
+        seen.num_refused, seen.num_classless = self.num_refused, self.num_classless
+        seen.odd_class = self.odd_class
+
     def keep(self, kept: IntArray) -> None:
         """Forget all columns but these."""
         self._series = [self._series[int(c)] for c in kept]
@@ -95,6 +108,11 @@ class WatchSeries:
         self._shared = {pair: pair for one in self._series for pair in one.labels}
         self._shared |= {role.entity: role.entity for role in self._roles}
         self.stored = {one.name for one in self._series}
+        self._keys = {
+            (role.entity.region, one.label("slo_class"))
+            for one, role in zip(self._series, self._roles, strict=True)
+            if role.role in USER_ROLES
+        }
         self._renew()
 
     def _renew(self) -> None:
@@ -150,11 +168,23 @@ class WatchSeries:
             if len(self._series) >= SERIES_MAX:
                 self.num_refused += 1
                 return LEFT_OUT
+            if role.role in USER_ROLES and not self._is_class(role, labels):
+                self.num_classless += 1
+                return LEFT_OUT
             column = self._by_identity[identity] = len(self._series)
             self._series.append(Series(sys.intern(name), pairs))
             self._roles.append(replace(role, entity=self._share(role.entity)))
         self.stored.add(name)
         return column
+
+    def _is_class(self, role: MetricRole, labels: Mapping[str, str]) -> bool:
+        """Whether there is room for its class: there is for each that the Fleet names."""
+        key = role.entity.region, labels.get("slo_class", "")
+        if len(self._keys) >= KEYS_MAX and key not in self._keys and key[1] not in self._classes:
+            self.odd_class = self.odd_class or key[1]
+            return False
+        self._keys.add(key)
+        return True
 
     def _share(self, value: _T) -> _T:
         return self._shared.setdefault(value, value)  # type: ignore[return-value]

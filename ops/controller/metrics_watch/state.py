@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ops.slo_keys import KEYS_MAX
+
 STALE_SCRAPES = 3  # scrapes that may be missed before what is known counts as old
 SKEW_S_MAX = 30.0  # between the server's clock and ours
 FUTURE_S = 2.0  # samples stamped later than the server's now by more
@@ -32,6 +34,7 @@ class Seen:
             any watched role.
         num_series, num_users: columns now, and those of what users get.
         blind: regions whose users are not seen any more, and since when.
+        num_classless, odd_class: series whose class is one too many, and the first such class.
         num_future, future_s: samples stamped later than now, and by how much.
     """
 
@@ -51,6 +54,8 @@ class Seen:
     num_without_role: int = 0
     num_unplaced: int = 0
     num_refused: int = 0
+    num_classless: int = 0
+    odd_class: str = ""
     num_future: int = 0
     future_s: float = 0.0
     num_histograms: int = 0
@@ -58,6 +63,11 @@ class Seen:
     blind: tuple[tuple[str, float], ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
+
+    @property
+    def clocks_agree(self) -> bool:
+        """Whether the server's clock and ours do, as far as they can be compared."""
+        return abs(self.skew_s) <= SKEW_S_MAX
 
     @property
     def old_s(self) -> float:
@@ -90,7 +100,7 @@ def _unread(seen: Seen) -> tuple[DataState, str]:
 
 
 def _contradiction(seen: Seen) -> str:
-    if abs(seen.skew_s) > SKEW_S_MAX:
+    if not seen.clocks_agree:
         side = "ahead of" if seen.skew_s > 0 else "behind"
         return (
             f"{seen.url}: its clock is {abs(seen.skew_s):.0f} s {side} ours: causes and effects "
@@ -168,6 +178,12 @@ def _notes(seen: Seen) -> str:
         notes.append(f"scrapes end late, so rows are shown {seen.held_s:g} s later")
     if seen.num_refused:
         notes.append(f"{seen.num_refused} series beyond the most that one fleet may have: left out")
+    if seen.num_classless:
+        notes.append(
+            f"{seen.num_classless} series of users' requests are left out, as there are more than "
+            f"{KEYS_MAX} pairs of region and class, e.g. of slo_class={seen.odd_class[:40]!r}: let "
+            "the label slo_class name classes of requests, never users or requests"
+        )
     if seen.num_histograms:
         notes.append(f"{seen.num_histograms} native histograms cannot be read: left out")
     return "; ".join(notes)

@@ -388,3 +388,25 @@ def test_the_loop_knows_when_anything_was_scraped_last():
     world.work.decide(())
     snapshot = world.work.tick.snapshot
     assert snapshot.now_s - snapshot.scraped_at_s == pytest.approx(40.0, abs=2.0)
+
+
+def test_a_clock_that_contradicts_ours_moves_no_incident_into_the_future():
+    stored = metered(("p0", 1.0))
+    world = made_work(stored=stored, sight=ClusterSight(pods=(pod("p0"),)))
+    seen(world)
+    before_s = world.work.tick.now_s()
+    stored.clock_s += 3600.0
+    world.work.tick.watch._clock.due = True
+    seen(world)
+    assert world.work.tick.data.reason == "Contradictory"
+    assert 0.0 <= world.work.tick.now_s() - before_s < 60.0
+
+
+def test_a_class_that_gets_an_slo_is_looked_for_anew():
+    world = made_work()
+    watch = world.work.tick.watch
+    for slos, again in (([{"name": "chat", "ttftSeconds": 9.0}], False), ([{"name": "x"}], True)):
+        body = fleet_body(slos=slos)
+        world.work.renew(FleetObject.of(body))
+        world.work.decide(())
+        assert (world.work.tick.watch is not watch) is again

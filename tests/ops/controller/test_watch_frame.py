@@ -11,6 +11,7 @@ import pytest
 import ops
 from ops.catalogue import Catalogue
 from ops.clock import Deadline
+from ops.controller.metrics_watch import series
 from ops.controller.metrics_watch.clock import ServerClock
 from ops.controller.metrics_watch.frame import WatchFrame
 from ops.controller.metrics_watch.roles import WATCHED_ROLES
@@ -348,6 +349,40 @@ def test_a_server_whose_clock_goes_back_is_not_believed(stored):
     reading = advance(frame, stored, to_s=20.0)
     assert reading.state is DataState.CONTRADICTORY
     assert "clock went back" in reading.detail
+
+
+def test_a_clock_that_was_an_hour_ahead_for_a_minute_blinds_no_longer_than_that(stored):
+    add_users(stored, every(end=300.0))
+    ours = [0.0]
+    frame = watch(stored, monotonic=lambda: ours[0], wall=lambda: NOW_S + ours[0])
+    seen = []
+    for at_s, ahead_s in ((0.0, 0.0), (31.0, 0.0), (62.0, 3600.0), (93.0, 3600.0), (124.0, 0.0)):
+        ours[0] = at_s
+        seen.append(advance(frame, stored, to_s=at_s + ahead_s).state)
+    assert seen == [*[DataState.FRESH] * 2, *[DataState.CONTRADICTORY] * 2, DataState.FRESH]
+    assert frame.trusted().times_s[-1] == NOW_S + 120.0
+
+
+def test_a_server_that_is_away_is_asked_no_more_often_than_one_that_answers(stored):
+    add_users(stored)
+    frame = watch(stored)
+    advance(frame, stored)
+    stored.error = PrometheusError("http://stored: it answered 503; try again soon")
+    for to_s in (5.0, 60.0, 3600.0):
+        reading = advance(frame, stored, to_s=to_s)
+        assert reading.next_at_s - reading.server_now_s == STEP_S
+
+
+def test_a_label_that_holds_names_of_users_fills_no_memory_and_is_told(stored, monkeypatch):
+    monkeypatch.setattr(series, "KEYS_MAX", 3)
+    for k in range(50):
+        add_users(stored, slo_class=f"user-{k:02d}")
+    add_users(stored, slo_class="zeal")
+    reading = advance(watch(stored, classes=frozenset({"zeal"})), stored)
+    read = {one.label("slo_class") for one in reading.frame.series}
+    assert len(read) == 4 and "zeal" in read  # the Fleet names it
+    assert "47 series of users' requests are left out" in reading.detail
+    assert "never users or requests" in reading.detail
 
 
 def test_one_failed_reading_between_good_ones_is_no_outage(stored):
