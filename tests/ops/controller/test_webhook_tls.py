@@ -71,6 +71,14 @@ def test_a_renewed_certificate_is_taken_without_a_restart(door, tmp_path, monkey
             "127.0.0.1", port, ssl=context, server_hostname="midwatch-operator"
         )
 
+    async def is_taken(port):
+        try:
+            _, writer = await shown(port)
+        except ssl.SSLError:
+            return False
+        writer.close()
+        return True
+
     async def check():
         async with door.receiver(tmp_path, **files) as r:
             with pytest.raises(ssl.SSLError):
@@ -81,9 +89,9 @@ def test_a_renewed_certificate_is_taken_without_a_restart(door, tmp_path, monkey
             with pytest.raises(ssl.SSLError):
                 await shown(r.port)
             (tmp_path / "one.key").write_bytes(later["key_file"].read_bytes())
-            await asyncio.sleep(0.06)
-            _, writer = await shown(r.port)
-            writer.close()
+            async with asyncio.timeout(30.0):
+                while not await is_taken(r.port):
+                    await asyncio.sleep(0.02)
 
     asyncio.run(check())
 
