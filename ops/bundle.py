@@ -19,7 +19,7 @@ import orjson
 from ops.encode import to_json, to_json_line
 from ops.errors import BundleError
 from ops.state import Alert, SloTarget
-from rca.state import ChangeEvent, ClusterEvent, Topology
+from rca.state import ChangeEvent, ClusterEvent, Shown, Topology
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -35,6 +35,7 @@ CONTENT = (
     "slos.json",
     "journal.jsonl",
 )
+SHOWN = "shown.jsonl"  # only where a cluster was seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Bundle:
     topology: dict[str, Any]
     slos: tuple[dict[str, Any], ...]
     journal: bytes
+    shown: tuple[dict[str, Any], ...] = ()
 
 
 def write_bundle(
@@ -77,6 +79,7 @@ def write_bundle(
     events: Sequence[ClusterEvent] = (),
     changes: Sequence[ChangeEvent] = (),
     alerts: Sequence[Alert] = (),
+    shown: Sequence[Shown] = (),
     truth: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write a bundle into `folder`; the manifest comes last, so that half a bundle has none.
@@ -99,6 +102,8 @@ def write_bundle(
         "slos.json": to_json(list(slos)),
         "journal.jsonl": journal,
     }
+    if shown:
+        files[SHOWN] = b"".join(map(to_json_line, shown))
     truth_bytes = None if truth is None else to_json(truth)
     complete = Manifest(
         start_s=manifest.start_s,
@@ -133,7 +138,8 @@ def read_bundle(folder: Path) -> Bundle:
         BundleError: a file is missing, was changed or cannot be read; the message names it.
     """
     manifest = read_manifest(folder)
-    files = {name: _verified(folder, name, manifest.sha256.get(name, "")) for name in CONTENT}
+    names = (*CONTENT, SHOWN) if SHOWN in manifest.sha256 else CONTENT
+    files = {name: _verified(folder, name, manifest.sha256.get(name, "")) for name in names}
     topology, slos = _json(folder, "topology.json", files), _json(folder, "slos.json", files)
     if not isinstance(topology, dict) or not isinstance(slos, list):
         raise BundleError(f"{folder}: topology.json must be an object and slos.json a list")
@@ -146,6 +152,7 @@ def read_bundle(folder: Path) -> Bundle:
         topology=topology,
         slos=tuple(slos),
         journal=files["journal.jsonl"],
+        shown=_lines(folder, SHOWN, files) if SHOWN in files else (),
     )
 
 

@@ -11,8 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rca.channels.case import Case, Finding, service_of
+from rca.channels.contradiction import Contradiction
 from rca.kinds import SOFT_CLASSES
-from rca.state import Entity, EntityKind, Evidence, RankedCause, ResourceClass
+from rca.state import (
+    CONTRADICTION,
+    Entity,
+    EntityKind,
+    Evidence,
+    RankedCause,
+    ResourceClass,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,33 +181,43 @@ def ranked(
     *,
     paths: Mapping[Entity, tuple[str, ...]],
     num_causes_max: int,
+    against: Mapping[Entity, Contradiction],
 ) -> tuple[RankedCause, ...]:
-    """Candidates as the result shows them."""
+    """Candidates as the result shows them; what contradicts one is the last of its evidence."""
     out = []
     for place, candidate in enumerate(candidates[:num_causes_max]):
         onsets = [f.onset_s for f in candidate.findings if f.onset_s is not None]
+        doubt = against.get(candidate.entity)
+        kept = doubt.kept if doubt else 1.0
         out.append(
             RankedCause(
                 rank=place + 1,
                 entity=candidate.entity,
                 resource_class=candidate.resource,
                 score=candidate.score,
-                confidence=round(confidence(candidates, place, config), 6),
+                confidence=round(kept * confidence(candidates, place, config), 6),
                 onset_s=min(onsets) if onsets else None,
-                evidence=tuple(
-                    Evidence(
-                        channel=f.channel,
-                        text=f.text,
-                        strength=round(getattr(config, _WEIGHT_OF[f.channel]) * f.strength, 6),
-                        series=f.series,
-                        before=f.before,
-                        after=f.after,
-                        unit=f.unit,
-                        onset_s=f.onset_s,
-                    )
-                    for f in candidate.findings
-                ),
+                evidence=(*(_evidence(f, config) for f in candidate.findings), *_against(doubt)),
                 path=paths.get(candidate.entity, ()),
             )
         )
     return tuple(out)
+
+
+def _evidence(finding: Finding, config: FuseConfig) -> Evidence:
+    return Evidence(
+        channel=finding.channel,
+        text=finding.text,
+        strength=round(getattr(config, _WEIGHT_OF[finding.channel]) * finding.strength, 6),
+        series=finding.series,
+        before=finding.before,
+        after=finding.after,
+        unit=finding.unit,
+        onset_s=finding.onset_s,
+    )
+
+
+def _against(doubt: Contradiction | None) -> tuple[Evidence, ...]:
+    if doubt is None:
+        return ()
+    return (Evidence(channel=CONTRADICTION, text=doubt.text, strength=round(doubt.kept - 1.0, 6)),)

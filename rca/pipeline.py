@@ -12,6 +12,7 @@ from rca.change import measure_changes
 from rca.channels.blame import Blame, blame
 from rca.channels.case import Case, Finding, make_case
 from rca.channels.collect import collect_findings, own_findings, reasons
+from rca.channels.contradiction import contradictions
 from rca.channels.gaps import find_gaps
 from rca.channels.mesh import build_red
 from rca.channels.red import RedTree
@@ -31,6 +32,7 @@ from rca.state import (
     MetricFrame,
     RcaResult,
     ResourceClass,
+    Shown,
     Symptom,
     Topology,
 )
@@ -63,12 +65,14 @@ def diagnose(
     seed: int,
     config: DiagnoseConfig | None = None,
     forecaster: Forecaster | None = None,
+    shown: Sequence[Shown] = (),
 ) -> RcaResult:
     """Rank the causes of `symptom` from what is known at `now_s`.
 
     Args:
         forecaster: which series lead which; ridge regression unless given. The neural one
             (`rca.granger`) comes from the caller, so that nothing here needs torch.
+        shown: the cluster's own view at `now_s`, where one is known: it may contradict a loss.
 
     Raises:
         FrameError: the frame's parts do not fit together.
@@ -95,7 +99,7 @@ def diagnose(
     )
     forecaster = forecaster or LinearForecaster(config=config.granger)
     rng = np.random.default_rng([seed, 7])
-    return _conclude(case, changes, events, config, forecaster, rng)
+    return _conclude(case, changes, events, shown, config, forecaster, rng)
 
 
 def estimate_onset(aligned: Aligned, symptom: Symptom, config: DiagnoseConfig) -> float:
@@ -133,6 +137,7 @@ def _conclude(
     case: Case,
     changes: Sequence[ChangeEvent],
     events: Sequence[ClusterEvent],
+    shown: Sequence[Shown],
     config: DiagnoseConfig,
     forecaster: Forecaster,
     rng: np.random.Generator,
@@ -150,12 +155,14 @@ def _conclude(
         prior[entity] = min(1.0, prior.get(entity, 0.0) + INNOVATION_WEIGHT * value)
     found += _walked(case, tree, blamed, prior, links)
     candidates = fuse(case, found, on_path=blamed.on_path, share=blamed.share, config=config.fuse)
-    shown = candidates[: config.num_causes_max]
+    lost = [c.entity for c in candidates if c.resource is ResourceClass.LOSS]
+    top = candidates[: config.num_causes_max]
     causes = ranked(
         candidates,
         config.fuse,
-        paths={c.entity: path_to_users(case, tree, c.entity, blamed.entries) for c in shown},
+        paths={c.entity: path_to_users(case, tree, c.entity, blamed.entries) for c in top},
         num_causes_max=config.num_causes_max,
+        against=contradictions(case, lost, shown, events),
     )
     abstained, reason = judge(case, causes, gaps, config.fuse, bad_ratio_min=config.bad_ratio_min)
     return RcaResult(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rca.errors import FrameError
 
 FloatArray = npt.NDArray[np.float64]
+CONTRADICTION = "contradiction"  # channel of what lowers a confidence and leaves the score alone
 
 
 class EntityKind(StrEnum):
@@ -193,6 +194,20 @@ class ClusterEvent:
     warning: bool = False
 
 
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Shown:
+    """A pod or a node as a cluster's API showed it when a diagnosis was asked for.
+
+    Attributes:
+        well: the pod is Running and Ready, the node Ready.
+        made_at_s: when the object was made; 0 = not known.
+    """
+
+    entity: Entity
+    well: bool
+    made_at_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """Who calls whom, who runs where. Discovered from labels, never configured.
@@ -230,9 +245,9 @@ class Symptom:
 class Evidence:
     """One measured reason for or against a candidate."""
 
-    channel: str  # "metric", "topology", "change", "event", "granger", "onset"
+    channel: str  # "metric", "topology", "change", "event", "granger", CONTRADICTION
     text: str  # one short sentence with its numbers and units
-    strength: float  # contribution to the candidate's score; negative speaks against
+    strength: float  # contribution to the candidate's score; negative speaks against it
     series: Series | None = None
     before: float | None = None
     after: float | None = None

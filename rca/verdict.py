@@ -16,6 +16,7 @@ from rca.channels.red import RedTree
 from rca.fuse import FuseConfig
 from rca.kinds import plain, plain_s
 from rca.state import (
+    CONTRADICTION,
     CausalArc,
     ChangeEvent,
     ClusterEvent,
@@ -49,7 +50,11 @@ def judge(
     if len(causes) > 1 and first.score == causes[1].score:
         return True, f"{first.entity} and {causes[1].entity} score the same"
     if first.confidence < config.confidence_min:
-        return True, f"the evidence is weak: {first.entity} leads with {first.confidence:.2f}"
+        leads = f"{first.entity} leads with {first.confidence:.2f}"
+        against = [e.text for e in first.evidence if e.channel == CONTRADICTION]
+        if against:
+            return True, f"the evidence contradicts itself: {leads}, {against[0]}"
+        return True, f"the evidence is weak: {leads}"
     if first.entity.kind is EntityKind.WORKLOAD:
         asked = demand(case, first.entity.region)
         if not asked.rare:

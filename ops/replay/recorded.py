@@ -28,6 +28,7 @@ from rca.state import (
     EntityKind,
     FloatArray,
     MetricFrame,
+    Shown,
 )
 
 VISIBLE_AFTER_S = 1.0  # from the time stamp of a row to the moment at which the loop can read it
@@ -139,3 +140,8 @@ def parse_change(raw: Mapping[str, Any]) -> ChangeEvent:
 def parse_event(raw: Mapping[str, Any]) -> ClusterEvent:
     """A line of a bundle's events."""
     return ClusterEvent(**{**raw, "entity": Entity.parse(raw["entity"])})
+
+
+def parse_shown(raw: Mapping[str, Any]) -> Shown:
+    """A line of what a bundle's cluster showed."""
+    return Shown(**{**raw, "entity": Entity.parse(raw["entity"])})

@@ -31,6 +31,7 @@ from ops.reports.parts import (
 from ops.reports.reach import Reach
 from ops.state import Decision, Incident, SloTarget
 from rca.state import (
+    CONTRADICTION,
     ChangeEvent,
     MetricFrame,
     RankedCause,
@@ -252,6 +253,7 @@ def _cause(cause: RankedCause, facts: RunFacts, onset_s: float | None, place: st
         onset_s=onset_s,
         calibration=calibrated(cause.confidence, facts.calibration, facts.calibration_source),
         place=place,
+        against="; ".join(e.text for e in cause.evidence if e.channel == CONTRADICTION),
     )
 
 

@@ -108,6 +108,8 @@ def _first(run: RunReport, incident: IncidentReport) -> list[str]:
                 f"Next candidate: {escape(sentence.next_candidate(incident))}.",
             )
         )
+        if incident.cause.against:
+            rows.append(("Against it", f"{escape(incident.cause.against)}."))
     else:
         rows += _abstention_rows(incident)
     rows += [

@@ -70,6 +70,7 @@ class Cause:
         onset_s: when the entity began to differ from its own past.
         calibration: what the confidence means; None = not calibrated.
         place: where a pod ran: "node a, GPU 0"; empty = not known or no pod.
+        against: what contradicts it and has lowered the confidence; empty = nothing.
     """
 
     entity: Entity
@@ -78,6 +79,7 @@ class Cause:
     onset_s: float | None = None
     calibration: Calibration | None = None
     place: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

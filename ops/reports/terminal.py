@@ -37,6 +37,8 @@ def render_terminal(run: RunReport, incident: IncidentReport, *, width: int = 80
             f"next: {plain(sentence.next_candidate(incident))}",
             width,
         )
+        if cause.against:
+            lines += labelled("against", plain(cause.against), width)
     for item in incident.findings[:2]:
         figure = f"  {found}" if (found := sentence.finding_figure(item)) else ""
         text = plain(f"{item.label}{figure}. {item.text}").removesuffix(".")

@@ -29,7 +29,7 @@ LIVE_ROWS = 3
 TOP_QUANTILE = 0.95
 KILLED_S = 120.0  # a deliberate end counts from this long before the onset
 # What a running process shows; the control plane goes on describing pods that are gone.
-_WORK = frozenset({MetricKind.RATE, MetricKind.SATURATION, MetricKind.LATENCY})
+WORK = frozenset({MetricKind.RATE, MetricKind.SATURATION, MetricKind.LATENCY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ def _showing_work(aligned: Aligned, end: int, *, rows: int) -> frozenset[str]:
     return frozenset(
         role.entity.name
         for column, role in enumerate(aligned.roles)
-        if seen[column] and role.entity.kind is EntityKind.POD and role.kind in _WORK
+        if seen[column] and role.entity.kind is EntityKind.POD and role.kind in WORK
     )
 
 

@@ -10,22 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ops.clock import monotonic_s
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.worker_link.wire import DiagnoseAnswer, DiagnoseRequest, FleetPlace, Window
 from ops.errors import OpsError, WorkerBusyError
-from ops.state import PodPhase, PodRecord, Snapshot
+from ops.state import Snapshot
 from rca.state import (
     ChangeEvent,
     ClusterEvent,
-    Entity,
-    EntityKind,
     MetricFrame,
     RcaResult,
-    ResourceClass,
     Symptom,
     Topology,
 )
@@ -73,6 +70,7 @@ class RemoteDiagnoser:
     Attributes:
         name_of: the name of the Incident that a symptom belongs to, empty where there is none.
         snapshot: what the loop sees now; set by the owner before each step.
+        cluster_stale: what of it the cluster tells is out of date; set with it.
         trouble: why the worker gave no answer last time, empty where it did.
     """
 
@@ -83,6 +81,7 @@ class RemoteDiagnoser:
     name_of: Callable[[Symptom], str] = lambda _: ""
     clock: Callable[[], float] = monotonic_s
     snapshot: Snapshot | None = None
+    cluster_stale: bool = False
     trouble: str = ""
     _questions: list[_Question] = field(default_factory=list)
 
@@ -138,7 +137,7 @@ class RemoteDiagnoser:
         if took_s > USABLE_S:
             return None  # asked anew
         self._questions.remove(question)
-        result = _with_doubt(answer.result, self.snapshot.pods if self.snapshot else ())
+        result = answer.result
         self.metrics.diagnoses.labels(result="abstained" if result.abstained else "named").inc()
         if result.causes:
             self.metrics.confidence.observe(result.causes[0].confidence)
@@ -180,25 +179,10 @@ class RemoteDiagnoser:
             pods=snapshot.pods if snapshot else (),
             services=snapshot.services if snapshot else (),
             nodes=snapshot.nodes if snapshot else (),
+            cluster_stale=self.cluster_stale,
             changes=tuple(changes),
             events=tuple(events),
             slos=snapshot.slos if snapshot else (),
             now_s=now_s,
             seed=seed,
         )
-
-
-def _with_doubt(result: RcaResult, pods: Sequence[PodRecord]) -> RcaResult:
-    """The answer, and that the cluster does not agree where it shows the lost pod as well."""
-    first = result.causes[0] if result.causes else None
-    if first is None or first.resource_class is not ResourceClass.LOSS:
-        return result
-    for pod in pods:
-        well = pod.ready and pod.phase is PodPhase.RUNNING
-        if well and first.entity == Entity(EntityKind.POD, pod.region, pod.name):
-            text = (
-                f"agreement on {pod.name}: by its metrics it is lost, the cluster shows it Running "
-                "and Ready as yet"
-            )
-            return replace(result, missing=(*result.missing, text))
-    return result

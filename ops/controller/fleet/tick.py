@@ -228,7 +228,7 @@ class FleetTick:
             scraped_at_s=newest.scraped_at_s if newest else None,
             alerts=tuple(alerts),
         )
-        self.diagnoser.snapshot = self.snapshot
+        self.diagnoser.snapshot, self.diagnoser.cluster_stale = self.snapshot, bool(sight.stale)
         with self.metrics.stage("step"):
             self.state, decisions = step(
                 self.state, self.snapshot, diagnoser=self.diagnoser, config=self.config()

@@ -28,7 +28,15 @@ from ops.errors import ResourceError
 from ops.pipeline_state import Case
 from ops.slo_keys import Key
 from ops.state import Incident, IncidentPhase
-from rca.state import Entity, Evidence, RankedCause, RcaResult, ResourceClass, Symptom
+from rca.state import (
+    CONTRADICTION,
+    Entity,
+    Evidence,
+    RankedCause,
+    RcaResult,
+    ResourceClass,
+    Symptom,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +212,11 @@ def _cause(cause: CauseStatus) -> RankedCause:
         confidence=cause.confidence,
         onset_s=_maybe(cause.began),
         evidence=tuple(
-            Evidence(channel=item.channel, text=item.text, strength=1.0 / place)
+            Evidence(
+                channel=item.channel,
+                text=item.text,
+                strength=(-1.0 if item.channel == CONTRADICTION else 1.0) / place,
+            )
             for place, item in enumerate(cause.evidence, start=1)
         ),
     )

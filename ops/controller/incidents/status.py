@@ -42,7 +42,7 @@ from ops.ranking import ranking_sha256
 from ops.reports.sentence import entity_subject, verb_of
 from ops.slo_keys import Key
 from ops.state import Decision, Incident
-from rca.state import RankedCause, RcaResult, Symptom
+from rca.state import CONTRADICTION, RankedCause, RcaResult, Symptom
 
 RESTORED = "read back from the Incident object"  # stands in `checked` of a restored result
 CRITICAL_BAD_RATIO = 0.25  # one request in four
@@ -202,14 +202,18 @@ def _causes(result: RcaResult | None) -> list[CauseStatus]:
 
 
 def _evidence(cause: RankedCause) -> list[EvidenceStatus]:
+    """What contradicts it comes last, and always has a place."""
     strongest = sorted(cause.evidence, key=lambda e: (-abs(e.strength), e.channel, e.text))
+    against = [item for item in strongest if item.channel == CONTRADICTION]
+    others = [item for item in strongest if item.channel != CONTRADICTION]
+    kept = [*others[: EVIDENCE_MAX - len(against)], *against]
     return [
         EvidenceStatus(
             channel=cut(item.channel, 32),
             text=cut(item.text, TEXT_MAX),
             metric="" if item.series is None else cut(str(to_plain(item.series)), TEXT_MAX),
         )
-        for item in strongest[:EVIDENCE_MAX]
+        for item in kept
     ]
 
 

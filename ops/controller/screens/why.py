@@ -20,6 +20,7 @@ from ops.reports import words
 from ops.reports.rca_terminal import CAUSE, PLAIN, QUIET, STRONG, Line
 from ops.reports.terminal import labelled, wrapped
 from ops.reports.words import plain
+from rca.state import CONTRADICTION
 
 EVIDENCE_SHOWN, RULED_OUT_SHOWN, KEYS_SHOWN, MISSING_SHOWN = 2, 3, 4, 4
 COMMANDS, NO_WRAP = ("run", "undo", "request", "patch", "look", "report"), 100_000
@@ -81,8 +82,11 @@ def _evidence(incident: StoredIncident, silent: str, *, whole: bool) -> Rows:
     status = incident.status
     rows: Rows = [] if status.cause else told.no_cause(incident, silent)
     if status.cause and status.causes:
-        shown = status.causes[0].evidence[: None if whole else EVIDENCE_SHOWN]
+        found = status.causes[0].evidence
+        measured = [item for item in found if item.channel != CONTRADICTION]
+        shown = measured[: None if whole else EVIDENCE_SHOWN]
         rows += [("evidence" if n == 0 else "", item.text) for n, item in enumerate(shown)]
+        rows += [("against", item.text) for item in found if item.channel == CONTRADICTION]
         if status.reason and not shown:
             rows.append(("evidence", status.reason))
     said = " ".join(text for _, text in rows)

@@ -16,6 +16,7 @@ from ops.controller.worker.question import (
     Question,
     settled_changes,
     settled_events,
+    settled_shown,
     settled_symptom,
 )
 from ops.controller.worker.settings import WorkerSettings
@@ -89,6 +90,7 @@ class WindowDiagnoser:
             now_s=round(request.now_s, FLOAT_DIGITS),
             seed=request.seed,
             granger=granger,
+            shown=() if request.cluster_stale else settled_shown(request.pods, request.nodes),
         )
         forecaster = Timed(forecaster_of(granger))
         try:

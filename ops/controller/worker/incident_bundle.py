@@ -24,7 +24,7 @@ from ops.encode import to_json_line
 from ops.errors import BundleError
 from ops.replay.openmetrics import metric_chunks
 from ops.replay.openmetrics_read import parse_metrics
-from ops.replay.recorded import parse_change, parse_event
+from ops.replay.recorded import parse_change, parse_event, parse_shown
 from ops.state import Alert, Decision, SloTarget
 from ops.topology import discover
 from rca.state import FloatArray, MetricFrame, Symptom, Topology
@@ -228,6 +228,7 @@ def _write(
         events=question.events,
         changes=question.changes,
         alerts=alerts,
+        shown=question.shown,
     )
 
 
@@ -247,6 +248,7 @@ def _recording(bundle: Bundle, source: Mapping[str, Any]) -> Recording:
         now_s=float(asked["now_s"]),
         seed=manifest.seed,
         granger=str(asked["granger"]),
+        shown=tuple(parse_shown(raw) for raw in bundle.shown),
     )
     return Recording(
         origin=Origin(**source["origin"]),

@@ -9,9 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ops.encode import FLOAT_DIGITS
+from ops.state import NodeRecord, PodPhase, PodRecord
 from rca.forecasters import Forecaster
 from rca.pipeline import diagnose
-from rca.state import ChangeEvent, ClusterEvent, MetricFrame, RcaResult, Symptom, Topology
+from rca.state import (
+    ChangeEvent,
+    ClusterEvent,
+    Entity,
+    EntityKind,
+    MetricFrame,
+    RcaResult,
+    Shown,
+    Symptom,
+    Topology,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,6 +31,7 @@ class Question:
 
     Attributes:
         granger: name of the model of what leads what, never `auto`: others repeat it.
+        shown: the cluster at `now_s`; empty where nothing of that moment was known.
     """
 
     frame: MetricFrame
@@ -30,6 +42,7 @@ class Question:
     now_s: float
     seed: int
     granger: str
+    shown: tuple[Shown, ...] = ()
 
     def answer(self, forecaster: Forecaster) -> RcaResult:
         """Rank the causes; `forecaster` is the model that `granger` names.
@@ -46,6 +59,7 @@ class Question:
             now_s=self.now_s,
             seed=self.seed,
             forecaster=forecaster,
+            shown=self.shown,
         )
 
 
@@ -67,6 +81,26 @@ def settled_events(events: tuple[ClusterEvent, ...]) -> tuple[ClusterEvent, ...]
 def settled_changes(changes: tuple[ChangeEvent, ...]) -> tuple[ChangeEvent, ...]:
     """Moments as a bundle keeps them, in its order."""
     return tuple(replace(change, at_s=_kept(change.at_s)) for change in changes)
+
+
+def settled_shown(pods: tuple[PodRecord, ...], nodes: tuple[NodeRecord, ...]) -> tuple[Shown, ...]:
+    """Pods and nodes as the cluster shows them, as a bundle keeps them, in an order of their own.
+
+    Replicas that a Deployment shows ready are those of its pods that are.
+    """
+    shown = [
+        Shown(
+            entity=Entity(EntityKind.POD, pod.region, pod.name),
+            well=pod.ready and pod.phase is PodPhase.RUNNING,
+            made_at_s=_kept(pod.created_at_s),
+        )
+        for pod in pods
+    ]
+    shown += [
+        Shown(entity=Entity(EntityKind.NODE, node.region, node.name), well=node.ready)
+        for node in nodes
+    ]
+    return tuple(sorted(shown))
 
 
 def _kept(value: float) -> float:

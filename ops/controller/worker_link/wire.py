@@ -77,6 +77,7 @@ class DiagnoseRequest:
 
     Attributes:
         incident: name of the Incident object; the worker keeps what it read under it.
+        cluster_stale: `pods` and `nodes` are from before; they tell places, not who is well.
     """
 
     place: FleetPlace
@@ -86,6 +87,7 @@ class DiagnoseRequest:
     pods: tuple[PodRecord, ...] = ()
     services: tuple[ServiceRecord, ...] = ()
     nodes: tuple[NodeRecord, ...] = ()
+    cluster_stale: bool = False
     changes: tuple[ChangeEvent, ...] = ()
     events: tuple[ClusterEvent, ...] = ()
     slos: tuple[SloTarget, ...] = ()

@@ -7,13 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from ops.controller.fleet import tick
 from ops.controller.fleet.diagnosing import PAUSE_S, USABLE_S, RemoteDiagnoser
 from ops.controller.operator_metrics import OperatorMetrics
 from ops.controller.worker_link.wire import DiagnoseAnswer, FleetPlace
 from ops.errors import WorkerBusyError, WorkerError
-from ops.state import PodPhase, PodRecord, Snapshot
-from rca.state import ResourceClass, Symptom, Topology
+from rca.state import Symptom, Topology
 
 SYMPTOM = Symptom(
     region="east", slo_class="chat", began_at_s=1000.0, detected_at_s=1020.0, bad_ratio=0.4,
@@ -140,26 +138,8 @@ def test_questions_are_bounded(world):
     assert sum(not f.done() for f in world.futures) <= 8
 
 
-@pytest.mark.parametrize(
-    ("phase", "ready", "doubted"),
-    [(PodPhase.RUNNING, True, True), (PodPhase.RUNNING, False, False),
-     (PodPhase.PENDING, True, False)],
-)  # fmt: skip
-def test_a_lost_pod_that_the_cluster_shows_well_is_told_as_a_disagreement(
-    make_result, make_cause, phase, ready, doubted
-):
-    world = World(make_result)
-    world.result = make_result(make_cause("pod:east/a-0", ResourceClass.LOSS))
-    pod = PodRecord(
-        name="a-0", region="east", service="a", node="n", phase=phase, ready=ready, restarts=0,
-        created_at_s=0.0,
-    )  # fmt: skip
-    world.diagnoser.snapshot = Snapshot(
-        now_s=1030.0, frame=tick.NO_FRAME, pods=(pod,), nodes=(), services=(), changes=(),
-        events=(), slos=(),
-    )  # fmt: skip
+@pytest.mark.parametrize("stale", [False, True])
+def test_the_question_says_whether_the_cluster_is_seen_as_it_is_now(world, stale):
+    world.diagnoser.cluster_stale = stale
     world()
-    world.answer()
-    told = [text for text in world().missing if "a-0" in text]
-    assert bool(told) is doubted
-    assert all("Running and Ready" in text for text in told)
+    assert world.asked[0].cluster_stale is stale

@@ -29,6 +29,7 @@ from ops.controller.worker_link.wire import RecordedAs
 from ops.ranking import ranking_sha256
 from ops.state import Action, ActionKind, Decision, DecisionKind, Incident, IncidentPhase
 from rca.state import (
+    CONTRADICTION,
     Entity,
     EntityKind,
     Evidence,
@@ -106,6 +107,14 @@ def test_a_named_cause_brings_evidence_what_it_was_not_and_its_time():
     assert conditions(status)["Diagnosed"] == ("True", "CauseNamed")
     assert status.summary == "llm-2 in eu slowed down."
     assert (status.ranking_sha256, status.alerts) == (ranking_sha256(RESULT), 3)
+
+
+def test_what_contradicts_a_cause_is_kept_beside_stronger_evidence():
+    found = [Evidence(channel="metric", text=f"{k}", strength=1.0 + k) for k in range(6)]
+    against = Evidence(channel=CONTRADICTION, text="yet Ready", strength=-0.2)
+    cause = replace(CAUSE, evidence=(*found[::2], against, *found[1::2]))
+    status = status_of(replace(NAMED, result=replace(RESULT, causes=(cause,))))
+    assert [item.text for item in status.causes[0].evidence] == ["5", "4", "3", "yet Ready"]
 
 
 def test_the_reports_own_first_sentence_is_the_summary_and_stays():

@@ -30,6 +30,7 @@ from ops.state import (
     IncidentPhase,
 )
 from rca.state import (
+    CONTRADICTION,
     Entity,
     EntityKind,
     Evidence,
@@ -364,6 +365,22 @@ def test_after_a_restart_the_cases_go_on_where_they_were(server, turn):
     assert len(server.calls) == calls  # nothing to write: nothing was lost
     assert again.name_of("inc-0001") in {o["metadata"]["name"] for o in server.of("incidents")}
     assert len(again.closed) == 1
+
+
+def test_what_contradicts_a_cause_speaks_against_it_after_a_restart_too(server, turn):
+    case = named(opened())
+    (cause,) = case.incident.result.causes
+    found = (
+        Evidence(channel="metric", text="gone", strength=1.0),
+        Evidence(channel=CONTRADICTION, text="yet Ready", strength=-0.5),
+    )
+    result = replace(case.incident.result, causes=(replace(cause, evidence=found),))
+    turn([replace(case, incident=replace(case.incident, result=result))])
+    (back,) = restore(server.of("incidents"), fleet=FLEET).cases
+    kept = back.incident.result.causes[0].evidence
+    assert [(item.text, item.strength > 0.0) for item in kept] == [
+        ("gone", True), ("yet Ready", False),
+    ]  # fmt: skip
 
 
 def test_what_users_suffer_after_an_alert_is_told_and_read_back(server, book, turn):

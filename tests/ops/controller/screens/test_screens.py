@@ -9,11 +9,12 @@ import pytest
 
 from ops.controller.moments import rfc3339
 from ops.controller.resources.fleet import Mode
-from ops.controller.resources.incident import Phase
+from ops.controller.resources.incident import EvidenceStatus, Phase
 from ops.controller.screens.leader import leader_trouble
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import stored_fleet, stored_incident
 from ops.controller.screens.why import COMMANDS, why_lines
+from rca.state import CONTRADICTION
 from tests.ops.controller.stored_objects import (
     ABSTAINED,
     NAMED,
@@ -356,3 +357,13 @@ def test_who_is_well_again_has_no_line_of_now_once_it_is_resolved():
     assert not any(
         line.text.startswith("now ") for line in why_lines(stored(RESOLVED), now_s=NOW_S)
     )
+
+
+def test_what_contradicts_the_cause_has_a_line_of_its_own():
+    told = EvidenceStatus(channel=CONTRADICTION, text="gone by its metrics, yet Ready")
+    cause = replace(NAMED.causes[0], evidence=[*NAMED.causes[0].evidence, told])
+    text = text_of(
+        why_lines(stored(replace(NAMED, causes=[cause, *NAMED.causes[1:]])), now_s=NOW_S)
+    )
+    assert "against   gone by its metrics, yet Ready\n" in text
+    assert text.index("evidence") < text.index("against") < text.index("at first")
