@@ -126,9 +126,9 @@ class _Heard:
 def _text(entity: Entity, counts: tuple[str, str], age_s: float, *, scraped: bool) -> str:
     late = "one of the two is wrong" if age_s > NOTICED_S else "a loss may show there a minute late"
     if entity.kind is EntityKind.SERVICE:
-        gone = "answer no scrapes" if scraped else "are gone by their metrics"
+        gone = "without an answer to scrapes" if scraped else "gone by their metrics"
         return (
-            f"{counts[0]} {gone}, for up to {plain(age_s)} s, yet the cluster shows {counts[1]} "
+            f"{counts[0]} {gone} for up to {plain(age_s)} s, yet the cluster shows {counts[1]} "
             f"Running and Ready; {late}"
         )
     gone = "answers no scrapes" if scraped else "gone by its metrics"

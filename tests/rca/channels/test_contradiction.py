@@ -122,7 +122,7 @@ def test_replicas_that_are_ready_contradict_a_service_in_proportion(fleet, targe
         cause = first_of(lost.diagnosed(shown(*ready)))
         assert cause.confidence == pytest.approx(kept * before.confidence, abs=2e-6)
         text = against(cause)[0].text
-        gone = "answer no scrapes" if targets else "are gone by their metrics"
+        gone = "without an answer to scrapes" if targets else "gone by their metrics"
         assert text.startswith(f"2 of its 2 pods {gone}")
         assert f"shows {len(ready)} of those Running and Ready" in text
 
@@ -146,7 +146,7 @@ def test_who_still_speaks_contradicts_nobody(fleet):
     case = case_of(Lost(fleet, STORE[:1]))
     found = contradictions(case, (*STORE, SERVICE), shown(*STORE), ())
     assert set(found) == {STORE[0], SERVICE}
-    assert found[SERVICE].text.startswith("1 of its 2 pods are gone")
+    assert found[SERVICE].text.startswith("1 of its 2 pods gone")
     assert found[SERVICE].kept == pytest.approx(KEPT_EARLY)
 
 
