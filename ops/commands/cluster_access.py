@@ -167,6 +167,11 @@ def told_errors(resource: str, namespace: str) -> Iterator[None]:
                 f"you may not read {resource}.{GROUP} in {place}: {error}; ask for that "
                 "right, or name a namespace of yours with -n"
             ) from error
+        if not error.status:  # nobody answered: is it the server, or the way there?
+            raise fail(
+                f"{error}. Nothing is known of the cluster now. --timeout-s allows more time, "
+                "kubectl get --raw /readyz asks the server itself"
+            ) from error
         raise fail(str(error)) from error
 
 

@@ -16,7 +16,7 @@ from ops.commands.cluster_access import (
 from ops.commands.cluster_asked import Asked
 from ops.controller.resources.fields import GROUP, VERSION, to_object
 from ops.controller.screens import told
-from ops.controller.screens.leader import LEASE, leader_trouble, no_lease
+from ops.controller.screens.leader import LEASE, leader_trouble, no_lease, status_age
 from ops.controller.screens.look import SYSTEM, WORKLOADS, service_looked_at
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import (
@@ -36,15 +36,16 @@ def look_at_fleets(asked: Asked, *, resolved: bool) -> None:
     fleets = readable(stored_fleet, raw_fleets)
     incidents = readable(stored_incident, raw_incidents)
     leader = leader_of(cluster, watched=any(fleet.seen for fleet in fleets))
-    look = needs_a_look(fleets, incidents, leader=leader)
+    look = needs_a_look(fleets, incidents, now_s=cluster.now_s, leader=leader)
     if asked.as_json:
         shown = [
             raw
             for raw in raw_incidents
             if resolved or (raw.get("status") or {}).get("phase") != "Resolved"
         ]
+        old = [f"{f.namespace}/{f.name}" for f in fleets if status_age(f, now_s=cluster.now_s)]
         show_json({"fleets": raw_fleets, "incidents": shown, "needsALook": look,
-                   "operator": leader or None})  # fmt: skip
+                   "operator": leader or None, "stale": old})  # fmt: skip
     else:
         show(
             status_lines(
@@ -66,14 +67,17 @@ def explain(asked: Asked, name: str, *, whole: bool) -> None:
     """Print one incident."""
     cluster = connect(asked)
     _, incident = cluster.incident(name)
+    fleet = fleet_of(cluster, incident)
+    old = status_age(fleet, now_s=cluster.now_s) if fleet is not None else ""
+    leader = leader_of(cluster) or old
     lines = why_lines(
         incident,
-        fleet=fleet_of(cluster, incident),
+        fleet=fleet,
         now_s=cluster.now_s,
         width=width(),
         whole=whole,
         options=cluster.options,
-        leader=leader_of(cluster),
+        leader=leader,
         workload=workload_of(cluster, incident),
     )
     if asked.as_json:
@@ -83,6 +87,7 @@ def explain(asked: Asked, name: str, *, whole: bool) -> None:
                 "name": incident.name,
                 "fleet": incident.spec.fleet,
                 "status": to_object(incident.status),
+                "operator": leader or None,
                 "text": [line.text for line in lines],
             }
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from ops.controller.conditions import Observed, cut, merged
@@ -27,6 +27,7 @@ REGIONS_MAX, BURN_RATES_MAX = 64, 256
 QUIET_S = 30.0  # between two writes where only burn rates and words moved
 NUMBERS_S = 8.0  # between two writes where numbers of pods moved
 URGENT_S = 1.0  # between two writes at all
+ALIVE_S = 120.0  # between two writes at most: what is older, nobody watches any more
 YES, NO, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
@@ -119,6 +120,7 @@ def fleet_status(sight: FleetSight, previous: FleetStatus, *, now_s: float) -> F
     regions = _regions(sight)
     return FleetStatus(
         observed_generation=sight.generation,
+        observed_at=rfc3339(now_s),
         conditions=merged(previous.conditions, observed, now_s=now_s, generation=sight.generation),
         pods=sum(region.pods for region in regions),
         ready_pods=sum(region.ready for region in regions),
@@ -143,7 +145,9 @@ def worth_writing(new: FleetStatus, old: FleetStatus, *, age_s: float) -> bool:
     Args:
         age_s: since the last write.
     """
-    if new == old or age_s < URGENT_S:
+    if replace(new, observed_at=old.observed_at) == old:
+        return age_s >= ALIVE_S
+    if age_s < URGENT_S:
         return False
     moved = (new.pods, new.ready_pods, new.regions) != (old.pods, old.ready_pods, old.regions)
     return age_s >= QUIET_S or (moved and age_s >= NUMBERS_S) or _loud(new) != _loud(old)

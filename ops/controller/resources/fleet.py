@@ -254,6 +254,12 @@ class FleetStatus:
     observed_generation: Annotated[
         int, Field(ge=0, description="Generation of the spec that this status speaks of.")
     ] = 0
+    observed_at: Annotated[
+        Time | None,
+        Field(
+            description="When an operator wrote this, at least every two minutes while one watches."
+        ),
+    ] = None
     conditions: Annotated[
         list[Condition],
         Field(

@@ -9,6 +9,7 @@ from ops.controller.resources.fleet import Mode
 from ops.controller.resources.incident import Severity
 from ops.controller.screens import told
 from ops.controller.screens.current import now_short
+from ops.controller.screens.leader import status_age
 from ops.controller.screens.look import (
     Kubectl,
     label_commands,
@@ -61,7 +62,9 @@ def status_lines(
     for fleet in sorted(fleets, key=lambda f: (f.namespace, f.name)):
         own = [i for i in incidents if (i.namespace, i.spec.fleet) == (fleet.namespace, fleet.name)]
         kubectl = Kubectl(namespace=fleet.namespace, options=options)
-        lines += _fleet(fleet, own, kubectl, now_s=now_s, width=width, resolved=resolved)
+        lines += _fleet(
+            fleet, own, kubectl, now_s=now_s, width=width, resolved=resolved, led=not leader
+        )
     known = {(f.namespace, f.name) for f in fleets}
     orphans = [i for i in incidents if (i.namespace, i.spec.fleet) not in known]
     listed = [i for i in orphans if i.open or resolved]
@@ -77,10 +80,14 @@ def status_lines(
 
 
 def needs_a_look(
-    fleets: Sequence[StoredFleet], incidents: Sequence[StoredIncident], *, leader: str = ""
+    fleets: Sequence[StoredFleet],
+    incidents: Sequence[StoredIncident],
+    *,
+    now_s: float,
+    leader: str = "",
 ) -> bool:
     """Whether somebody should look: an open incident, or anything that is shown behind a "!"."""
-    troubled = bool(leader) or any(_troubles(fleet) for fleet in fleets)
+    troubled = bool(leader) or any(_troubles(fleet, now_s=now_s) for fleet in fleets)
     return troubled or any(incident.open for incident in incidents)
 
 
@@ -92,6 +99,7 @@ def _fleet(
     now_s: float,
     width: int,
     resolved: bool,
+    led: bool,
 ) -> list[Line]:
     status = fleet.status
     opened = [i for i in incidents if i.open]
@@ -102,7 +110,7 @@ def _fleet(
         parts.append(ready if status.pods else "no pod")
         parts.append(words.count(len(opened), "open incident") if opened else "no open incident")
     lines = [Line(t, STRONG) for t in wrapped("  ".join(parts), width)]
-    for text, commands in _troubles(fleet):
+    for text, commands in _troubles(fleet, now_s=now_s, led=led):
         lines += _trouble(text, width, indent=INDENT)
         lines += _commands([c for make in commands for c in make(kubectl)], INDENT)
     lines += [Line(" " * INDENT + t) for x in _notes(fleet) for t in wrapped(x, width - INDENT)]
@@ -126,12 +134,20 @@ def _commands(commands: Sequence[str], indent: int) -> list[Line]:
     return [Line(f"{'':{indent + 2}}{command}") for command in commands]
 
 
-def _troubles(fleet: StoredFleet) -> list[tuple[str, Sequence[Commands]]]:
-    """What keeps midwatch from watching, diagnosing or being believed, and what to look at."""
+def _troubles(
+    fleet: StoredFleet, *, now_s: float, led: bool = True
+) -> list[tuple[str, Sequence[Commands]]]:
+    """What keeps midwatch from watching, diagnosing or being believed, and what to look at.
+
+    Args:
+        led: an operator leads, as far as is known; else how to look at it was said above.
+    """
     if not fleet.seen:
         text = "The operator has written nothing about it yet: is it running?"
         return [(text, [operator_commands])]
-    return [
+    old = status_age(fleet, now_s=now_s)
+    first: list[tuple[str, Sequence[Commands]]] = [(old, [operator_commands] if led else [])]
+    return (first if old else []) + [
         (f"{c.type} {c.status.value}: {c.message or c.reason}", _STEPS.get((c.type, c.reason), ()))
         for c in fleet.status.conditions
         # An open incident is listed below; what may be done is a person's choice.

@@ -191,19 +191,25 @@ def action_title(action: ActionStatus) -> str:
     return f"{verb} {noun(action.target)}"
 
 
-def guard(action: ActionStatus, *, now_s: float) -> str:
-    """What the guard says, in a sentence; with its age where it could not be asked again."""
+def guard(action: ActionStatus, *, now_s: float, watched: bool = True) -> str:
+    """What the guard says, in a sentence; with its age where it could not be asked again.
+
+    Args:
+        watched: whether an operator leads, as far as is known; else it was asked before.
+    """
     why = action.guard.removeprefix(NO_FRESH_DATA)
     if action.allowed:
         nothing = "Nothing was carried out: acting is not part of this release."
-        if not is_unjudged(action.guard):
+        if watched and not is_unjudged(action.guard):
             return f"It would be allowed. {nothing}"
+        why = why if watched else "nobody watches"
         at_s = moment(action.decided)
         since = f" {age(now_s - at_s)} ago, at {when(at_s, now_s)} UTC" if at_s is not None else ""
         return f"It was allowed{since}, and not judged since: {why}. {nothing}"
     if is_unjudged(action.guard):
         return f"Not judged: {why}. Nothing is known against it; wait for fresh data."
-    return f"It would be refused: {why or 'no reason was given'}."
+    would = "would be" if watched else "was"
+    return f"It {would} refused: {why or 'no reason was given'}."
 
 
 def is_waiting(incident: StoredIncident) -> bool:

@@ -66,7 +66,7 @@ def why_lines(
     silent = told.silence(incident, fleet)
     rows = _evidence(incident, silent, whole=whole)
     rows += _suffering(incident, fleet, watched=not leader, now_s=now_s)
-    rows += _next(incident, fleet, silent, kubectl, now_s=now_s, whole=whole)
+    rows += _next(incident, fleet, silent, kubectl, now_s=now_s, whole=whole, watched=not leader)
     rows += _look(incident, silent, kubectl, whole=whole)
     rows += _ruled_out(incident, whole=whole)
     rows += _about(incident, options)
@@ -140,6 +140,7 @@ def _next(
     *,
     now_s: float,
     whole: bool,
+    watched: bool,
 ) -> Rows:
     rows: Rows = []
     if fleet is not None and fleet.spec.frozen:
@@ -151,7 +152,7 @@ def _next(
     actions = actions_best_first(incident.status.actions)
     shown = actions if whole else actions[: 0 if over else 1]
     for action in shown:
-        rows += _action(action, kubectl, now_s=now_s, whole=whole)
+        rows += _action(action, kubectl, now_s=now_s, whole=whole, watched=watched)
     if len(actions) > len(shown):
         rows.append(("", f"{len(actions) - len(shown)} more: --all"))
     if actions or over:
@@ -179,12 +180,14 @@ def _look(incident: StoredIncident, silent: str, kubectl: Kubectl, *, whole: boo
     return [("look", command) for command in [*commands, *look_commands(suspect, kubectl)]]
 
 
-def _action(action: ActionStatus, kubectl: Kubectl, *, now_s: float, whole: bool) -> Rows:
+def _action(
+    action: ActionStatus, kubectl: Kubectl, *, now_s: float, whole: bool, watched: bool
+) -> Rows:
     reason = f" {words.capital(action.reason)}." if action.reason else ""
     unjudged = is_unjudged(action.guard)
     label = "next" if action.allowed else "not yet" if unjudged else "not this"
     rows: Rows = [(label, f"{words.capital(told.action_title(action))}.{reason}")]
-    rows.append(("  guard", told.guard(action, now_s=now_s)))
+    rows.append(("  guard", told.guard(action, now_s=now_s, watched=watched)))
     if not (action.allowed or whole):
         return rows  # nobody should copy at night what the guard does not allow
     rows += [("  run", kubectl.reached(action.command))] if action.command else []

@@ -160,7 +160,9 @@ def test_numbers_alone_are_written_now_and_then_and_news_at_once(metered):
     old = fleet_status(replace(SIGHT, meter=metered()), FleetStatus(), now_s=1e9)
     moved = fleet_status(replace(SIGHT, meter=metered(slow=0.001)), old, now_s=1e9)
     moved = replace(moved, burn_rates=[replace(r, rate=r.rate + 0.1) for r in moved.burn_rates])
-    assert not worth_writing(old, old, age_s=1e9)
+    again = fleet_status(replace(SIGHT, meter=metered()), old, now_s=1e9 + 60.0)
+    assert not worth_writing(again, old, age_s=60.0)
+    assert worth_writing(again, old, age_s=121.0)  # what is older, nobody watches any more
     assert not worth_writing(moved, old, age_s=5.0)
     assert worth_writing(moved, old, age_s=31.0)
     news = replace(old, open_incidents=1)

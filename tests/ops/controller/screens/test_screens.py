@@ -251,17 +251,17 @@ def test_control_characters_in_an_object_do_not_reach_the_terminal():
 
 def test_somebody_should_look_at_open_incidents_and_wherever_a_trouble_is_shown():
     calm = [stored_fleet(fleet(well=True))]
-    assert not needs_a_look(calm, [stored(RESOLVED)])
-    assert needs_a_look(calm, [stored(UNDER_WAY)])
-    assert needs_a_look(calm, [], leader="nobody leads")
+    assert not needs_a_look(calm, [stored(RESOLVED)], now_s=NOW_S)
+    assert needs_a_look(calm, [stored(UNDER_WAY)], now_s=NOW_S)
+    assert needs_a_look(calm, [], leader="nobody leads", now_s=NOW_S)
     for one in [*all_fleets(), stored_fleet(fleet(well=True, conditions=[SILENT]))]:
         text = text_of(status_lines([one], [], where="x", now_s=NOW_S))
-        assert needs_a_look([one], []) == ("  ! " in text), text
+        assert needs_a_look([one], [], now_s=NOW_S) == ("  ! " in text), text
 
 
 def test_a_choice_of_a_person_wakes_nobody():
     asks = next(one for one in all_fleets() if one.name == "asks")
-    assert not needs_a_look([asks], [])
+    assert not needs_a_look([asks], [], now_s=NOW_S)
     text = text_of(status_lines([asks], [], where="x", now_s=NOW_S))
     assert "Frozen, nothing is proposed" in text
     assert "Mode Act is not available" in text
@@ -281,7 +281,7 @@ def test_a_mistyped_selector_and_class_are_shown_with_what_is_there():
     ]))  # fmt: skip
     text = text_of(status_lines([quiet], [], where="x", now_s=NOW_S))
     assert "\n  No request of class batch is counted.\n" in text
-    assert not needs_a_look([quiet], [])
+    assert not needs_a_look([quiet], [], now_s=NOW_S)
 
 
 def test_a_worker_that_does_not_answer_is_no_diagnosis_under_way(golden):
@@ -367,3 +367,40 @@ def test_what_contradicts_the_cause_has_a_line_of_its_own():
     )
     assert "against   gone by its metrics, yet Ready\n" in text
     assert text.index("evidence") < text.index("against") < text.index("at first")
+
+
+def watched(observed_at):
+    one = stored_fleet(fleet(well=True))
+    return replace(one, status=replace(one.status, observed_at=observed_at))
+
+
+def test_what_nobody_watches_any_more_is_told_with_its_age_to_who_may_not_read_the_lease():
+    old = watched("2026-11-30T02:06:20Z")
+    text = text_of(status_lines([old], [], where="x", now_s=NOW_S, width=100_000))
+    assert "  ! Nobody has watched it for 12 min 40 s: what is shown is from 02:06:20 UTC." in text
+    assert "logs deployment/midwatch-operator" in text
+    assert needs_a_look([old], [], now_s=NOW_S)
+    led = text_of(status_lines([old], [], where="x", now_s=NOW_S, leader="No operator leads."))
+    assert led.count("logs deployment/midwatch-operator") == 1  # not once more for each Fleet
+    days = watched("2026-11-26T02:06:20Z")
+    text = text_of(status_lines([days], [], where="x", now_s=NOW_S, width=100_000))
+    assert "26 Nov 2026 02:06:20 UTC" in text
+
+
+@pytest.mark.parametrize("at", [None, "2026-11-30T02:16:00Z", "2026-11-30T02:20:00Z"])
+def test_a_status_of_now_or_of_an_earlier_release_is_not_called_old(at):
+    assert not needs_a_look([watched(at)], [], now_s=NOW_S)
+    assert "! " not in text_of(status_lines([watched(at)], [], where="x", now_s=NOW_S))
+
+
+def test_while_nobody_watches_no_action_is_told_as_judged_now():
+    text = text_of(
+        why_lines(stored(NAMED), now_s=NOW_S, width=100_000, leader="No operator leads.")
+    )
+    assert (
+        "guard   It was allowed 11 min ago, at 02:07:06 UTC, and not judged since: nobody" in text
+    )
+    refused = replace(NAMED.actions[0], allowed=False, guard="the last ready instance")
+    status = replace(NAMED, actions=[refused])
+    text = text_of(why_lines(stored(status), now_s=NOW_S, width=100_000, leader="Nobody."))
+    assert "It was refused: the last ready instance." in text
