@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-from dataclasses import replace
+import threading
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,6 +31,27 @@ WAITING_MAX, RETRY_S = 4, 30.0
 NICE = 10  # diagnoses go first
 
 
+@dataclass(slots=True)
+class _Run:
+    """One process, which may be ended before it is there."""
+
+    _process: BaseProcess | None = None
+    _over: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begun(self, process: BaseProcess) -> None:
+        with self._lock:
+            self._process = process
+            if self._over:
+                process.kill()
+
+    def end(self) -> None:
+        with self._lock:
+            self._over = True
+            if self._process is not None:
+                self._process.kill()
+
+
 class Replayer:
     """Runs replays one after the other, beside the diagnoses."""
 
@@ -38,11 +60,14 @@ class Replayer:
         self._root = None if bundles is None else bundles.root
         self._granger, self._limit_s = granger, limit_s
         self._waiting = 0
-        self._running: BaseProcess | None = None
+        self._running: _Run | None = None
         self._one = asyncio.Lock()
 
     async def replay(self, request: ReplayRequest) -> ReplayAnswer:
         """Run it; what cannot be run is an answer that says why.
+
+        A caller that is cancelled ends its run: an operator that died is not waited for, and the
+        next one asks again.
 
         Raises:
             FullError: others wait already.
@@ -53,7 +78,7 @@ class Replayer:
         self._waiting += 1
         try:
             async with self._one:
-                answer = await asyncio.to_thread(self._apart, request)
+                answer = await self._alone(_Run(), request)
         finally:
             self._waiting -= 1
         took_s = round(monotonic_s() - began_s, 3)
@@ -61,19 +86,31 @@ class Replayer:
 
     def close(self) -> None:
         """End what runs: whoever asked is gone, and the worker must be able to stop."""
-        running = self._running
-        if running is not None:
-            running.kill()
+        if self._running is not None:
+            self._running.end()
 
-    def _apart(self, request: ReplayRequest) -> ReplayAnswer:
+    async def _alone(self, run: _Run, request: ReplayRequest) -> ReplayAnswer:
+        """No other one begins before this one's process is gone."""
+        self._running = run
+        work = asyncio.ensure_future(asyncio.to_thread(self._apart, run, request))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            run.end()
+            await asyncio.wait([work])
+            raise
+        finally:
+            self._running = None
+
+    def _apart(self, run: _Run, request: ReplayRequest) -> ReplayAnswer:
         """In a fresh process; its answer, or why there is none."""
         ours, theirs = SPAWN.Pipe(duplex=False)
         work = SPAWN.Process(
             target=_child, args=(theirs, encode(request), self._root, self._granger), daemon=True
         )
         work.start()
-        self._running = work
         theirs.close()
+        run.begun(work)
         try:
             if not ours.poll(self._limit_s):
                 return _failed(f"it took more than {self._limit_s:g} s; take a smaller scenario")
@@ -83,7 +120,6 @@ class Replayer:
             return _failed(f"its process ended with code {work.exitcode} and no answer; "
                            "is there enough memory?")  # fmt: skip
         finally:
-            self._running = None
             if work.is_alive():
                 work.kill()
             work.join(5.0)
