@@ -11,6 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from ops.errors import SettingsError
 
+IDLE_S = 30.0  # connections that send no complete head for so long are cut; who scrapes comes again
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -69,7 +71,13 @@ async def serve_probes(app: web.Application, listen: str) -> tuple[web.AppRunner
         SettingsError: the address cannot be used.
     """
     host, _, port = listen.rpartition(":")
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+        keepalive_timeout=IDLE_S,
+    )
     await runner.setup()
     site = web.TCPSite(runner, host.strip("[]") or None, int(port))
     try:

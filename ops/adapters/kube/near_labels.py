@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 
 from ops.adapters.kube.records import HASH_LABEL, PodRow
 
 SHOWN_MAX = 5
+_ALIKE_MAX = 64  # values that are compared letter by letter: of a Job's pods each has its own
 _NEAR = 0.5  # how alike two keys must be to be named beside each other
 
 
@@ -50,7 +52,8 @@ def _hint(key: str, value: str, carried: Mapping[str, set[str]]) -> str:
 
 def _few(value: str, values: set[str], *, most: int = SHOWN_MAX) -> str:
     """Values, the likest first."""
-    alike = {one: difflib.SequenceMatcher(a=value, b=one).ratio() for one in values}
-    ordered = sorted(values, key=lambda one: (-alike[one], one))
-    more = f" or {len(ordered) - most} more" if len(ordered) > most else ""
+    near = nsmallest(_ALIKE_MAX, values, key=lambda one: (one[:3] != value[:3], one))
+    alike = {one: difflib.SequenceMatcher(a=value, b=one).ratio() for one in near}
+    ordered = sorted(near, key=lambda one: (-alike[one], one))
+    more = f" or {len(values) - most} more" if len(values) > most else ""
     return " or ".join(ordered[:most]) + more

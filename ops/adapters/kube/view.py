@@ -18,11 +18,13 @@ from ops.adapters.kube.fleet_rows import FleetRows
 from ops.adapters.kube.places import label_of, region_of_node
 from ops.adapters.kube.records import NODE, STATEFUL_SET, NodeRow, PodRow
 from ops.adapters.kube.tables import KEEP_S
+from ops.clock import monotonic_s
 from ops.state import NodeRecord, PodPhase, PodRecord, ServiceRecord
 from rca.state import ChangeEvent, ClusterEvent
 
 STALE_S = 45.0  # a healthy watch speaks every 25 s
 _MEMO_MAX = 2_000
+_UNSEEN_S = 600.0  # then nobody looks at a view: its Fleet is gone, or its selector another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ def cluster_view(
     listed = {resource: cache.listed(resource) for resource in Resource}
     mark = (cache.generation(namespace), *listed.values())
     known = memo.views.get(key)
+    memo.looked_s[key] = monotonic_s()
     if known is None or known.mark != mark or now_s >= known.expires_s:
         fleet, events = FleetRows(cache.rows(namespace), key[1]), known.events if known else None
         parts = _Parts(fleet, memo.node_records(fleet), events or FleetEvents())
@@ -102,15 +105,26 @@ class _Memo:
 
     def __init__(self) -> None:
         self.views: dict[tuple[str, Labels], _Known] = {}
+        self.looked_s: dict[tuple[str, Labels], float] = {}
+        self._swept_s = monotonic_s()
         # Rows and, of them, records by region: one value, as threads replace it.
         self._nodes: tuple[Mapping[str, NodeRow], dict[str, list[NodeRecord]]] = ({}, {})
 
     def keep(self, key: tuple[str, Labels], known: _Known) -> _Known:
-        """Remember a view."""
+        """Remember a view, and forget those that nobody looks at."""
         if len(self.views) >= _MEMO_MAX:
             self.views.clear()
         self.views[key] = known
+        if monotonic_s() - self._swept_s > _UNSEEN_S:
+            self._sweep()
         return known
+
+    def _sweep(self) -> None:
+        self._swept_s = now_s = monotonic_s()
+        for key, looked_s in list(self.looked_s.items()):  # other threads look meanwhile
+            if now_s - looked_s > _UNSEEN_S:
+                self.looked_s.pop(key, None)
+                self.views.pop(key, None)
 
     def node_records(self, fleet: FleetRows) -> Iterator[NodeRecord]:
         """Nodes of the regions that a fleet is in."""

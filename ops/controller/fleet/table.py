@@ -83,10 +83,15 @@ class FleetTable:
         Args:
             among: `uids` from before the list was asked for. One that came meanwhile stays.
         """
-        kept = set()
+        kept, gone_by_now = set(), among - self.uids
         for body in bodies:
-            self.put(body)
-            kept.add(FleetObject.of(body).uid)
+            fleet = FleetObject.of(body)
+            kept.add(fleet.uid)
+            entry = self._entries.get((fleet.namespace, fleet.name))
+            came = entry is not None and entry.fleet.uid not in among
+            # What the watch has told meanwhile is newer than the list.
+            if fleet.uid not in gone_by_now and not came:
+                self.put(body)
         gone = [e.fleet for e in self._entries.values() if e.fleet.uid in among - kept]
         for fleet in gone:
             self.drop(fleet.raw)

@@ -35,6 +35,7 @@ from ops.errors import OpsError, SettingsError, WorkerError
 
 logger = logging.getLogger(__name__)
 STOP_S = 5.0  # that requests may take after SIGTERM
+IDLE_S = 30.0  # connections that send no complete head for so long are cut
 WORKER: web.AppKey[Worker] = web.AppKey("worker")
 
 
@@ -88,8 +89,19 @@ def run_worker(settings: WorkerSettings) -> None:
 async def _serve(settings: WorkerSettings) -> None:
     app = make_worker(settings)
     worker = app[WORKER]
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=STOP_S)
-    second = web.AppRunner(make_metrics_door(worker), access_log=None, shutdown_timeout=STOP_S)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=STOP_S,
+        keepalive_timeout=IDLE_S,
+    )
+    second = web.AppRunner(
+        make_metrics_door(worker),
+        access_log=None,
+        shutdown_timeout=STOP_S,
+        keepalive_timeout=IDLE_S,
+    )
     try:
         await _listen(runner, settings.host, settings.port, key="worker.listen")
         if settings.metrics_address is not None:

@@ -291,3 +291,24 @@ def test_a_user_without_a_name_can_watch_too(monkeypatch):
 
     asyncio.run(watch())
     assert ended
+
+
+def test_a_list_that_is_older_than_the_watch_changes_nothing_back(monkeypatch):
+    server = Server(fleet("chat", "old"), fleet("code"))
+
+    async def scenario(kinds, table):
+        await until(lambda: len(table) == 2)
+
+        def meanwhile():  # both are deleted, one is made again, while the list is on its way
+            kinds._loop.call_soon_threadsafe(table.drop, fleet("chat", "old"))
+            kinds._loop.call_soon_threadsafe(table.put, fleet("chat", "new"))
+            kinds._loop.call_soon_threadsafe(table.drop, fleet("code"))
+
+        server.meanwhile, before = meanwhile, server.lists
+        kinds.doubt()
+        await until(lambda: server.lists > before)
+        server.meanwhile = lambda: None
+        await asyncio.sleep(0.01)
+        assert table.uids == {"new"}
+
+    play(server, scenario, monkeypatch)

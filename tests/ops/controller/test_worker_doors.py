@@ -7,7 +7,9 @@ import threading
 
 import aiohttp
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from ops.controller import probes
 from ops.controller.worker import server
 from ops.controller.worker.server import make_metrics_door
 from ops.controller.worker.service import Worker
@@ -70,3 +72,51 @@ def test_a_large_body_is_read_beside_the_loop_which_answers_probes_meanwhile(mon
 
     for path in (DIAGNOSE, REPORT, REPLAY):
         assert asyncio.run(scene(path)) == (200, 400), path
+
+
+async def silent_connection_ends(host, port):
+    reader, writer = await asyncio.open_connection(host, port)
+    async with asyncio.timeout(5.0):
+        ended = await reader.read() == b""
+    writer.close()
+    return ended
+
+
+def test_connections_that_say_nothing_are_cut_at_a_door_without_a_token(monkeypatch):
+    monkeypatch.setattr(probes, "IDLE_S", 0.05)
+
+    async def scene():
+        app = probes.make_probes(lambda: (), CollectorRegistry())
+        runner, port = await probes.serve_probes(app, "127.0.0.1:0")
+        told = await silent_connection_ends("127.0.0.1", port)
+        await runner.cleanup()
+        return told
+
+    assert asyncio.run(scene())
+
+
+def test_so_are_they_at_the_worker_s_doors(monkeypatch):
+    monkeypatch.setattr(server, "IDLE_S", 0.05)
+    monkeypatch.setattr(Worker, "load", lambda self: None)
+    ports, apps, make = [], [], server.make_worker
+    monkeypatch.setattr(server, "make_worker", lambda told: apps.append(make(told)) or apps[0])
+
+    async def noted(runner, host, port, *, key):
+        await runner.setup()
+        await web.TCPSite(runner, host, 0).start()
+        ports.append(runner.addresses[0][1])
+
+    monkeypatch.setattr(server, "_listen", noted)
+
+    async def scene():
+        serving_task = asyncio.create_task(
+            server._serve(WorkerSettings(host="127.0.0.1", metrics_address=("127.0.0.1", 0)))
+        )
+        while len(ports) < 2:
+            await asyncio.sleep(0.001)
+        told = [await silent_connection_ends("127.0.0.1", port) for port in ports]
+        apps[0][server.WORKER].stop.set()
+        await serving_task
+        return told
+
+    assert asyncio.run(scene()) == [True, True]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+
 import pytest
 
+from ops.adapters.kube import near_labels
 from ops.adapters.kube.near_labels import why_unmatched
 from ops.adapters.kube.records import PodRow
 from ops.state import PodPhase
@@ -47,3 +50,17 @@ def test_many_values_are_cut_and_the_hash_of_a_replica_set_is_no_label():
     assert "or 45 more" in told
     assert "no pod there carries pod-template-hash" in told
     assert len(told) < 400
+
+
+def test_of_thousands_of_values_only_the_nearest_are_compared_letter_by_letter(monkeypatch):
+    compared = []
+
+    def noted(*, a, b):
+        compared.append(b)
+        return SequenceMatcher(a=a, b=b)
+
+    monkeypatch.setattr(near_labels.difflib, "SequenceMatcher", noted)
+    pods = [pod(app=f"job-{n:04d}") for n in range(3000)] + [pod(app="chat")]
+    told = why_unmatched({"app": "chta"}, pods, namespace="shop")
+    assert "app is chat or job-" in told and "or 2996 more" in told
+    assert len(compared) < 200

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ops.adapters.kube.paths import ResourcePath, parse_path, path_of, query_of
-from ops.adapters.kube.rights import MissingRights, Right, right_of
+from ops.adapters.kube.rights import FORGET_S, MissingRights, Right, right_of
 
 KNOWN = [
     (("", "v1", "pods"), "/api/v1/pods"),
@@ -84,3 +84,16 @@ def test_a_right_that_works_again_is_missing_no_longer() -> None:
     assert missing.snapshot() == {right}
     missing.allowed(right)
     assert not missing.snapshot()
+
+
+def test_a_right_that_nobody_wants_any_more_is_not_missing_for_ever() -> None:
+    now = [0.0]
+    missing, right = MissingRights(clock=lambda: now[0]), Right("create", "", "configmaps")
+    assert missing.refused(right)
+    now[0] = FORGET_S - 1.0
+    assert not missing.refused(right)  # still wanted
+    now[0] = 2.0 * FORGET_S - 2.0
+    assert missing.snapshot() == {right}
+    now[0] = 2.0 * FORGET_S
+    assert missing.snapshot() == frozenset()
+    assert missing.refused(right)  # news again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ops.adapters.kube import view as views
 from ops.adapters.kube.cache import ClusterCache, Resource
 from ops.adapters.kube.deployments import deployment_row
 from ops.adapters.kube.events import event_row
@@ -354,3 +355,15 @@ def test_a_service_of_a_deployment_is_told_once() -> None:
         deployments=[raw_deployment(replicas=1)],
     )
     assert [service.service for service in world.view().services] == ["web"]
+
+
+def test_views_that_nobody_looks_at_any_more_are_forgotten(monkeypatch) -> None:
+    cache, now = ClusterCache(), [0.0]
+    monkeypatch.setattr(views, "monotonic_s", lambda: now[0])
+    for k in range(5):
+        cluster_view(cache, namespace=f"preview-{k}", match_labels={}, now_s=NOW_S)
+    now[0] = views._UNSEEN_S + 1.0
+    cache.replace(Resource.PODS, [])
+    cluster_view(cache, namespace="shop", match_labels={}, now_s=NOW_S)
+    memo = views._MEMOS[cache]
+    assert [key[0] for key in memo.views] == [key[0] for key in memo.looked_s] == ["shop"]
