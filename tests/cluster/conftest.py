@@ -18,6 +18,7 @@ from tests.cluster import binaries
 from tests.cluster.accounts import in_force
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.full_fleet import many_incidents
 from tests.cluster.granted import rights_in, roles_of
 from tests.cluster.installing import OPERATOR, apply
 from tests.cluster.own_processes import Operator, add_fleet
@@ -129,6 +130,13 @@ def empty_prometheus(tmp_path_factory):
     one.write(scrape_config({"prometheus": [one.url.removeprefix("http://")]}))
     yield one.start()
     one.stop()
+
+
+@pytest.fixture(scope="module")
+def shop(control_plane):
+    """A namespace with a Fleet of two pods, and with as many Incidents as are kept and one more."""
+    with many_incidents(control_plane) as name:
+        yield name
 
 
 @pytest.fixture

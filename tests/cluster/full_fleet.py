@@ -6,14 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tests.cluster.api import Api, ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.granted import rights_in
 from tests.cluster.installing import apply, body, path_of
 from tests.cluster.processes import eventually
-from tests.cluster.stack import Prometheus, scrape_config
 from tests.cluster.workloads import deployment, deployments_path, is_ready, pods_path
 from tests.manifests.installs import of_kind
 
@@ -25,18 +23,6 @@ SHIPPED = {
     if role["metadata"]["name"].startswith("midwatch-operator")
     for right in rights_in(role)
 }
-
-
-@contextmanager
-def idle_prometheus(folder: Path) -> Iterator[Prometheus]:
-    """One that scrapes itself only: fleets without a metric of their own."""
-    one = Prometheus(folder, scrape_config({}))
-    one.write(scrape_config({"prometheus": [one.url.removeprefix("http://")]}))
-    one.start()
-    try:
-        yield one
-    finally:
-        one.stop()
 
 
 @contextmanager

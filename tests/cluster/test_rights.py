@@ -19,8 +19,6 @@ from tests.cluster.accounts import without
 from tests.cluster.api import ApiError
 from tests.cluster.full_fleet import (
     SHIPPED,
-    idle_prometheus,
-    many_incidents,
     notification,
     open_incidents,
 )
@@ -45,18 +43,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory):
-    with idle_prometheus(tmp_path_factory.mktemp("prometheus")) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def shop(control_plane):
-    with many_incidents(control_plane) as name:
-        yield name
-
-
 def left_behind(admin, namespace):
     """The Event that the operator will write next, as one that was killed leaves it behind."""
     news = News(reason="Mitigated", message="no alert fires for 30 s", warning=False, at_s=0.0)
@@ -67,15 +53,15 @@ def left_behind(admin, namespace):
 
 
 @pytest.fixture(scope="module")
-def story(control_plane, shop, prometheus, tmp_path_factory):
+def story(control_plane, shop, empty_prometheus, tmp_path_factory):
     """One life of an operator in which everything that it may do is needed."""
     admin, folder = control_plane.admin, tmp_path_factory.mktemp("story")
     with suppress(ApiError):
         admin.delete(LEASE_PATH)
     no_fleet_but(control_plane, shop)
     since = control_plane.audit.mark()
-    worker = Worker(folder, metrics_url=prometheus.url).start()
-    operator = Operator(control_plane, folder, metrics_url=prometheus.url, worker=worker)
+    worker = Worker(folder, metrics_url=empty_prometheus.url).start()
+    operator = Operator(control_plane, folder, metrics_url=empty_prometheus.url, worker=worker)
     try:
         eventually(lambda: fetch(f"{worker.url}/readyz")[0] == 200, what="a ready worker")
         operator.start()

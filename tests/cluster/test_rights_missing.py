@@ -16,14 +16,12 @@ from tests.cluster.accounts import without
 from tests.cluster.api import ApiError
 from tests.cluster.full_fleet import (
     SHIPPED,
-    idle_prometheus,
-    many_incidents,
     notification,
     open_incidents,
     resolved_incident,
 )
 from tests.cluster.installing import SYSTEM, body, path_of
-from tests.cluster.own_processes import LEASE_PATH, Operator
+from tests.cluster.own_processes import LEASE_PATH
 from tests.cluster.processes import WAIT_S, eventually
 
 pytestmark = [
@@ -33,20 +31,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory):
-    with idle_prometheus(tmp_path_factory.mktemp("prometheus")) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def shop(control_plane):
-    with many_incidents(control_plane) as name:
-        yield name
-
-
-# Needed only after a minute of trouble: the story above shows that the process needs them; that
-# they are named is shown on the client and the checks that the process is made of.
+# Needed only after a minute of trouble: test_rights shows that the process needs them; that they
+# are named is shown on the client and the checks that the process is made of.
 SLOW_TO_NEED = {
     Right("create", "", "configmaps"),
     Right("patch", "", "configmaps"),
@@ -55,7 +41,7 @@ SLOW_TO_NEED = {
 
 
 @pytest.mark.parametrize("right", sorted(SHIPPED - SLOW_TO_NEED), ids=str)
-def test_a_right_that_is_taken_away_is_named(control_plane, shop, prometheus, tmp_path, right):
+def test_a_right_that_is_taken_away_is_named(control_plane, shop, make_operator, right):
     admin = control_plane.admin
     for incident in open_incidents(admin, shop):  # what is open would take the alert
         admin.delete(path_of("incidents", shop, incident))
@@ -71,7 +57,7 @@ def test_a_right_that_is_taken_away_is_named(control_plane, shop, prometheus, tm
         with suppress(ApiError):
             admin.delete(LEASE_PATH)
     with without(control_plane, right):
-        operator = Operator(control_plane, tmp_path, metrics_url=prometheus.url).start()
+        operator = make_operator().start()
         mark = f"Alert{time.monotonic_ns()}"
         post = notification(shop, name=mark, fingerprint=mark)
         wide = str(Right(right.verb, right.group, right.resource, right.subresource))
@@ -139,9 +125,9 @@ def not_missed(operator, resource):
     return isinstance(told, dict) and resource not in str(told)
 
 
-def test_a_right_that_comes_back_is_no_longer_missed(control_plane, shop, prometheus, tmp_path):
+def test_a_right_that_comes_back_is_no_longer_missed(control_plane, shop, make_operator):
     with without(control_plane, Right("list", "", "pods")):
-        operator = Operator(control_plane, tmp_path, metrics_url=prometheus.url).start()
+        operator = make_operator().start()
         missing = Right("list", "", "pods")
         eventually(lambda: names(operator, control_plane, shop, missing))
     try:

@@ -12,6 +12,7 @@ from ops.reports import (
     EvidenceSeries,
     Finding,
     IncidentReport,
+    Lane,
     LostMinutes,
     MissingData,
     Step,
@@ -22,9 +23,6 @@ from tests.ops.reports.sample_parts import arcs, changes, lane, marks, nodes, se
 
 
 def named() -> IncidentReport:
-    store = Entity.parse("service:eu-west/session-store")
-    bad = {36: 0.28, 37: 0.83, 38: 0.6}
-    without = {m: min(0.9, 0.3 * (m - 35)) for m in range(36, 67)}
     return IncidentReport(
         incident_id="inc-0007",
         phase=IncidentPhase.MITIGATED,
@@ -38,53 +36,10 @@ def named() -> IncidentReport:
         "in eu-west.",
         now_at_s=2340.0,
         page_at_s=3040.0,
-        cause=Cause(
-            entity=store,
-            resource_class=ResourceClass.POOL,
-            confidence=0.82,
-            onset_s=2135.0,
-            calibration=Calibration(hits=44, cases=53, source="from the sweep"),
-        ),
+        cause=cause(),
         candidates=candidates(),
-        findings=(
-            Finding(
-                label="calls to session-db in flight",
-                before=30.0,
-                after=24.0,
-                unit="",
-                text="Flat at 3 pods × 8, the new limit, from 02:05:35.",
-            ),
-            Finding(
-                label="gateway call time to session-store, p99",
-                before=0.21,
-                after=2.4,
-                unit="s",
-                text="The database itself stays at 150 ms.",
-            ),
-        ),
-        lanes=(
-            lane(
-                "eu-west",
-                "interactive",
-                0.46,
-                bad,
-                without,
-                requests_hit=4098,
-                requests_bad=2336,
-                limit="TTFT 1.5 s",
-                tie="explained by the cause",
-            ),
-            lane(
-                "eu-west",
-                "batch",
-                0.09,
-                {37: 0.31, 38: 0.4},
-                dict(list(without.items())[2:]),
-                tie="explained by the cause",
-            ),
-            lane("us-east", "interactive", 0.37, {}, dict.fromkeys(range(42, 46), 0.04)),
-            lane("us-east", "batch", 0.08, {}, {}),
-        ),
+        findings=findings(),
+        lanes=lanes(),
         changes=(
             Change(
                 at_s=2050.0,
@@ -95,54 +50,10 @@ def named() -> IncidentReport:
             ),
             *changes(),
         ),
-        next_step=Step(
-            title="Pause 118 in us-east.",
-            detail="Its wave 2 is due there at 02:45. No running pod changes.",
-            commands=(
-                Command(
-                    label="Run",
-                    text="kubectl --context us-east -n chat rollout pause deploy/session-store",
-                ),
-                Command(
-                    label="Undo",
-                    text="kubectl --context us-east -n chat rollout resume deploy/session-store",
-                ),
-                Command(
-                    label="Undo",
-                    text="kubectl --context eu-west -n chat rollout undo deployment/session-store"
-                    "  # to 118, brings the fault back",
-                ),
-            ),
-        ),
-        morning=Step(
-            title="Find out why 118 cut the pool before it is rolled out again.",
-            commands=(
-                Command(
-                    label="Query",
-                    text='session_db_calls_in_flight{region="eu-west"}[28m] @ 1773713640',
-                ),
-            ),
-        ),
-        done=(
-            DoneAction(
-                at_s=2215.0,
-                title="rolled session-store in eu-west back to 117",
-                verdict=Verdict.EFFECTIVE,
-                verdict_reason="TTFT p99 3.1 → 0.64 s",
-                checked_at_s=2520.0,
-                undo="roll it forward to 118",
-                undo_command="kubectl --context eu-west -n chat rollout undo "
-                "deployment/session-store --to-revision=118",
-                undo_note="brings the fault back",
-            ),
-        ),
-        stop=Step(
-            title="Freeze every action of midwatch in this fleet.",
-            commands=(
-                Command(label="Run", text="kubectl midwatch freeze chat"),
-                Command(label="Undo", text="kubectl midwatch unfreeze chat"),
-            ),
-        ),
+        next_step=tonight(),
+        morning=in_the_morning(),
+        done=done(),
+        stop=stop(),
         marks=marks(),
         nodes=nodes(),
         arcs=arcs(),
@@ -163,6 +74,124 @@ def named() -> IncidentReport:
         ),
         checked=("41 of 1,296 series moved", "4 changes", "61 Kubernetes events"),
         would_settle=("session_store_pool_in_use",),
+    )
+
+
+def cause() -> Cause:
+    store = Entity.parse("service:eu-west/session-store")
+    return Cause(
+        entity=store,
+        resource_class=ResourceClass.POOL,
+        confidence=0.82,
+        onset_s=2135.0,
+        calibration=Calibration(hits=44, cases=53, source="from the sweep"),
+    )
+
+
+def findings() -> tuple[Finding, ...]:
+    return (
+        Finding(
+            label="calls to session-db in flight",
+            before=30.0,
+            after=24.0,
+            unit="",
+            text="Flat at 3 pods × 8, the new limit, from 02:05:35.",
+        ),
+        Finding(
+            label="gateway call time to session-store, p99",
+            before=0.21,
+            after=2.4,
+            unit="s",
+            text="The database itself stays at 150 ms.",
+        ),
+    )
+
+
+def lanes() -> tuple[Lane, ...]:
+    bad = {36: 0.28, 37: 0.83, 38: 0.6}
+    without = {m: min(0.9, 0.3 * (m - 35)) for m in range(36, 67)}
+    return (
+        lane(
+            "eu-west",
+            "interactive",
+            0.46,
+            bad,
+            without,
+            requests_hit=4098,
+            requests_bad=2336,
+            limit="TTFT 1.5 s",
+            tie="explained by the cause",
+        ),
+        lane(
+            "eu-west",
+            "batch",
+            0.09,
+            {37: 0.31, 38: 0.4},
+            dict(list(without.items())[2:]),
+            tie="explained by the cause",
+        ),
+        lane("us-east", "interactive", 0.37, {}, dict.fromkeys(range(42, 46), 0.04)),
+        lane("us-east", "batch", 0.08, {}, {}),
+    )
+
+
+def tonight() -> Step:
+    return Step(
+        title="Pause 118 in us-east.",
+        detail="Its wave 2 is due there at 02:45. No running pod changes.",
+        commands=(
+            Command(
+                label="Run",
+                text="kubectl --context us-east -n chat rollout pause deploy/session-store",
+            ),
+            Command(
+                label="Undo",
+                text="kubectl --context us-east -n chat rollout resume deploy/session-store",
+            ),
+            Command(
+                label="Undo",
+                text="kubectl --context eu-west -n chat rollout undo deployment/session-store"
+                "  # to 118, brings the fault back",
+            ),
+        ),
+    )
+
+
+def in_the_morning() -> Step:
+    return Step(
+        title="Find out why 118 cut the pool before it is rolled out again.",
+        commands=(
+            Command(
+                label="Query",
+                text='session_db_calls_in_flight{region="eu-west"}[28m] @ 1773713640',
+            ),
+        ),
+    )
+
+
+def done() -> tuple[DoneAction, ...]:
+    return (
+        DoneAction(
+            at_s=2215.0,
+            title="rolled session-store in eu-west back to 117",
+            verdict=Verdict.EFFECTIVE,
+            verdict_reason="TTFT p99 3.1 → 0.64 s",
+            checked_at_s=2520.0,
+            undo="roll it forward to 118",
+            undo_command="kubectl --context eu-west -n chat rollout undo "
+            "deployment/session-store --to-revision=118",
+            undo_note="brings the fault back",
+        ),
+    )
+
+
+def stop() -> Step:
+    return Step(
+        title="Freeze every action of midwatch in this fleet.",
+        commands=(
+            Command(label="Run", text="kubectl midwatch freeze chat"),
+            Command(label="Undo", text="kubectl midwatch unfreeze chat"),
+        ),
     )
 
 
