@@ -83,6 +83,10 @@ class WorkerError(OpsError):
     """A worker that does not answer, or refuses."""
 
 
+class WorkerAwayError(WorkerError):
+    """A worker that was not asked at all, as no connection stood."""
+
+
 class NotLeadingError(OpsError):
     """A write that was held back because another process may lead by now."""
 

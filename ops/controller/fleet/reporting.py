@@ -17,7 +17,7 @@ from ops.controller.fleet.diagnosing import BEFORE_S, WINDOW_S_MAX
 from ops.controller.incidents.book import Entry
 from ops.controller.resources.fleet import FleetSpec
 from ops.controller.worker_link.wire import FleetPlace, ReportAnswer, ReportRequest, Window
-from ops.errors import OpsError
+from ops.errors import OpsError, WorkerAwayError, WorkerBusyError
 from ops.state import Alert, Decision, DecisionKind, Incident, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ TURNS = frozenset(
 )
 SETTLE_S = 2.0  # decisions of the same moment share a page
 PAUSE_S, PAUSE_S_MAX = 5.0, 120.0
-FAILURES_MAX = 8  # of one incident; its next turn begins anew
+FAILURES_MAX = 8  # of one incident, that the worker had a hand in; its next turn begins anew
 WANTED_MAX, WANTED_S_MAX = (
     200,
     3600.0,
@@ -122,8 +122,12 @@ class ReportQueue:
         error = None if future.cancelled() else future.exception()
         if not future.cancelled() and error is None:
             return key, future.result()
-        wanted.failures += 1
-        pause_s = min(PAUSE_S * 2.0**wanted.failures, PAUSE_S_MAX)
+        # What the worker never saw is no fault of the page: it may be away for hours.
+        unseen = isinstance(error, WorkerAwayError | WorkerBusyError)
+        wanted.failures += not unseen
+        pause_s = PAUSE_S_MAX if unseen else min(PAUSE_S * 2.0**wanted.failures, PAUSE_S_MAX)
+        if isinstance(error, WorkerBusyError):
+            pause_s = error.retry_after_s
         if wanted.failures > FAILURES_MAX:
             logger.error("report given up incident=%s: %s", wanted.name, error)
         elif key not in self._wanted:  # else it has turned again and is asked for anyway

@@ -107,6 +107,7 @@ class FleetTick:
     _answered: tuple[WatchFrame, Answered] | None = None
     _history_answered: tuple[WatchFrame, Answered] | None = None
     _history_reads: int = 0
+    _history_useless: int = 0  # of them, answered and not learnt from
     _learnt: bool = False
     _newest: WatchReading | None = None
     _unknown: UnknownPods = field(default_factory=UnknownPods)
@@ -117,7 +118,7 @@ class FleetTick:
         """Use these frames from now on; an hour that was learnt is not learnt again."""
         self.watch, self.next_read_at_s = watch, 0.0
         if not self._learnt:
-            self.history, self._history_reads = history, 0
+            self.history, self._history_reads, self._history_useless = history, 0, 0
 
     def ask(self) -> None:
         """Ask for what is new of the metrics, for the next step. Beside any other call."""
@@ -150,7 +151,9 @@ class FleetTick:
     def _remember(self, history: WatchFrame, answered: Answered) -> None:
         """Learn from an hour of stored samples, once they can be read."""
         self._history_reads += 1
-        if self._history_reads >= HISTORY_READS_MAX:  # also of faults
+        # Of faults, too, but not of outages: what is stored is there when the endpoint is back.
+        self._history_useless += not answered.error
+        if self._history_useless >= HISTORY_READS_MAX:
             self.history = None
         reading = history.take(answered)
         if reading.state is DataState.FRESH:

@@ -23,7 +23,7 @@ from ops.controller.worker_link.wire import (
     ReportAnswer,
     ReportRequest,
 )
-from ops.errors import SettingsError, WorkerBusyError, WorkerError
+from ops.errors import SettingsError, WorkerAwayError, WorkerBusyError, WorkerError
 
 DIAGNOSE_S, REPORT_S, REPLAY_S = 60.0, 120.0, 900.0  # that an answer may take
 CONNECT_S = 3.0
@@ -62,6 +62,7 @@ class WorkerClient:
 
         Raises:
             WorkerError: no usable answer in time; names the URL and what to look at.
+            WorkerAwayError: no connection stood.
             WorkerBusyError: too much to do; ask again after `retry_after_s`.
         """
         return await self._ask(DIAGNOSE, request, DiagnoseAnswer)
@@ -111,15 +112,14 @@ class WorkerClient:
                 url, data=io.BytesIO(body), headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 raw = await _limited(response, url)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise WorkerAwayError(_unasked(url, error)) from error
         except TimeoutError as error:
             raise WorkerError(
                 f"{url} did not answer within {limit_s:g} s; look at the worker's log and load"
             ) from error
         except aiohttp.ClientError as error:
-            raise WorkerError(
-                f"{url} cannot be asked: {unreached(error)}; look whether the worker runs, and "
-                "whether worker.url names its Service"
-            ) from error
+            raise WorkerError(_unasked(url, error)) from error
         if response.status == 200:
             return decode(kind, raw)
         raise _refusal(url, response, raw)
@@ -139,6 +139,13 @@ class WorkerClient:
                 connector=aiohttp.TCPConnector(limit=16), trust_env=False
             )
         return self._session
+
+
+def _unasked(url: str, error: Exception) -> str:
+    return (
+        f"{url} cannot be asked: {unreached(error)}; look whether the worker runs, and whether "
+        "worker.url names its Service"
+    )
 
 
 async def _limited(response: aiohttp.ClientResponse, url: str) -> bytes:

@@ -12,7 +12,7 @@ from ops.controller.fleet import work as fleet_work
 from ops.controller.fleet.tick import ClusterSight
 from ops.controller.incidents import book
 from ops.controller.resources.fleet_object import FleetObject
-from ops.errors import KubeError
+from ops.errors import KubeError, PrometheusError
 from ops.pipeline_state import LoopState
 from ops.state import Alert, PodPhase, PodRecord
 from tests.ops.controller.fleet_parts import PATH, condition, fleet_body, made_work
@@ -410,3 +410,19 @@ def test_a_class_that_gets_an_slo_is_looked_for_anew():
         world.work.renew(FleetObject.of(body))
         world.work.decide(())
         assert (world.work.tick.watch is not watch) is again
+
+
+def test_an_hour_outlives_an_outage_and_is_given_up_where_it_teaches_nothing(monkeypatch):
+    monkeypatch.setattr(tick, "HISTORY_READS_MAX", 3)
+    world = past_world()
+    world.stored.error = PrometheusError("http://stored: it answered 503; try again soon")
+    for _ in range(5):
+        world.work.ask_history()
+        world.work.decide(())
+    assert world.work.wants_history
+    world.stored.error, world.stored.warnings = None, ("store eu did not answer",)
+    for _ in range(3):
+        assert world.work.wants_history
+        world.work.ask_history()
+        world.work.decide(())
+    assert not world.work.wants_history

@@ -5,10 +5,19 @@ from __future__ import annotations
 from concurrent.futures import Future
 from types import SimpleNamespace
 
-from ops.controller.fleet.reporting import SETTLE_S, WANTED_MAX, WANTED_S_MAX, ReportQueue
+import pytest
+
+from ops.controller.fleet.reporting import (
+    FAILURES_MAX,
+    SETTLE_S,
+    WANTED_MAX,
+    WANTED_S_MAX,
+    ReportQueue,
+)
 from ops.controller.fleet.tick import NO_FRAME
 from ops.controller.resources.fleet import FleetSpec
-from ops.controller.worker_link.wire import FleetPlace
+from ops.controller.worker_link.wire import FleetPlace, ReportAnswer
+from ops.errors import WorkerAwayError, WorkerBusyError, WorkerError
 from ops.state import (
     Decision,
     DecisionKind,
@@ -67,3 +76,36 @@ def test_a_page_is_asked_for_with_what_its_commands_need():
     now[0] += SETTLE_S
     one.turn(seen, FleetSpec())
     assert asked[0].services == (web,)
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (WorkerAwayError("connection refused"), True),
+        (WorkerBusyError("503", retry_after_s=5.0), True),
+        (WorkerError("500: a fault"), False),
+    ],
+)
+def test_a_page_waits_for_a_worker_that_is_away_and_not_for_one_that_fails(error, kept):
+    futures, now = [], [0.0]
+    one = ReportQueue(
+        place=lambda spec: FleetPlace(namespace="shop", fleet="chat"),
+        ask=lambda request, wake: futures.append(Future()) or futures[-1], wake=lambda: None,
+        entry_of=lambda _: SimpleNamespace(name="chat-1", decisions=(), wanted=None),
+        clock=lambda: now[0],
+    )  # fmt: skip
+    seen = Snapshot(now_s=2000.0, frame=NO_FRAME, pods=(), nodes=(), services=(), changes=(),
+                    events=(), slos=())  # fmt: skip
+    one.note([turned(1)], ())
+    for _ in range(3 * FAILURES_MAX):  # an hour of them
+        now[0] += 150.0
+        one.turn(seen, FleetSpec())
+        if futures and not futures[-1].done():
+            futures[-1].set_exception(error)
+        one.turn(seen, FleetSpec())
+    now[0] += 150.0
+    one.turn(seen, FleetSpec())
+    page = ReportAnswer(html_gzip="", markdown="", sha256="")
+    if not futures[-1].done():
+        futures[-1].set_result(page)
+    assert (one.turn(seen, FleetSpec()) == ("inc-0001", page)) is kept
