@@ -32,6 +32,7 @@ pytestmark = [
 ]
 SHIFT_S = 1_700_000_000.0  # from the world's clock to one that Prometheus may have lived at
 ROUNDING = 1e-9
+PATIENT = {"timeout_s": 300.0, "deadline_s": 900.0}  # the machine may be slow
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,9 @@ def same(left, right, path=""):
 def test_the_ranking_is_that_of_the_file(both, more):
     more = [*more, both.middle] if more else []
     file = ask(both.bundle, *more)
-    http = ask("--prometheus", both.url, "--start", both.start, "--end", both.end, *more)
+    limits = ("--timeout-s", PATIENT["timeout_s"], "--deadline-s", PATIENT["deadline_s"])
+    where = ("--prometheus", both.url, "--start", both.start, "--end", both.end)
+    http = ask(*where, *limits, *more)
     assert len(file["services"]) > 5 and file["metrics"] and file["instances"]
     for answer in (file, http):
         region = answer.pop("incident_id").rpartition("/")[2]
@@ -130,7 +133,7 @@ def test_the_ranking_is_that_of_the_file(both, more):
 
 def test_levels_and_gaps_are_those_of_the_file(both):
     file = incidents_of_bundle(both.bundle)
-    options = PrometheusOptions(url=both.url, start=both.start, end=both.end)
+    options = PrometheusOptions(url=both.url, start=both.start, end=both.end, **PATIENT)
     http = incidents_of_prometheus(options)
     assert file.keys() == http.keys()
     for region, one in file.items():
@@ -148,7 +151,11 @@ def test_levels_and_gaps_are_those_of_the_file(both):
 def test_a_service_alone_is_read_where_a_condition_says_so(both):
     found = incidents_of_prometheus(
         PrometheusOptions(
-            url=both.url, start=both.start, end=both.end, where=("service=auth", "region=us-east")
+            url=both.url,
+            start=both.start,
+            end=both.end,
+            where=("service=auth", "region=us-east"),
+            **PATIENT,
         )
     )
     assert list(found) == ["us-east"]
@@ -159,7 +166,7 @@ def test_a_metric_is_also_found_by_a_selector(both):
     found = incidents_of_prometheus(
         PrometheusOptions(
             url=both.url, start=both.start, end=both.end, where=("region=us-east",),
-            match=('{__name__=~"kube_pod_status_.+",pod!=""}',),
+            match=('{__name__=~"kube_pod_status_.+",pod!=""}',), **PATIENT,
         )
     )  # fmt: skip
     assert any("pod-ready" in str(column) for column in found["us-east"].columns)
