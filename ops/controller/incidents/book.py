@@ -46,7 +46,7 @@ class Entry:
         stored: status as it was last written, None = never by us.
         report: pages that are still to be written.
         news, counts: Events that wait, and how often each was written.
-        decisions: its journal since this process began, oldest first.
+        decisions: its journal, oldest first; from before a restart as far as the object tells.
         gone: a person has deleted it; it is not made again.
         fault: why the server refuses it, empty where it does not.
     """
@@ -112,6 +112,7 @@ class IncidentBook:
                 name=record.name, case=record.case, uid=record.uid,
                 generation=record.generation, stored=record.status, wanted=record.status,
                 reported=record.status.report is not None,
+                decisions=list(record.journal),
             )  # fmt: skip
 
     def name_of(self, incident_id: str) -> str:

@@ -13,12 +13,13 @@ from math import nan
 from typing import Any
 
 from ops.controller.alerts.digests import split_digests
+from ops.controller.incidents.causes import arc_back, cause_back
+from ops.controller.incidents.journal import journal_of
 from ops.controller.incidents.status import RESTORED
 from ops.controller.moments import seconds
 from ops.controller.resources.fields import name_of, parse
 from ops.controller.resources.fleet_object import FleetObject
 from ops.controller.resources.incident import (
-    CauseStatus,
     IncidentSpec,
     IncidentStatus,
     Phase,
@@ -27,14 +28,10 @@ from ops.controller.resources.incident import (
 from ops.errors import ResourceError
 from ops.pipeline_state import Case
 from ops.slo_keys import Key
-from ops.state import Incident, IncidentPhase
+from ops.state import Decision, Incident, IncidentPhase
 from rca.state import (
-    CONTRADICTION,
     Entity,
-    Evidence,
-    RankedCause,
     RcaResult,
-    ResourceClass,
     Symptom,
 )
 
@@ -43,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRecord:
-    """An Incident object that the server holds, with its case where it is still open."""
+    """An Incident object that the server holds; where it is still open, its case and journal."""
 
     name: str
     uid: str
@@ -51,6 +48,7 @@ class IncidentRecord:
     began_s: float
     status: IncidentStatus
     case: Case | None = None
+    journal: tuple[Decision, ...] = ()
 
     @property
     def resolved(self) -> bool:
@@ -141,6 +139,7 @@ def _record(
         began_s=began_s,
         status=status,
         case=case,
+        journal=journal_of(case.incident, status) if case is not None else (),
     )
 
 
@@ -190,35 +189,17 @@ def _case(spec: SymptomSpec, status: IncidentStatus, number: int) -> Case:
 def _result(status: IncidentStatus, symptom: Symptom) -> RcaResult | None:
     if not status.causes:
         return None
-    causes = tuple(map(_cause, status.causes))
+    causes = tuple(map(cause_back, status.causes))
     return RcaResult(
         began_at_s=symptom.began_at_s,
         causes=causes,
         abstained=not status.cause,
         reason=status.reason,
-        checked=(RESTORED,),
+        checked=(RESTORED, *status.checked),
         missing=tuple(status.missing),
+        would_settle=tuple(status.would_settle),
+        arcs=tuple(map(arc_back, status.arcs)),
         ruled_out=tuple((Entity.parse(one.entity), one.reason) for one in status.ruled_out),
-    )
-
-
-def _cause(cause: CauseStatus) -> RankedCause:
-    """The order of the evidence is its strength; the scores themselves are not kept."""
-    return RankedCause(
-        rank=cause.rank,
-        entity=Entity.parse(cause.entity),
-        resource_class=ResourceClass(cause.resource),
-        score=cause.confidence,
-        confidence=cause.confidence,
-        onset_s=_maybe(cause.began),
-        evidence=tuple(
-            Evidence(
-                channel=item.channel,
-                text=item.text,
-                strength=(-1.0 if item.channel == CONTRADICTION else 1.0) / place,
-            )
-            for place, item in enumerate(cause.evidence, start=1)
-        ),
     )
 
 

@@ -13,10 +13,10 @@ import orjson
 
 from ops.alerts import DIGEST_CHARS
 from ops.controller.conditions import cut
+from ops.controller.resources.cause import CauseStatus
 from ops.controller.resources.fields import to_object
 from ops.controller.resources.incident import (
     ActionStatus,
-    CauseStatus,
     IncidentStatus,
     actions_best_first,
 )
@@ -51,6 +51,9 @@ def _shorter_evidence(status: IncidentStatus) -> IncidentStatus:
         causes=[_cause(c, evidence=2, text=256) for c in status.causes],
         ruled_out=[replace(r, reason=cut(r.reason, 256)) for r in status.ruled_out[:4]],
         missing=[cut(text, 256) for text in status.missing[:8]],
+        checked=[cut(text, 128) for text in status.checked[:8]],
+        arcs=[replace(arc, text=cut(arc.text, 128)) for arc in status.arcs[:4]],
+        would_settle=[cut(text, 128) for text in status.would_settle[:8]],
         keys=status.keys[:32],
     )
 
@@ -69,6 +72,9 @@ def _bare(status: IncidentStatus) -> IncidentStatus:
         causes=[_cause(c, evidence=1, text=128) for c in status.causes[:3]],
         ruled_out=[],
         missing=[cut(text, 128) for text in status.missing[:4]],
+        checked=[],
+        arcs=[],
+        would_settle=status.would_settle[:2],
         actions=[
             replace(_action(a), patch="", request="")
             for a in actions_best_first(status.actions)[:1]
@@ -85,7 +91,7 @@ def _cause(cause: CauseStatus, *, evidence: int, text: int) -> CauseStatus:
         replace(item, text=cut(item.text, text), metric=cut(item.metric, text))
         for item in cause.evidence[:evidence]
     ]
-    return replace(cause, evidence=kept)
+    return replace(cause, evidence=kept, path=cause.path[:4])
 
 
 def _action(action: ActionStatus) -> ActionStatus:

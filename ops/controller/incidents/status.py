@@ -6,18 +6,21 @@ The status is the record: what a restarted operator needs is in it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from math import isnan
 
 from ops.config import OutcomeConfig
 from ops.controller.conditions import cut, merged
+from ops.controller.incidents.causes import NAME_BYTES_MAX, arcs_of, causes_of
 from ops.controller.incidents.conditions import (
     Reported,
     abstained,
     observed_of,
     symptom_text,
 )
+from ops.controller.incidents.journal import params_text
 from ops.controller.incidents.objects import exact_ratio
 from ops.controller.incidents.size import fitted
 from ops.controller.live_commands import all_here
@@ -25,29 +28,24 @@ from ops.controller.moments import optional, rfc3339, short_span
 from ops.controller.resources.fields import TEXT_MAX
 from ops.controller.resources.incident import (
     ACTIONS_MAX,
-    CAUSES_MAX,
-    EVIDENCE_MAX,
     RULED_OUT_MAX,
     ActionStatus,
-    CauseStatus,
-    EvidenceStatus,
     IncidentStatus,
     Phase,
     RuledOut,
     Severity,
 )
-from ops.encode import to_plain
 from ops.proposals import is_allowed, is_proposal, is_unjudged
 from ops.ranking import ranking_sha256
 from ops.reports.sentence import entity_subject, verb_of
 from ops.slo_keys import Key
 from ops.state import Decision, Incident
-from rca.state import CONTRADICTION, RankedCause, RcaResult, Symptom
+from rca.state import RankedCause, RcaResult, Symptom
 
 RESTORED = "read back from the Incident object"  # stands in `checked` of a restored result
 CRITICAL_BAD_RATIO = 0.25  # one request in four
 SUFFERING_BAD_RATIO = 0.002  # below it only the alert says that something is wrong
-NAME_BYTES_MAX, KEYS_MAX, MISSING_MAX = 512, 64, 16
+KEYS_MAX, TEXTS_MAX = 64, 16
 _ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 
@@ -100,10 +98,6 @@ def incident_status(
         time_to_cause=_since(incident.began_at_s, incident.diagnosed_at_s),
         time_to_mitigate=_since(incident.began_at_s, incident.mitigated_at_s),
         abstained=named is None and (abstained(decisions) or before.abstained),
-        reason=cut(result.reason, TEXT_MAX) if result else "",
-        causes=_causes(result),
-        ruled_out=_ruled_out(result),
-        missing=[cut(text, TEXT_MAX) for text in (result.missing if result else ())[:MISSING_MAX]],
         actions=_actions(before.actions, decisions, namespace),
         alerts=max(incident.alerts, before.alerts),
         alert_digests=alert_digests or before.alert_digests,
@@ -120,7 +114,24 @@ def incident_status(
             generation=generation,
         ),
     )
-    return fitted(status)
+    return fitted(status if result is None else _with_result(status, result))
+
+
+def _with_result(status: IncidentStatus, result: RcaResult) -> IncidentStatus:
+    """The status with all that a diagnosis said, for screens and for a page after a restart."""
+    return replace(
+        status,
+        reason=cut(result.reason, TEXT_MAX),
+        causes=causes_of(result),
+        arcs=arcs_of(result),
+        ruled_out=[
+            RuledOut(entity=cut(str(entity), NAME_BYTES_MAX), reason=cut(reason, TEXT_MAX))
+            for entity, reason in result.ruled_out[:RULED_OUT_MAX]
+        ],
+        missing=_texts(result.missing),
+        checked=_texts(text for text in result.checked if text != RESTORED),
+        would_settle=_texts(result.would_settle),
+    )
 
 
 def with_answer(
@@ -187,41 +198,8 @@ def _severity(symptom: Symptom, alert: str, before: IncidentStatus | None) -> Se
     return max(seen, key=_ORDER.index)
 
 
-def _causes(result: RcaResult | None) -> list[CauseStatus]:
-    return [
-        CauseStatus(
-            rank=place,
-            entity=cut(str(cause.entity), NAME_BYTES_MAX),
-            resource=str(cause.resource_class),
-            confidence=_ratio(cause.confidence) or 0.0,
-            began=optional(cause.onset_s),
-            evidence=_evidence(cause),
-        )
-        for place, cause in enumerate((result.causes if result else ())[:CAUSES_MAX], start=1)
-    ]
-
-
-def _evidence(cause: RankedCause) -> list[EvidenceStatus]:
-    """What contradicts it comes last, and always has a place."""
-    strongest = sorted(cause.evidence, key=lambda e: (-abs(e.strength), e.channel, e.text))
-    against = [item for item in strongest if item.channel == CONTRADICTION]
-    others = [item for item in strongest if item.channel != CONTRADICTION]
-    kept = [*others[: EVIDENCE_MAX - len(against)], *against]
-    return [
-        EvidenceStatus(
-            channel=cut(item.channel, 32),
-            text=cut(item.text, TEXT_MAX),
-            metric="" if item.series is None else cut(str(to_plain(item.series)), TEXT_MAX),
-        )
-        for item in kept
-    ]
-
-
-def _ruled_out(result: RcaResult | None) -> list[RuledOut]:
-    return [
-        RuledOut(entity=cut(str(entity), NAME_BYTES_MAX), reason=cut(reason, TEXT_MAX))
-        for entity, reason in (result.ruled_out if result else ())[:RULED_OUT_MAX]
-    ]
+def _texts(texts: Iterable[str]) -> list[str]:
+    return [cut(text, TEXT_MAX) for text in islice(texts, TEXTS_MAX)]
 
 
 def _actions(
@@ -247,6 +225,7 @@ def _actions(
             allowed=allowed,
             guard="" if allowed else cut(decision.reason, TEXT_MAX),
             decided=rfc3339(decision.at_s),
+            params=params_text(action),
             request=cut(str(decision.details.get("request", "")), 1024),
             patch=cut(str(decision.details.get("patch", "")), 4096),
             dry_run=cut(str(decision.details.get("dry_run", "")), 1024),

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from ops.controller.resources.cause import ARCS_MAX, ArcStatus, CauseStatus
 from ops.controller.resources.fields import (
     CAMEL,
     TEXT_MAX,
@@ -22,7 +23,6 @@ from ops.controller.resources.fields import (
 from ops.proposals import best_first
 
 CAUSES_MAX = 5  # kept in a status
-EVIDENCE_MAX = 4  # of one cause
 RULED_OUT_MAX = 8
 ACTIONS_MAX = 8
 
@@ -104,33 +104,6 @@ class IncidentSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceStatus:
-    """One measured reason for or against a cause."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
-
-    channel: Annotated[str, Field(max_length=32, description="Sort of evidence.")]
-    text: Annotated[Text, Field(description="One sentence with its numbers and units.")]
-    metric: Annotated[str, Field(max_length=TEXT_MAX, description="Series it was read from.")] = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CauseStatus:
-    """One candidate of the ranking."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = CAMEL
-
-    rank: Annotated[int, Field(ge=1, description="From 1.")]
-    entity: Annotated[str, Field(max_length=512, description="kind:region/name.")]
-    resource: Annotated[str, Field(max_length=32, description="What about it is wrong.")]
-    confidence: Annotated[Ratio, Field(description="Calibrated chance that this is the cause.")]
-    began: Annotated[Time | None, Field(description="When it began to change.")] = None
-    evidence: Annotated[
-        list[EvidenceStatus], Field(max_length=EVIDENCE_MAX, description="Strongest first.")
-    ] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RuledOut:
     """A candidate that was looked at and excluded."""
 
@@ -174,6 +147,9 @@ class ActionStatus:
         str, Field(max_length=1024, description="The server's answer to it with dryRun=All.")
     ] = ""
     decided: Annotated[Time | None, Field(description="When the guard judged it.")] = None
+    params: Annotated[
+        str, Field(max_length=1024, description="What the action takes, JSON; for a later page.")
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +227,18 @@ class IncidentStatus:
     missing: Annotated[
         list[Annotated[str, Field(max_length=TEXT_MAX)]],
         Field(max_length=16, description="Data that was not there."),
+    ] = field(default_factory=list)
+    checked: Annotated[
+        list[Annotated[str, Field(max_length=TEXT_MAX)]],
+        Field(max_length=16, description="What was looked at."),
+    ] = field(default_factory=list)
+    arcs: Annotated[
+        list[ArcStatus],
+        Field(max_length=ARCS_MAX, description="How it spread, the strongest first."),
+    ] = field(default_factory=list)
+    would_settle: Annotated[
+        list[Annotated[str, Field(max_length=TEXT_MAX)]],
+        Field(max_length=16, description="Metrics that would tell the candidates apart."),
     ] = field(default_factory=list)
     actions: Annotated[
         list[ActionStatus],

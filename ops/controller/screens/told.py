@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ops.controller.resources.cause import CauseStatus
 from ops.controller.resources.fields import ConditionStatus
-from ops.controller.resources.incident import ActionStatus, CauseStatus, Phase
+from ops.controller.resources.incident import ActionStatus, Phase
 from ops.controller.screens.stored import StoredFleet, StoredIncident, condition, moment
 from ops.proposals import NO_FRESH_DATA, is_unjudged
 from ops.reports import words

@@ -7,6 +7,7 @@ import hashlib
 from base64 import b64encode
 from dataclasses import replace
 
+from ops.controller.resources.cause import CauseStatus, EvidenceStatus
 from ops.controller.resources.fields import (
     API_VERSION,
     Condition,
@@ -18,9 +19,7 @@ from ops.controller.resources.fleet import FleetSpec, FleetStatus, Mode
 from ops.controller.resources.incident import (
     ActionStatus,
     AlertSource,
-    CauseStatus,
     CurrentStatus,
-    EvidenceStatus,
     IncidentSpec,
     IncidentStatus,
     Phase,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ops.controller.moments import rfc3339
+from ops.controller.resources.cause import EvidenceStatus
 from ops.controller.resources.fleet import Mode
-from ops.controller.resources.incident import EvidenceStatus, Phase
+from ops.controller.resources.incident import Phase
 from ops.controller.screens.leader import leader_trouble
 from ops.controller.screens.status import needs_a_look, status_lines
 from ops.controller.screens.stored import stored_fleet, stored_incident
