@@ -75,6 +75,14 @@ def in_force(plane: ControlPlane, user: str, rights: Iterable[Right]) -> float:
         raise AssertionError(f"{user} may not {left[-1]} after {WAIT_S} s") from error
 
 
+def roles_in_force(plane: ControlPlane) -> None:
+    """Wait until the server acts on the operator's roles that were applied."""
+    for _, role in roles_of(plane):
+        # A rule with names allows nothing to who asks without one.
+        rules = [rule for rule in role["rules"] if "resourceNames" not in rule]
+        in_force(plane, OPERATOR, rights_in({**role, "rules": rules}))
+
+
 def allows(plane: ControlPlane, user: str, right: Right, *, name: str = "") -> bool:
     """Whether the server would let this user do it, to the object of this name if there is one."""
     asked = {

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import binaries
-from tests.cluster.accounts import in_force
+from tests.cluster.accounts import roles_in_force
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.full_fleet import many_incidents
-from tests.cluster.granted import rights_in, roles_of
-from tests.cluster.installing import OPERATOR, apply
+from tests.cluster.installing import apply
 from tests.cluster.own_processes import Operator, add_fleet
 from tests.cluster.processes import eventually
 from tests.cluster.stack import Prometheus, scrape_config
@@ -108,10 +107,7 @@ def namespace(request, control_plane):
 def installed(control_plane):
     """The control plane with the default manifests applied and the operator's rights in force."""
     apply(control_plane)
-    for _, role in roles_of(control_plane):
-        # A rule with names allows nothing to who asks without one.
-        rules = [rule for rule in role["rules"] if "resourceNames" not in rule]
-        in_force(control_plane, OPERATOR, rights_in({**role, "rules": rules}))
+    roles_in_force(control_plane)
     return control_plane
 
 

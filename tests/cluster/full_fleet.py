@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.cluster.accounts import roles_in_force
 from tests.cluster.api import Api, ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.granted import rights_in
@@ -29,6 +30,7 @@ SHIPPED = {
 def many_incidents(plane: ControlPlane) -> Iterator[str]:
     """Its namespace, with midwatch installed."""
     apply(plane)
+    roles_in_force(plane)
     admin, name = plane.admin, f"rights-{time.monotonic_ns() % 10**6}"
     admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
     admin.create(deployments_path(name), deployment("web", replicas=2))

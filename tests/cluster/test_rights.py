@@ -15,7 +15,7 @@ from ops.controller.fleet.recommend import dry_run, recommended
 from ops.controller.incidents.events import News, event_body
 from ops.state import Action, ActionKind
 from rca.state import Entity
-from tests.cluster.accounts import without
+from tests.cluster.accounts import roles_in_force, without
 from tests.cluster.api import ApiError
 from tests.cluster.full_fleet import (
     SHIPPED,
@@ -133,6 +133,7 @@ def test_the_worker_asks_the_server_for_nothing(control_plane, story):
 def test_recommend_uses_what_it_adds(control_plane, shop, tmp_path):
     before = granted(control_plane)
     apply(control_plane, "overlays/recommend")
+    roles_in_force(control_plane)
     added = granted(control_plane) - SHIPPED
     since = control_plane.audit.mark()
     token = control_plane.token(SYSTEM, "midwatch-operator")

@@ -14,6 +14,7 @@ from typing import Any
 
 from ops.catalogue import Catalogue
 from ops.replay.live import LiveServer
+from tests.cluster.accounts import roles_in_force
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installing import apply
 from tests.cluster.own_processes import Operator, Worker, condition, wait_for_fleet
@@ -65,6 +66,7 @@ class WholeStack:
                 self.plane, namespaces[one.tag], scenarios[one.tag], name="chat", tag=one.tag
             )  # fmt: skip
         apply(self.plane, self.manifests)
+        roles_in_force(self.plane)
         began_s = time.monotonic()
         for one in self.wanted:
             self.fleets[one.tag] = play(
