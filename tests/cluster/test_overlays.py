@@ -226,6 +226,15 @@ def test_midwatch_writes_its_own_objects_only_whatever_its_roles_say(empty, chat
         empty.admin.create(configmaps, configmap(name))
     empty.admin.create(configmaps, configmap("owned", ownerReferences=[owner]))
     empty.admin.create(configmaps, configmap("old-report", ownerReferences=[owner]))
+    events = f"/api/v1/namespaces/{chat}/events"
+
+    def event(name, component):
+        about = {"kind": "Incident", "name": "own", "namespace": chat}
+        return {"metadata": {"name": name}, "involvedObject": about, "reason": "Killing",
+                "reportingComponent": component, "reportingInstance": component,
+                "source": {"component": component}}  # fmt: skip
+
+    empty.admin.create(events, event("of-a-kubelet", "kubelet"))
     same = {"spec": {"replicas": 2}}  # until the policy acts, this is a write without effect
     eventually(lambda: refused(lambda: api.patch(web, same), POLICY), what=POLICY)
     for number, call in enumerate(
@@ -239,6 +248,9 @@ def test_midwatch_writes_its_own_objects_only_whatever_its_roles_say(empty, chat
             lambda: api.patch(f"{configmaps}/owned", {"data": {"a": "b"}}),
             lambda: api.delete(f"{configmaps}/old-report"),
             lambda: api.create(f"/api/v1/namespaces/{chat}/secrets", configmap("s")),
+            lambda: api.create(events, event("in-another-s-name", "kubelet")),
+            lambda: api.patch(f"{events}/of-a-kubelet", event("of-a-kubelet", "midwatch")),
+            lambda: api.delete(f"{events}/of-a-kubelet"),
             lambda: api.create(
                 f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/midwatch-worker/token", {"spec": {}}
             ),
@@ -246,6 +258,8 @@ def test_midwatch_writes_its_own_objects_only_whatever_its_roles_say(empty, chat
     ):
         assert refused(call, POLICY), number
     assert api.patch(f"{web}/scale", {"spec": {"replicas": 0}}, dryRun="All")  # changes nothing
+    api.create(events, event("our-news", "midwatch"))
+    api.patch(f"{events}/our-news", {"count": 2})
     api.create(configmaps, configmap("own-report", ownerReferences=[owner]))
     api.patch(f"{configmaps}/own-report", {"data": {"report": "again"}})
     empty.admin.patch(f"{configmaps}/foreign", taken)  # nobody else is held back
