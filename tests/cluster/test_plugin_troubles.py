@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -37,6 +38,9 @@ FAULTS = {
 }  # fmt: skip
 
 
+SILENT = ("slow", "half-open")  # the others answer, be it late on a busy machine
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_without_an_answer_nothing_is_shown_and_the_next_step_is_told(
     installed, namespace, broken, fault
@@ -46,7 +50,7 @@ def test_without_an_answer_nothing_is_shown_and_the_next_step_is_told(
     begin, says = FAULTS[fault]
     begin(proxy)
     for words in (("status",), ("why",)):
-        done = person(*words, "-n", namespace, "--timeout-s", "2")
+        done = person(*words, "-n", namespace, "--timeout-s", "2" if fault in SILENT else "60")
         assert (done.returncode, done.stdout) == (2, ""), done
         assert done.stderr.startswith("error: ") and says in done.stderr
         assert done.stderr.count("\n") == 1
@@ -75,10 +79,10 @@ def test_what_is_stored_is_said_to_be_old_once_the_operator_is_gone(
     assert "Nobody has watched" not in now.stdout  # it may be starting again
     then = rfc3339(wall_s() - LONG_S)
     installed.admin.patch(f"{path}/status", {"status": {"observedAt": then}})
-    told = "Nobody has watched it for 15 min"
+    told = re.compile(r"Nobody has watched it for (1[5-9]|[2-5]\d) min")
     for words in (("status",), ("why", NAME)):
         done = viewer(*words, "-n", namespace)
-        assert told in done.stdout, done
+        assert told.search(done.stdout), done
         assert f"what is shown is from {then[11:19]} UTC" in done.stdout
     assert viewer("status", "-n", namespace).returncode == 1
     assert "not judged since: nobody watches" in viewer("why", NAME, "-n", namespace).stdout
@@ -86,5 +90,6 @@ def test_what_is_stored_is_said_to_be_old_once_the_operator_is_gone(
     assert (told["stale"], told["needsALook"]) == ([f"{namespace}/chat"], True)
     installed.admin.patch(LEASE_PATH, {"spec": {"renewTime": f"{then[:-1]}.000000Z"}})
     admin = user("status", "-n", namespace).stdout  # may read the Lease
-    assert admin.startswith("! No operator leads: the Lease was last renewed 15 min")
+    silent = r"! No operator leads: the Lease was last renewed (1[5-9]|[2-5]\d) min"
+    assert re.match(silent, admin), admin
     assert admin.count("logs deployment/midwatch-operator") == 1
