@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rca.channels.case import WORK, Case
+from rca.channels.case import KILLED_S, WORK, Case
 from rca.kinds import plain
 from rca.state import ClusterEvent, Entity, EntityKind, Shown
 
@@ -39,7 +39,7 @@ class Contradiction:
 
 
 def contradictions(
-    case: Case, lost: Iterable[Entity], shown: Sequence[Shown], events: Sequence[ClusterEvent]
+    case: Case, lost: Sequence[Entity], shown: Sequence[Shown], events: Sequence[ClusterEvent]
 ) -> dict[Entity, Contradiction]:
     """Accusations of loss that the cluster contradicts.
 
@@ -48,17 +48,18 @@ def contradictions(
         shown: the cluster at `case.now_s`; empty where nothing of now is known.
     """
     well = {one.entity: one.made_at_s for one in shown if one.well}
-    if not well:
+    if not (lost and well):
         return {}
     heard = _Heard.of(case)
     for event in sorted(events):
         if event.reason == "Started" and event.entity in well:
             well[event.entity] = max(well[event.entity], event.at_s)
     silent_s = float(case.aligned.times_s[-1]) - TAIL_ROWS * case.aligned.step_s
+    since_s = case.onset_s - KILLED_S  # who ended before that is no part of this
     out = {}
     for entity in lost:
         parts = _parts(case, entity)
-        known = {part: at_s for part in parts if (at_s := heard.last_s(part)) is not None}
+        known = {part: at_s for part in parts if (at_s := heard.last_s(part)) >= since_s}
         silent = {part: at_s for part, at_s in known.items() if at_s <= silent_s}
         # One that was made or started since then is another one, or back.
         against = [part for part, at_s in silent.items() if well.get(part, math.inf) <= at_s]
@@ -111,8 +112,8 @@ class _Heard:
         """Whether it is known if its own target answers."""
         return entity.kind is EntityKind.POD and entity.name in self.targets
 
-    def last_s(self, entity: Entity) -> float | None:
-        """When it last answered a scrape; where that is not known, most of its series lived."""
+    def last_s(self, entity: Entity) -> float:
+        """When it last answered a scrape, or most of its series lived; -inf = never."""
         levels = self.case.aligned.levels
         if self.scraped(entity):
             spoke = (levels[:, self.targets[entity.name]] > 0.0).any(axis=1)
@@ -120,7 +121,7 @@ class _Heard:
             seen = np.isfinite(levels[:, self.own.get(entity, ())])
             spoke = 2 * seen.sum(axis=1) > max(1, seen.any(axis=0).sum())
         rows = np.flatnonzero(spoke)
-        return float(self.case.aligned.times_s[rows[-1]]) if len(rows) else None
+        return float(self.case.aligned.times_s[rows[-1]]) if len(rows) else -math.inf
 
 
 def _text(entity: Entity, counts: tuple[str, str], age_s: float, *, scraped: bool) -> str:

@@ -150,6 +150,15 @@ def test_who_still_speaks_contradicts_nobody(fleet):
     assert found[SERVICE].kept == pytest.approx(KEPT_EARLY)
 
 
+def test_pods_that_ended_long_before_are_no_part_of_the_service(fleet):
+    lost = Lost(fleet)
+    old = [k for k, one in enumerate(lost.frame.series) if one.label("pod") == STORE[1].name]
+    lost.frame.values[ONSET_ROW // 2 :, old] = np.nan
+    found = contradictions(case_of(lost), (SERVICE,), shown(STORE[0]), ())
+    assert found[SERVICE].text.startswith("1 of its 1 pods gone")
+    assert found[SERVICE].kept == pytest.approx(KEPT_EARLY)
+
+
 @pytest.mark.parametrize(
     ("seen", "events"),
     [
