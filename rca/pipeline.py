@@ -162,7 +162,7 @@ def _conclude(
         config.fuse,
         paths={c.entity: path_to_users(case, tree, c.entity, blamed.entries) for c in top},
         num_causes_max=config.num_causes_max,
-        against=contradictions(case, lost, shown, events),
+        against=contradictions(case, tree, lost, shown, events),
     )
     abstained, reason = judge(case, causes, gaps, config.fuse, bad_ratio_min=config.bad_ratio_min)
     return RcaResult(

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rca.align import BoolArray
 from rca.channels.case import KILLED_S, WORK, Case
+from rca.channels.red import RedTree
 from rca.kinds import plain
 from rca.state import ClusterEvent, Entity, EntityKind, Shown
 
@@ -39,7 +41,11 @@ class Contradiction:
 
 
 def contradictions(
-    case: Case, lost: Sequence[Entity], shown: Sequence[Shown], events: Sequence[ClusterEvent]
+    case: Case,
+    tree: RedTree,
+    lost: Sequence[Entity],
+    shown: Sequence[Shown],
+    events: Sequence[ClusterEvent],
 ) -> dict[Entity, Contradiction]:
     """Accusations of loss that the cluster contradicts.
 
@@ -50,7 +56,7 @@ def contradictions(
     well = {one.entity: one.made_at_s for one in shown if one.well}
     if not (lost and well):
         return {}
-    heard = _Heard.of(case)
+    heard = _Heard.of(case, tree)
     for event in sorted(events):
         if event.reason == "Started" and event.entity in well:
             well[event.entity] = max(well[event.entity], event.at_s)
@@ -69,7 +75,7 @@ def contradictions(
         lost_share = sum(1.0 - (KEPT_EARLY if s <= NOTICED_S else KEPT_LATE) for s in ages_s)
         counts = f"{len(silent)} of its {len(known)} pods", f"{len(against)} of those"
         out[entity] = Contradiction(
-            text=_text(entity, counts, max(ages_s), scraped=heard.scraped(against[0])),
+            text=_text(entity, counts, max(ages_s), heard.silence(against[0])),
             kept=1.0 - lost_share / len(silent),
         )
     return out
@@ -90,14 +96,16 @@ class _Heard:
     Attributes:
         own: columns of what a running process shows.
         targets: name of a pod -> columns of whether it answers scrapes.
+        answers: name of a pod -> columns of the calls that it answers.
     """
 
     case: Case
     own: Mapping[Entity, Sequence[int]]
     targets: Mapping[str, Sequence[int]]
+    answers: Mapping[str, Sequence[int]]
 
     @classmethod
-    def of(cls, case: Case) -> _Heard:
+    def of(cls, case: Case, tree: RedTree) -> _Heard:
         own: dict[Entity, list[int]] = defaultdict(list)
         for column, role in enumerate(case.roles):
             if role.kind in WORK:
@@ -106,32 +114,51 @@ class _Heard:
         for column in case.columns("scrape_up"):
             for value in {value for _, value in case.aligned.series[column].labels}:
                 targets[value].append(column)
-        return cls(case=case, own=own, targets=targets)
-
-    def scraped(self, entity: Entity) -> bool:
-        """Whether it is known if its own target answers."""
-        return entity.kind is EntityKind.POD and entity.name in self.targets
+        return cls(case=case, own=own, targets=targets, answers=tree.pod_answers)
 
     def last_s(self, entity: Entity) -> float:
-        """When it last answered a scrape, or most of its series lived; -inf = never."""
-        levels = self.case.aligned.levels
-        if self.scraped(entity):
-            spoke = (levels[:, self.targets[entity.name]] > 0.0).any(axis=1)
-        else:
-            seen = np.isfinite(levels[:, self.own.get(entity, ())])
-            spoke = 2 * seen.sum(axis=1) > max(1, seen.any(axis=0).sum())
-        rows = np.flatnonzero(spoke)
+        """When it was last measured and, where its calls are, answered one; -inf = never."""
+        rows = np.flatnonzero(self._measured(entity) & self._answered(entity))
         return float(self.case.aligned.times_s[rows[-1]]) if len(rows) else -math.inf
 
+    def silence(self, entity: Entity) -> tuple[str, str]:
+        """What of it is silent in the newest row, of one and of many."""
+        if self._measured(entity)[-1]:
+            return "answers no calls", "without an answer to calls"
+        if entity.kind is EntityKind.POD and entity.name in self.targets:
+            return "answers no scrapes", "without an answer to scrapes"
+        return "gone by its metrics", "gone by their metrics"
 
-def _text(entity: Entity, counts: tuple[str, str], age_s: float, *, scraped: bool) -> str:
+    def _measured(self, entity: Entity) -> BoolArray:
+        """Rows in which it answered a scrape; where that is not known, most of its series lived."""
+        levels = self.case.aligned.levels
+        if entity.kind is EntityKind.POD and entity.name in self.targets:
+            return _any(levels[:, self.targets[entity.name]] > 0.0)
+        seen = np.isfinite(levels[:, self.own.get(entity, ())])
+        most: BoolArray = 2 * seen.sum(axis=1) > max(1, int(seen.any(axis=0).sum()))
+        return most
+
+    def _answered(self, entity: Entity) -> BoolArray:
+        growth = self.case.aligned.increases
+        columns = self.answers.get(entity.name, ()) if entity.kind is EntityKind.POD else ()
+        if not len(columns):
+            return np.ones(len(growth), dtype=bool)
+        return _any(growth[:, columns] > 0.0)
+
+
+def _any(cells: BoolArray) -> BoolArray:
+    """Rows with any of them, also of no columns at all."""
+    rows: BoolArray = np.logical_or.reduce(cells, axis=1)
+    return rows
+
+
+def _text(entity: Entity, counts: tuple[str, str], age_s: float, silence: tuple[str, str]) -> str:
     late = "one of the two is wrong" if age_s > NOTICED_S else "a loss may show there a minute late"
+    one, many = silence
     if entity.kind is EntityKind.SERVICE:
-        gone = "without an answer to scrapes" if scraped else "gone by their metrics"
         return (
-            f"{counts[0]} {gone} for up to {plain(age_s)} s, yet the cluster shows {counts[1]} "
+            f"{counts[0]} {many} for up to {plain(age_s)} s, yet the cluster shows {counts[1]} "
             f"Running and Ready; {late}"
         )
-    gone = "answers no scrapes" if scraped else "gone by its metrics"
     state = "Ready" if entity.kind is EntityKind.NODE else "Running and Ready"
-    return f"{gone} for {plain(age_s)} s, yet the cluster shows it {state}; {late}"
+    return f"{one} for {plain(age_s)} s, yet the cluster shows it {state}; {late}"

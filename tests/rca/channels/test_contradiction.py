@@ -11,6 +11,7 @@ from rca.align import align, cut_windows
 from rca.change import measure_changes
 from rca.channels.case import make_case
 from rca.channels.contradiction import KEPT_EARLY, KEPT_LATE, NOTICED_S, contradictions
+from rca.channels.mesh import build_red
 from rca.fuse import FuseConfig
 from rca.pipeline import DiagnoseConfig, diagnose
 from rca.state import (
@@ -127,6 +128,11 @@ def test_replicas_that_are_ready_contradict_a_service_in_proportion(fleet, targe
         assert f"shows {len(ready)} of those Running and Ready" in text
 
 
+def found_of(lost, entities, seen):
+    case = case_of(lost)
+    return contradictions(case, build_red(case), entities, seen, ())
+
+
 def case_of(lost):
     aligned = align(lost.frame, now_s=lost.now_s)
     windows = cut_windows(aligned.times_s, ONSET_ROW * STEP_S)
@@ -137,14 +143,19 @@ def case_of(lost):
 
 
 def test_a_target_that_is_down_counts_though_the_container_is_measured(fleet):
-    case = case_of(Lost(fleet, targets=True, measured="container"))
-    found = contradictions(case, STORE[:1], shown(*STORE), ())
+    lost = Lost(fleet, targets=True, measured="container")
+    found = found_of(lost, STORE[:1], shown(*STORE))
     assert found[STORE[0]].text.startswith("answers no scrapes for 40 s")
 
 
+def test_a_pod_that_is_measured_and_answers_no_calls_is_contradicted_too(fleet):
+    lost = Lost(fleet, STORE[:1], measured="container")
+    text = found_of(lost, STORE[:1], shown(*STORE))[STORE[0]].text
+    assert text.startswith("answers no calls for 40 s, yet the cluster shows it Running and Ready")
+
+
 def test_who_still_speaks_contradicts_nobody(fleet):
-    case = case_of(Lost(fleet, STORE[:1]))
-    found = contradictions(case, (*STORE, SERVICE), shown(*STORE), ())
+    found = found_of(Lost(fleet, STORE[:1]), (*STORE, SERVICE), shown(*STORE))
     assert set(found) == {STORE[0], SERVICE}
     assert found[SERVICE].text.startswith("1 of its 2 pods gone")
     assert found[SERVICE].kept == pytest.approx(KEPT_EARLY)
@@ -154,7 +165,7 @@ def test_pods_that_ended_long_before_are_no_part_of_the_service(fleet):
     lost = Lost(fleet)
     old = [k for k, one in enumerate(lost.frame.series) if one.label("pod") == STORE[1].name]
     lost.frame.values[ONSET_ROW // 2 :, old] = np.nan
-    found = contradictions(case_of(lost), (SERVICE,), shown(STORE[0]), ())
+    found = found_of(lost, (SERVICE,), shown(STORE[0]))
     assert found[SERVICE].text.startswith("1 of its 1 pods gone")
     assert found[SERVICE].kept == pytest.approx(KEPT_EARLY)
 
