@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from ops.adapters.alertmanager import parse_alerts
 from ops.clock import monotonic_s
-from ops.controller.alerts.accepted_tokens import AcceptedTokens
+from ops.controller.accepted_tokens import AcceptedTokens
 from ops.controller.alerts.forward import FORWARDED, Forwarder, Leader
 from ops.controller.alerts.gate import Gate, Limits, RefusedError, check_form, read_body
 from ops.controller.alerts.inbox import Receipt

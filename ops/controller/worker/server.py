@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ops.clock import monotonic_s
-from ops.controller.token_file import matches, read_token
+from ops.controller.accepted_tokens import AcceptedTokens
 from ops.controller.worker.jobs import FullError, Urgency
 from ops.controller.worker.probes import probe_routes, refusal
 from ops.controller.worker.service import Worker
@@ -135,16 +135,20 @@ async def _listen(runner: web.AppRunner, host: str, port: int, *, key: str) -> N
 def _guarded(worker: Worker) -> Middleware:
     """Middleware: a token for questions; errors as one line of JSON, never a traceback."""
 
+    token_file = worker.settings.token_file
+    tokens = None if token_file is None else AcceptedTokens(token_file, now_s=monotonic_s)
+    if tokens is not None:
+        tokens.accepts(None)  # the token of now is known, should the first question come much later
+
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        token_file = worker.settings.token_file
-        if request.method == "POST" and token_file is not None:
+        if request.method == "POST" and tokens is not None:
             try:
-                token = read_token(token_file)
+                good = tokens.accepts(request.headers.get("Authorization"))
             except SettingsError as error:
                 logger.error("token cannot be read error=%s", error)
                 return refusal(503, "the worker cannot read its token file", retry_after_s=5.0)
-            if not matches(request.headers.get("Authorization"), token):
+            if not good:
                 return refusal(401, "the bearer token is missing or wrong")
         try:
             return await handler(request)

@@ -231,7 +231,7 @@ def test_a_rotated_token_counts_at_once_and_the_one_before_for_a_while(door):
 
 
 def test_the_token_before_is_refused_after_the_overlap(tmp_path):
-    from ops.controller.alerts.accepted_tokens import AcceptedTokens
+    from ops.controller.accepted_tokens import AcceptedTokens
 
     path, now_s = tmp_path / "token", 0.0
     tokens = AcceptedTokens(path, now_s=lambda: now_s, overlap_s=60.0)

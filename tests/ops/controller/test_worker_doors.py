@@ -74,6 +74,34 @@ def test_a_large_body_is_read_beside_the_loop_which_answers_probes_meanwhile(mon
         assert asyncio.run(scene(path)) == (200, 400), path
 
 
+def test_the_token_before_a_rotation_is_taken_for_a_while(tmp_path):
+    """The Secret reaches operator and worker at different moments."""
+    ours = tmp_path / "worker"
+    ours.write_text("old")
+    app = server.make_worker(WorkerSettings(token_file=ours, granger=GrangerChoice.OFF))
+
+    async def asked(site, token):
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{site}{REPLAY}", data=b"no JSON") as answer,
+        ):
+            return answer.status
+
+    async def scene():
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        site = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        ours.write_text("new")  # before any question came
+        told = [await asked(site, token) for token in ("old", "new", "other")]
+        await runner.cleanup()
+        return told
+
+    told = asyncio.run(scene())
+    assert 401 not in told[:2] and told[2] == 401
+
+
 async def silent_connection_ends(host, port):
     reader, writer = await asyncio.open_connection(host, port)
     async with asyncio.timeout(5.0):

@@ -1,7 +1,7 @@
 """Tokens that a server accepts: the one in the mounted file, and for a while the one before it.
 
 A Secret reaches the pods that send and the one that receives at different moments, a minute or
-two apart, and Alertmanager drops what is answered 401.
+two apart. Alertmanager drops what is answered 401, and a diagnosis would wait for the later one.
 """
 
 from __future__ import annotations
