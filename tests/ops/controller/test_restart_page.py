@@ -68,6 +68,16 @@ def test_the_page_after_a_restart_is_the_page_from_before(frame, request_):  # n
         assert repr(new) == repr(old), one.name  # a sample that was not taken is NaN
 
 
+def test_a_restart_alone_changes_nothing_of_the_object_that_screens_and_exports_show(
+    request_,  # noqa: F811
+):
+    _, entry = restarted(request_)
+    book = IncidentBook(FLEET)
+    book.entries = {"inc-0001": entry}
+    book.take([replace(entry.case, firing=frozenset({"moved"}))], (), now_s=END + 60.0)
+    assert replace(entry.wanted, firing_digests="") == entry.stored  # else made anew, as it was
+
+
 def test_what_is_recommended_keeps_what_it_takes_and_the_servers_word(request_):  # noqa: F811
     answered = Decision(
         at_s=END, kind=DecisionKind.REFUSE, incident_id="inc-0001", action=BACK, reason="dry run",
