@@ -1,6 +1,7 @@
 """Prometheus is away, empty, slow, cut off, or of another time: nobody is accused, nobody is well.
 
-One fleet of two pods whose metrics are healthy; the way to its Prometheus goes through a proxy.
+One fleet of two pods whose metrics are healthy, as are those of a third pod that the cluster does
+not have; the way to its Prometheus goes through a proxy.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.cluster.stack import Prometheus
 from tests.cluster.workloads import node, pods_path
 
 RECOVERY_S, PODS = 60.0, 2
+UNKNOWN_S = 120.0  # a minute of patience and a slow machine
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.figure(
@@ -74,7 +76,7 @@ def metered(installed, tmp_path_factory):
     (port,) = free_ports(1)
     script = Path(__file__).with_name("load_exporter.py")
     exporter = Program(
-        name="exporter", argv=[sys.executable, script, port, PODS, prefix],
+        name="exporter", argv=[sys.executable, script, port, PODS + 1, prefix],
         log=folder / "exporter.log",
     ).start()  # fmt: skip
     exporter.ready(lambda: answers(f"http://127.0.0.1:{port}/metrics/0"))
@@ -176,6 +178,27 @@ def test_missing_data_are_neither_an_incident_nor_health(metered, operator, say,
     assert data["message"]
     assert metered.incidents() == []
     assert operator.program.alive
+
+
+def test_a_pod_that_only_prometheus_knows_is_named_and_counts_for_nobody(metered, operator, say):
+    """Alone it takes a minute: a pod that just starts may be measured before it is seen."""
+    plane, stranger = metered.plane, pod_name(PODS)
+    path = path_of("fleets", metered.namespace, "chat")
+
+    def measured(fleet):
+        found = fleet.get("status", {}).get("conditions", [])
+        return next((c for c in found if c["type"] == "PodsMeasured"), {})
+
+    took_s = metered.wait(lambda fleet: measured(fleet).get("reason") == "PodsUnknown", UNKNOWN_S)
+    status = plane.admin.get(path)["status"]
+    message = measured({"status": status})["message"]
+    assert message.startswith(f"1 pod that metrics name is not in the cluster: {stranger};")
+    assert "spec.metrics.matchLabels" in message
+    assert status["pods"] == PODS
+    assert metered.incidents() == []
+    plane.admin.create(pods_path(metered.namespace), pod(stranger, "metered"))
+    mended_s = metered.wait(lambda fleet: condition(fleet, "PodsMeasured") == "True")
+    say(f"unknown pod: told after {took_s:.0f} s, no more {mended_s:.1f} s after it is there")
 
 
 def test_an_operator_that_starts_on_dripping_answers_says_so(metered, operator, tmp_path, say):
