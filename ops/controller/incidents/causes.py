@@ -46,7 +46,7 @@ def causes_of(result: RcaResult) -> list[CauseStatus]:
             else 0.0,
             began=optional(cause.onset_s),
             evidence=_evidence(cause),
-            path=[cut(text, NAME_BYTES_MAX) for text in cause.path[:PATH_MAX]],
+            path=[cut(text, NAME_BYTES_MAX) for text in cause.path[:PATH_MAX]] or None,
         )
         for place, cause in enumerate(result.causes[:CAUSES_MAX], start=1)
     ]
@@ -66,7 +66,7 @@ def _evidence(cause: RankedCause) -> list[EvidenceStatus]:
             strength=_number(item.strength),
             before=_number(item.before),
             after=_number(item.after),
-            unit=cut(item.unit, 32),
+            unit=cut(item.unit, 32) or None,
             began=optional(item.onset_s),
         )
         for item in kept
@@ -107,7 +107,7 @@ def cause_back(cause: CauseStatus) -> RankedCause:
         confidence=cause.confidence,
         onset_s=None if cause.began is None else seconds(cause.began),
         evidence=tuple(_evidence_back(e, n) for n, e in enumerate(cause.evidence, start=1)),
-        path=tuple(cause.path),
+        path=tuple(cause.path or ()),
     )
 
 
@@ -120,7 +120,7 @@ def _evidence_back(item: EvidenceStatus, place: int) -> Evidence:
         series=series_back(item.metric),
         before=item.before,
         after=item.after,
-        unit=item.unit,
+        unit=item.unit or "",
         onset_s=None if item.began is None else seconds(item.began),
     )
 

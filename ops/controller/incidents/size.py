@@ -91,7 +91,7 @@ def _cause(cause: CauseStatus, *, evidence: int, text: int) -> CauseStatus:
         replace(item, text=cut(item.text, text), metric=cut(item.metric, text))
         for item in cause.evidence[:evidence]
     ]
-    return replace(cause, evidence=kept, path=cause.path[:4])
+    return replace(cause, evidence=kept, path=(cause.path or [])[:4] or None)
 
 
 def _action(action: ActionStatus) -> ActionStatus:

@@ -225,7 +225,7 @@ def _actions(
             allowed=allowed,
             guard="" if allowed else cut(decision.reason, TEXT_MAX),
             decided=rfc3339(decision.at_s),
-            params=params_text(action),
+            params=params_text(action) or None,
             request=cut(str(decision.details.get("request", "")), 1024),
             patch=cut(str(decision.details.get("patch", "")), 4096),
             dry_run=cut(str(decision.details.get("dry_run", "")), 1024),

@@ -27,7 +27,7 @@ class EvidenceStatus:
     ] = None
     before: Annotated[float | None, Field(description="Level before the onset.")] = None
     after: Annotated[float | None, Field(description="Level after it.")] = None
-    unit: Annotated[str, Field(max_length=32, description="Of both levels.")] = ""
+    unit: Annotated[str | None, Field(max_length=32, description="Of both levels.")] = None
     began: Annotated[Time | None, Field(description="When the series began to change.")] = None
 
 
@@ -58,6 +58,6 @@ class CauseStatus:
         list[EvidenceStatus], Field(max_length=EVIDENCE_MAX, description="Strongest first.")
     ] = field(default_factory=list)
     path: Annotated[
-        list[Annotated[str, Field(max_length=512)]],
+        list[Annotated[str, Field(max_length=512)]] | None,
         Field(max_length=PATH_MAX, description="From it to the users, kind:region/name each."),
-    ] = field(default_factory=list)
+    ] = None

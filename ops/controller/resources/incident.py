@@ -148,8 +148,9 @@ class ActionStatus:
     ] = ""
     decided: Annotated[Time | None, Field(description="When the guard judged it.")] = None
     params: Annotated[
-        str, Field(max_length=1024, description="What the action takes, JSON; for a later page.")
-    ] = ""
+        str | None,
+        Field(max_length=1024, description="What the action takes, JSON; for a later page."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
