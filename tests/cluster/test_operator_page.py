@@ -1,4 +1,4 @@
-"""The overlay of docs/operator.md, built by kubectl: own images, nothing else changed."""
+"""The overlays of docs/operator.md, built by kubectl: own images, a release and nothing else."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ def test_own_images_are_named_in_an_overlay(control_plane, tmp_path):
         "registry.example.com/midwatch/operator:0.1.0",
         "registry.example.com/midwatch/worker:0.1.0",
     }
+
+
+def test_a_release_is_named_on_all_that_a_prometheus_operator_selects(control_plane, tmp_path):
+    shutil.copytree(MANIFESTS, tmp_path / "midwatch")
+    whole = block("# kustomization.yaml") + block("# added to kustomization.yaml")
+    (tmp_path / "kustomization.yaml").write_text(whole)
+    built = list(yaml.safe_load_all(control_plane.kubectl("kustomize", tmp_path).stdout))
+    named = [
+        (one["kind"], one["metadata"]["labels"]["release"])
+        for one in built
+        if "release" in one["metadata"].get("labels", {})
+    ]
+    monitor = ("ServiceMonitor", "kube-prometheus-stack")
+    assert sorted(named) == [("PrometheusRule", "kube-prometheus-stack"), monitor, monitor]
 
 
 def image(deployment):

@@ -45,6 +45,21 @@ def test_the_images_it_replaces_are_those_of_the_manifests():
     assert [one["name"] for one in replaced] == [one["newName"] for one in shipped]
 
 
+def test_its_patch_for_a_release_names_kinds_of_the_component_alone():
+    added = yaml.safe_load(block("# added to kustomization.yaml"))
+    (component,) = added["components"]
+    folder = MANIFESTS / component.removeprefix("midwatch/")
+    objects = [
+        one
+        for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        for one in yaml.safe_load_all((folder / name).read_text())
+    ]
+    (patch,) = added["patches"]
+    assert {one["apiVersion"].partition("/")[0] for one in objects} == {patch["target"]["group"]}
+    assert all("labels" in one["metadata"] for one in objects)  # what the patch adds to
+    assert len(objects) == 3
+
+
 def test_every_file_of_the_manifests_that_it_names_is_there():
     named = set(re.findall(r"(?:manifests|midwatch)/((?:base|examples)/[\w./-]+\.yaml)", PAGE))
     assert named
