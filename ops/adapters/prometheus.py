@@ -20,10 +20,11 @@ from ops.adapters.prometheus_answers import (
     RawAnswer,
     read_counts,
     read_matrix,
+    read_moment,
     read_names,
     read_raw_matrix,
-    read_scalar,
 )
+from ops.adapters.prometheus_login import Login
 from ops.adapters.prometheus_selectors import Matcher, selector
 from ops.adapters.prometheus_wire import Wire
 from ops.clock import Deadline
@@ -50,6 +51,7 @@ class PrometheusReader:
         timeout_s: float = TIMEOUT_S,
         headers: Mapping[str, str] | None = None,
         token_file: Path | None = None,
+        basic_auth_file: Path | None = None,
         ca_file: Path | None = None,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
@@ -59,7 +61,8 @@ class PrometheusReader:
             url: base address, e.g. http://prometheus.monitoring:9090 or https://host/prefix.
             timeout_s: of one request, from its start to the last byte of the answer.
             headers: sent with each request, e.g. X-Scope-OrgID.
-            token_file: holds a bearer token; read for each request, because tokens rotate.
+            token_file, basic_auth_file: at most one: a bearer token, or user:password; read for
+                each request, because they rotate.
             ca_file: certificates to trust instead of the system's.
             answer_bytes_max: of one answer after decompression.
 
@@ -81,7 +84,7 @@ class PrometheusReader:
             auth=(unquote(parts.username), unquote(parts.password or ""))
             if parts.username
             else None,
-            token_file=token_file,
+            login=Login(token_file=token_file, basic_auth_file=basic_auth_file),
             ca_file=ca_file,
             # A proxy cannot reach what is forwarded to this machine.
             proxies=parts.hostname not in _LOOPBACK,
@@ -167,8 +170,12 @@ class PrometheusReader:
         Raises:
             PrometheusError: no usable answer.
         """
+        params = {"nocache": "1"}  # to VictoriaMetrics, which else shows what it was 30 s ago
         return self._ask(
-            "time()", deadline, lambda: self._client.custom_query("time()", params={}), read_scalar
+            "time()",
+            deadline,
+            lambda: self._client.custom_query("time()", params=params),
+            read_moment,
         )
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ _SAMPLES = b'"values":[['
 _SAMPLES_END = b'"]]'
 _SERIES = b'{"metric":'
 _NEXT_SERIES, _LAST_SERIES = b'"]]},', b'"]]}]'  # of the same length
+PARTIAL = "isPartial: a store behind it did not answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,17 +178,22 @@ def read_counts(body: bytes) -> dict[str, int]:
         raise PrometheusError(f"its counts cannot be read: {error!r}") from error
 
 
-def read_scalar(body: bytes) -> float:
-    """Read the answer to a query that is one number.
+def read_moment(body: bytes) -> float:
+    """Read the answer to `time()`, unix seconds.
+
+    VictoriaMetrics writes a vector instead of a scalar. Unless it is asked without its cache, the
+    value lags by -search.latencyOffset (30 s), and the moment beside it is cut to whole seconds.
 
     Raises:
         PrometheusError: the body is no such answer.
     """
-    data, _ = _data(body, "scalar")
+    data, _ = _data(body, "scalar", "vector")
     try:
-        return float(data["result"][1])
-    except (IndexError, TypeError, ValueError) as error:
-        raise PrometheusError(f"its number cannot be read: {error!r}") from error
+        result = data["result"]
+        moment, value = result if data["resultType"] == "scalar" else result[0]["value"]
+        return max(float(moment), float(value))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise PrometheusError(f"its moment cannot be read: {error!r}") from error
 
 
 def read_names(body: bytes) -> tuple[str, ...]:
@@ -241,16 +247,22 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _data(body: bytes, result_type: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """`data` of an answer of that type, and the server's warnings."""
+def _data(body: bytes, *result_types: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """`data` of an answer of one of these types, and the server's warnings.
+
+    `infos`, which newer servers write beside them, tell that a query may be meant otherwise.
+    """
     document = _document(body)
     data = document.get("data")
-    if not isinstance(data, dict) or data.get("resultType") != result_type:
+    if not isinstance(data, dict) or data.get("resultType") not in result_types:
         seen = data.get("resultType") if isinstance(data, dict) else data
-        raise PrometheusError(f"its result is {_seen(seen)}, expected a {result_type}")
+        raise PrometheusError(f"its result is {_seen(seen)}, expected a {result_types[0]}")
     if not isinstance(data.get("result"), list):
         raise PrometheusError(f"its result holds {_seen(data.get('result'))}, expected a list")
-    return data, tuple(str(one) for one in document.get("warnings") or ())
+    warnings = [str(one) for one in document.get("warnings") or ()]
+    if document.get("isPartial") is True:  # VictoriaMetrics' way of saying it
+        warnings.append(PARTIAL)
+    return data, tuple(warnings)
 
 
 def _seen(value: object) -> str:

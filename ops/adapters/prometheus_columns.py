@@ -15,6 +15,7 @@ from rca.state import MetricRole, Series
 
 Labels = tuple[tuple[str, str], ...]
 Places = npt.NDArray[np.intp]
+_NUMBERS = frozenset({"le", "quantile"})  # labels whose values are numbers
 # Labels of a series as they are stored -> with what a scrape lacks and somebody else knows.
 Complete = Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -35,6 +36,26 @@ class Roles(Protocol):
 def with_added(stored: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
     """Labels of a series with those that its endpoint adds, where the store lacks them."""
     return {**added, **stored}
+
+
+def identity(name: str, pairs: Labels) -> tuple[str, Labels]:
+    """What two spellings of one series have in common.
+
+    Beside names it is the bounds of a histogram: Prometheus 3 stores le="1.0" where version 2 kept
+    the exporter's le="1". After an upgrade the new spelling would else be a counter that begins
+    with all of its past.
+    """
+    return plain_name(name), tuple(
+        (label, _as_number(value)) if label in _NUMBERS else (label, value)
+        for label, value in pairs
+    )
+
+
+def _as_number(text: str) -> str:
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text
 
 
 @dataclass(slots=True)
@@ -71,10 +92,11 @@ class Columns:
         if self.complete is not None:
             labels = dict(self.complete(labels))
         name = labels.pop("__name__", "")
-        plain, pairs = plain_name(name), tuple(sorted(labels.items()))
-        column = self._column.get((plain, pairs))
+        pairs = tuple(sorted(labels.items()))
+        known_by = plain, _ = identity(name, pairs)
+        column = self._column.get(known_by)
         if column is None:
-            column = self._column[plain, pairs] = self._new(Series(name, pairs))
+            column = self._column[known_by] = self._new(Series(name, pairs))
         if column >= 0:
             self.spellings.setdefault(plain, set()).add(name)
         return column

@@ -61,6 +61,7 @@ def open_reader(
     timeout_s: float = 30.0,
     headers: Mapping[str, str] | None = None,
     token_file: Path | None = None,
+    basic_auth_file: Path | None = None,
     ca_file: Path | None = None,
 ) -> PrometheusReader:
     """A reader of the Prometheus at `url`; close it, or use it in a `with`.
@@ -77,8 +78,9 @@ def open_reader(
             "run pip install -e '.[prometheus]' in the clone of midwatch"
         ) from error
     return PrometheusReader(
-        url, timeout_s=timeout_s, headers=headers, token_file=token_file, ca_file=ca_file
-    )
+        url, timeout_s=timeout_s, headers=headers, token_file=token_file,
+        basic_auth_file=basic_auth_file, ca_file=ca_file,
+    )  # fmt: skip
 
 
 def read_frame(

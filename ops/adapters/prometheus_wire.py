@@ -17,6 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from ops.adapters.prometheus_answers import read_error
+from ops.adapters.prometheus_login import Login
 from ops.clock import Deadline
 from ops.errors import PrometheusError, TooLateError, TooMuchError
 
@@ -24,7 +25,7 @@ CONNECT_S_MAX = 5.0
 PAUSE_S = 0.5  # before the one retry
 BUSY = (429, 502, 503, 504)
 _CHUNK_BYTES = 1 << 18
-_TOO_MUCH = ("too many", "exceed", "limit", "maximum")
+_TOO_MUCH = ("too many", "exceed", "limit", "maximum", "more than")
 
 
 class Reply:
@@ -64,7 +65,7 @@ class Wire:
         *,
         headers: Mapping[str, str],
         auth: tuple[str, str] | None,
-        token_file: Path | None,
+        login: Login,
         ca_file: Path | None,
         proxies: bool,
         bytes_max: int,
@@ -73,7 +74,7 @@ class Wire:
         self.url = url
         self._proxies = proxies
         self._headers, self._auth = dict(headers), auth
-        self._token_file, self._bytes_max = token_file, bytes_max
+        self._login, self._bytes_max = login, bytes_max
         if ca_file is not None:
             self.verify = str(ca_file)
         self._session = self._fresh()
@@ -115,7 +116,7 @@ class Wire:
             raise self._error(
                 PrometheusError, "no time was left", "allow more (--deadline-s), or ask for less"
             )
-        headers = {"User-Agent": "midwatch", **self._headers, **self._token()}
+        headers = {"User-Agent": "midwatch", **self._headers, **self._login.headers()}
         exchange = _Exchange()
         threading.Thread(
             target=self._send,
@@ -173,21 +174,6 @@ class Wire:
             session.mount(scheme, HTTPAdapter(max_retries=0))
         return session
 
-    def _token(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        try:
-            token = self._token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise PrometheusError(
-                f"token file {self._token_file} cannot be read: {error}; check path and rights"
-            ) from error
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise PrometheusError(
-                f"token file {self._token_file} holds no token of one line; write only the token"
-            )
-        return {"Authorization": f"Bearer {token}"}
-
     def _refusal(self, exchange: _Exchange) -> PrometheusError:
         kind, text = read_error(exchange.body)
         status = exchange.status
@@ -199,12 +185,7 @@ class Wire:
                 "give the address of Prometheus itself; a login page needs a token",
             )
         if status in (401, 403):
-            step = (
-                f"the token of {self._token_file} is not accepted; renew it"
-                if self._token_file
-                else "give a file with a bearer token (--token-file)"
-            )
-            return self._error(PrometheusError, seen, step)
+            return self._error(PrometheusError, seen, self._login.step())
         if status in (404, 405):
             return self._error(
                 PrometheusError,

@@ -9,6 +9,7 @@ from ops.controller.moments import rfc3339
 from ops.controller.resources.fields import Condition, ConditionStatus
 
 MESSAGE_BYTES_MAX = 1024  # the schema would take 32 KiB: a status has many of them
+AS_SCRAPED = "metrics are read as they are scraped"  # of DataFresh, where nothing is to be told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,10 @@ def _url(text: str) -> str:
     if not _has_port(parts):
         raise ValueError("expected a port from 1 to 65535 behind the host's colon, or no colon")
     if parts.username or parts.password:
-        raise ValueError("expected a URL without user and password; use tokenFile")
+        raise ValueError(
+            "expected a URL without user and password; name a file (tokenFile, or basicAuthFile "
+            "of a metrics endpoint)"
+        )
     return text.rstrip("/")
 
 
@@ -71,6 +74,7 @@ class MetricsEndpoint:
     """A Prometheus, or what speaks its API.
 
     Attributes:
+        token_file, basic_auth_file: a bearer token, or user:password; at most one of them.
         headers: sent with each request, e.g. X-Scope-OrgID; never a credential.
         timeout_seconds: of one request; the worker waits 30 s for a wide window, or this if longer.
     """
@@ -79,10 +83,15 @@ class MetricsEndpoint:
 
     url: Url
     token_file: Path | None = None
+    basic_auth_file: Path | None = None
     ca_file: Path | None = None
     headers: Annotated[dict[str, str], AfterValidator(_plain_headers)] = field(default_factory=dict)
     add_labels: dict[str, str] = field(default_factory=dict)  # for series that lack them
     timeout_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 4.0
+
+    def __post_init__(self) -> None:
+        if self.token_file is not None and self.basic_auth_file is not None:
+            raise ValueError("give tokenFile or basicAuthFile, not both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from ops.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 _FILE, _TOKEN = ("File", "_file"), ("tokenFile", "token_file")  # ends of keys; both forms are read
+_BASIC = ("basicAuthFile", "basic_auth_file")
 _FREE = ("headers", "addLabels", "add_labels")  # names in there are the user's
 
 
@@ -69,7 +70,8 @@ def _fault(place: str, path: Path) -> str:
         if place.endswith(_TOKEN):
             read_token(path)
         elif not path.read_bytes().strip():
-            return f"{path} is empty; write a certificate or key in PEM into it"
+            what = "user:password" if place.endswith(_BASIC) else "a certificate or key in PEM"
+            return f"{path} is empty; write {what} into it"
     except SettingsError as error:
         return str(error)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from ops.controller.conditions import Observed, cut, merged
+from ops.controller.conditions import AS_SCRAPED, Observed, cut, merged
 from ops.controller.fleet.classes import classes_seen
 from ops.controller.fleet.pods_measured import pods_measured
 from ops.controller.moments import rfc3339
@@ -181,7 +181,7 @@ def _fresh(sight: FleetSight) -> Observed:
         status, text = UNKNOWN, data.detail or "no metrics were read yet"
     else:
         status = YES if data.reason == "Fresh" else NO
-        text = data.detail or "metrics are read as they are scraped"
+        text = data.detail or AS_SCRAPED
     return Observed(type="DataFresh", status=status, reason=data.reason, message=text)
 
 

@@ -130,6 +130,7 @@ class Readers:
                 timeout_s=endpoint.timeout_seconds,
                 headers=endpoint.headers,
                 token_file=endpoint.token_file,
+                basic_auth_file=endpoint.basic_auth_file,
                 ca_file=endpoint.ca_file,
             )
             known[name] = EndpointReader(reader, self._breakers[name])

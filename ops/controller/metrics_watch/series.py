@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from ops.adapters.prometheus_columns import with_added
-from ops.catalogue import Catalogue, plain_name
+from ops.adapters.prometheus_columns import identity, with_added
+from ops.catalogue import Catalogue
 from ops.catalogue.owner_labels import POD_LABELS
 from ops.controller.metrics_watch.roles import USER_ROLES
 from ops.controller.metrics_watch.state import Seen
@@ -61,7 +61,7 @@ class WatchSeries:
         self._roles: list[MetricRole] = []
         # By 64 keyed bits each: that two of a fleet's series share them is out of the question.
         self._by_stored: dict[int, int] = {}  # labels as they are stored -> column
-        self._by_identity: dict[int, int] = {}  # plain name and labels -> column
+        self._by_identity: dict[int, int] = {}  # what its spellings share -> column
         self._waiting: dict[int, str] = {}  # labels as they are stored -> pod without a place
         self._shared: dict[object, object] = {}  # label pairs, entities
         self._keys: set[tuple[str, str]] = set()  # region and class of what users get
@@ -162,8 +162,8 @@ class WatchSeries:
         if role is None:
             self.num_without_role += 1
             return LEFT_OUT
-        identity = hash((plain_name(name), pairs))
-        column = self._by_identity.get(identity)
+        known_by = hash(identity(name, pairs))
+        column = self._by_identity.get(known_by)
         if column is None:
             if len(self._series) >= SERIES_MAX:
                 self.num_refused += 1
@@ -171,7 +171,7 @@ class WatchSeries:
             if role.role in USER_ROLES and not self._is_class(role, labels):
                 self.num_classless += 1
                 return LEFT_OUT
-            column = self._by_identity[identity] = len(self._series)
+            column = self._by_identity[known_by] = len(self._series)
             self._series.append(Series(sys.intern(name), pairs))
             self._roles.append(replace(role, entity=self._share(role.entity)))
         self.stored.add(name)

@@ -157,7 +157,10 @@ def _stale(seen: Seen) -> str:
     where = f'{seen.url}, namespace="{seen.namespace}"'
     told = f"{where}: what users get was last seen {age_s:.0f} s ago"
     if seen.users_nan_s > seen.users_s:
-        return f"{told}, since then all its samples are NaN; look at the exporter"
+        return (
+            f"{told}, since then all its samples are NaN; look at the exporter, and whether its "
+            "target is still there: some servers store that mark when it goes"
+        )
     if seen.now_s - seen.any_s <= seen.old_s:
         return f"{told}, other series are fresh; look at the frontend's scrape targets"
     return f"{told}, nothing else came since; look at /targets of that Prometheus"
@@ -173,6 +176,11 @@ def _notes(seen: Seen) -> str:
         notes.append(
             f"samples come every {seen.interval_s:g} s, rows every {seen.step_s:g} s: "
             f"set scrapeSeconds to {seen.interval_s:g}, or scrape more often"
+        )
+    elif 0.0 < seen.interval_s < 0.8 * seen.step_s:
+        notes.append(
+            f"samples come every {seen.interval_s:g} s, rows every {seen.step_s:g} s: "
+            f"set scrapeSeconds to {max(seen.interval_s, 1.0):g} to see sooner"
         )
     if seen.held_s:
         notes.append(f"scrapes end late, so rows are shown {seen.held_s:g} s later")

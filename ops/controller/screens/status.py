@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ops.controller.conditions import AS_SCRAPED
 from ops.controller.resources.fields import ConditionStatus
 from ops.controller.resources.fleet import Mode
 from ops.controller.resources.incident import Severity
@@ -158,6 +159,10 @@ def _troubles(
 def _notes(fleet: StoredFleet) -> list[str]:
     """What is to be known and nothing to be woken for: a person's choices, a quiet class."""
     found = []
+    fresh = condition(fleet.status.conditions, "DataFresh")
+    # Such as scrapes that are rarer than the settings say, or a region whose users are not seen.
+    if fresh is not None and fresh.status is ConditionStatus.TRUE and fresh.message != AS_SCRAPED:
+        found += [f"{words.capital(fresh.message)}."] if fresh.message else []
     classes = condition(fleet.status.conditions, "ClassesSeen")
     if classes is not None and classes.reason == "NotSeen":
         found.append(f"{words.capital(classes.message)}.")

@@ -17,6 +17,7 @@ class PrometheusAddress:
 
     url: str
     token_file: Path | None = None
+    basic_auth_file: Path | None = None
     ca_file: Path | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     add_labels: Mapping[str, str] = field(default_factory=dict)  # for series that lack them

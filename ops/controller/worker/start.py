@@ -19,6 +19,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
             name: PrometheusAddress(
                 url=endpoint.url,
                 token_file=endpoint.token_file,
+                basic_auth_file=endpoint.basic_auth_file,
                 ca_file=endpoint.ca_file,
                 headers=endpoint.headers,
                 add_labels=endpoint.add_labels,

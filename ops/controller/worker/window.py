@@ -83,6 +83,7 @@ class WindowReader:
             timeout_s=endpoint.timeout_s,
             headers=endpoint.headers,
             token_file=endpoint.token_file,
+            basic_auth_file=endpoint.basic_auth_file,
             ca_file=endpoint.ca_file,
         ) as reader:
             reading = read_window(

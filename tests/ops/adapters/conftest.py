@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import threading
-import time
-import urllib.request
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.cluster.processes import free_ports
+from tests.ops.adapters.real_servers import PROMETHEUS, serve
 
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"')
 READY_S = 120.0
@@ -201,53 +198,18 @@ def fake_prometheus():
 
 @pytest.fixture(scope="module")
 def serve_prometheus():
-    """Backfills an OpenMetrics text into a folder, serves it by a real Prometheus; gives its URL.
+    """Starts a real server that holds an OpenMetrics text; gives its URL.
 
     The servers end with the module.
     """
     running = []
 
-    def serve(text, folder):
-        process, url, log = start(text, folder)
-        running.append(process)
-        print(f"Prometheus writes to {log}")  # pytest shows it with a failure and keeps the file
-        return url
+    def started(text, folder, server=PROMETHEUS):
+        one = serve(server, text, folder)
+        running.append(one)
+        print(f"{server} writes to {one.log}")  # pytest shows it with a failure and keeps the file
+        return one.url
 
-    yield serve
-    for process in running:
-        process.terminate()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def start(text, folder):
-    """Backfill a text and start a Prometheus on it; returns process, URL and log."""
-    (folder / "metrics.om").write_text(text, encoding="utf-8")
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "metrics.om", "data"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
-    (port,) = free_ports(1)
-    address = f"127.0.0.1:{port}"
-    log = folder / "prometheus.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=50y", f"--web.listen-address={address}",
-             "--query.max-samples=300000"],
-            cwd=folder, stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://{address}/-/ready", timeout=10.0):
-                return process, f"http://{address}", log
-        except OSError:
-            time.sleep(0.1)
-    process.kill()
-    process.wait()
-    raise AssertionError(f"Prometheus did not become ready:\n{log.read_text()}")
+    yield started
+    for one in running:
+        one.stop()

@@ -21,6 +21,7 @@ from ops.errors import PrometheusError, TooMuchError
 from rca.align import align
 
 CATALOGUE = Catalogue.load()
+TTFT_BUCKET = "dynamo_frontend_time_to_first_token_seconds_bucket"
 T0_S = 1_700_000_000.0
 T0 = 1_700_000_000_000
 POD = {"region": "north", "pod": "p0"}
@@ -105,6 +106,17 @@ def test_a_spelling_that_changes_midway_is_one_series(fake_prometheus, reader):
     assert reading.frame.values.tolist() == [[1.0], [2.0], [3.0], [4.0]]
     assert reading.names == ("vllm:num_requests_waiting", "vllm_num_requests_waiting")
     assert any("stored as vllm:num" in note for note in reading.notes)
+
+
+def test_a_bound_written_otherwise_after_an_upgrade_is_the_same_series(fake_prometheus, reader):
+    # Version 2 stores le="1" as the exporter wrote it, version 3 le="1.0".
+    told = {"region": "n", "service": "door", "slo_class": "chat"}
+    for le, texts in (("1", ["5", "6", None, None]), ("1.0", [None, None, "7", "8"])):
+        fake_prometheus.add(TTFT_BUCKET, every(5_000, texts), le=le, **told)
+    fake_prometheus.add(TTFT_BUCKET, every(5_000, ["9"] * 4), le="+Inf", **told)
+    frame = read_frame(reader, CATALOGUE, T0_S, T0_S + 15, 5.0)
+    assert [role.upper_bound for role in frame.roles] == [np.inf, 1.0]
+    assert frame.values.T.tolist() == [[9.0] * 4, [5.0, 6.0, 7.0, 8.0]]
 
 
 def test_order_and_spelling_in_the_store_do_not_change_the_frame(fake_prometheus, reader):

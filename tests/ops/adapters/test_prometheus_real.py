@@ -24,6 +24,7 @@ from ops.replay import recorded
 from ops.replay.openmetrics import metrics_text
 from ops.replay.openmetrics_read import parse_metrics
 from rca.pipeline import diagnose
+from tests.ops.adapters.real_servers import SERVERS, STORED, program
 
 pytestmark = [
     pytest.mark.integration,
@@ -44,6 +45,7 @@ class Stored:
     url: str
     asked: dict
     told: object
+    error: float  # of a sample, relative
 
 
 def shifted(moment):
@@ -78,10 +80,15 @@ def incident(folder, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory, serve_prometheus):
-    folder = tmp_path_factory.mktemp("prometheus")
+def simulated(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        frame, asked = incident(folder / "run", patch)
+        return incident(tmp_path_factory.mktemp("run") / "run", patch)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def stored(request, simulated, tmp_path_factory, serve_prometheus):
+    program(request.param)
+    folder, (frame, asked) = tmp_path_factory.mktemp(request.param), simulated
     text = metrics_text(replace(frame, times_s=frame.times_s + SHIFT_S))
     again = parse_metrics(text, step_s=frame.step_s, catalogue=CATALOGUE)
     asked = {
@@ -89,7 +96,8 @@ def stored(tmp_path_factory, serve_prometheus):
         **{key: shifted(asked[key]) for key in ("symptom", "changes", "events")},
         "now_s": asked["now_s"] + SHIFT_S,
     }
-    yield Stored(again, serve_prometheus(text, folder), asked, diagnose(again, **asked))
+    url = serve_prometheus(text, folder, request.param)
+    yield Stored(again, url, asked, diagnose(again, **asked), STORED[request.param])
 
 
 def window(stored, **more):
@@ -107,7 +115,8 @@ def test_every_sample_comes_back_and_no_other(stored):
     np.testing.assert_array_equal(read.times_s, file.times_s)
     place = {series: c for c, series in enumerate(file.series)}
     columns = [place[series] for series in read.series]
-    np.testing.assert_array_equal(read.values, np.asarray(file.values)[:, columns])
+    kept = np.asarray(file.values)[:, columns]
+    np.testing.assert_allclose(read.values, kept, rtol=stored.error, atol=0.0)
     assert [file.roles[c] for c in columns] == list(read.roles)
     # What is not there has no role, or is a bucket that nobody reads.
     left_out = {file.roles[c] for c in set(range(len(file.series))) - set(columns)}
@@ -115,13 +124,17 @@ def test_every_sample_comes_back_and_no_other(stored):
     assert np.isnan(read.values).any()  # gaps, of which a range query would have filled some
 
 
-def test_the_diagnosis_is_that_of_the_file_to_the_last_bit(stored):
+def test_the_diagnosis_is_that_of_the_file_to_the_last_bit_of_its_samples(stored):
     told = diagnose(window(stored).frame, **stored.asked)
     assert told.causes
-    assert [(c.rank, c.entity, c.resource_class, c.score, c.confidence) for c in told.causes] == [
-        (c.rank, c.entity, c.resource_class, c.score, c.confidence) for c in stored.told.causes
-    ]
-    assert told == stored.told
+    for one, other in zip(told.causes, stored.told.causes, strict=True):
+        assert (one.rank, one.entity, one.resource_class) == (
+            other.rank, other.entity, other.resource_class,
+        )  # fmt: skip
+        assert one.score == pytest.approx(other.score, abs=1e5 * stored.error)
+        assert one.confidence == pytest.approx(other.confidence, abs=1e5 * stored.error)
+    if not stored.error:
+        assert told == stored.told
 
 
 def test_float32_would_change_the_scores(stored):
@@ -131,6 +144,8 @@ def test_float32_would_change_the_scores(stored):
 
 
 def test_a_range_query_would_have_filled_a_gap_of_one_scrape(stored):
+    if stored.error:
+        pytest.skip("VictoriaMetrics looks back by the distance of samples, not by five minutes")
     frame = window(stored).frame
     finite = np.isfinite(frame.values)
     row, column = np.argwhere(finite[:-2] & ~finite[1:-1] & finite[2:])[0] + (1, 0)

@@ -7,6 +7,7 @@ import hashlib
 from base64 import b64encode
 from dataclasses import replace
 
+from ops.controller.conditions import AS_SCRAPED
 from ops.controller.resources.cause import CauseStatus, EvidenceStatus
 from ops.controller.resources.fields import (
     API_VERSION,
@@ -179,7 +180,7 @@ def fleet(name="chat", *, namespace="shop", conditions=(), seen=True, well=False
         "False", "eu-west/interactive burns its budget 21 times too fast (5m)",
     )  # fmt: skip
     usual = [
-        said("Ready", "True", "watched"), said("DataFresh", "True", "newest sample 3 s old"),
+        said("Ready", "True", "watched"), said("DataFresh", "True", AS_SCRAPED),
         said("SLOMet", *slo), said("Acting", "False", "mode Observe", "Observing"),
     ]  # fmt: skip
     given = {item.type for item in conditions}

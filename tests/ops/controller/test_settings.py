@@ -45,6 +45,12 @@ def test_a_password_in_an_address_is_refused():
     assert "secret" not in str(told.value)
 
 
+def test_two_ways_to_log_in_are_one_too_many():
+    both = {"url": "http://p:9090", "tokenFile": "a", "basicAuthFile": "b"}
+    with pytest.raises(SettingsError, match="tokenFile or basicAuthFile, not both"):
+        parse_settings({"metricsEndpoints": {"default": both}}, path="c")
+
+
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "x: \x00", "- !!python/object:os.system {}"])
 def test_what_is_no_mapping_of_yaml_is_named(tmp_path, text):
     path = tmp_path / "config.yaml"

@@ -75,6 +75,19 @@ def test_the_roles_are_those_that_the_loop_names():
     assert named == WATCHED_ROLES
 
 
+def test_a_server_that_writes_bounds_otherwise_after_its_upgrade_begins_no_new_counter(stored):
+    # All of the past of a counter that begins while we watch would count as requests of now.
+    told = {"service": "gateway", "slo_class": "chat", "region": "eu"}
+    add_users(stored)
+    for le, samples in (
+        ("1", every(end=-30.0)),
+        ("1.0", every(start=-25.0, value=lambda k: k + 7.0)),
+    ):
+        stored.add("dynamo_frontend_time_to_first_token_seconds_bucket", samples, le=le, **told)
+    reading = advance(watch(stored), stored)
+    assert column(reading, "frontend_ttft").tolist() == [float(k) for k in range(1, 12)]
+
+
 def test_only_what_is_newer_is_asked_for_and_a_little_of_the_past(stored):
     samples = add_users(stored)
     frame = watch(stored)
@@ -321,6 +334,7 @@ def test_what_was_never_read_is_missing(stored):
             DataState.CONTRADICTORY, "partial, so what lacks may exist: store eu did not answer",
         ),
         (lambda s: add_users(s, every(15.0)), DataState.FRESH, "every 15 s, rows every 5 s"),
+        (lambda s: add_users(s, every(2.0)), DataState.FRESH, "set scrapeSeconds to 2 to see soo"),
         (lambda s: add_users(s), DataState.FRESH, ""),
     ],
 )  # fmt: skip

@@ -285,6 +285,14 @@ def test_a_mistyped_selector_and_class_are_shown_with_what_is_there():
     assert not needs_a_look([quiet], [], now_s=NOW_S)
 
 
+def test_rarer_scrapes_than_the_settings_say_are_told_and_wake_nobody():
+    rare = "samples come every 30 s, rows every 5 s: set scrapeSeconds to 30, or scrape more often"
+    fleet_of = stored_fleet(fleet(well=True, conditions=[said("DataFresh", "True", rare, "Fresh")]))
+    text = text_of(status_lines([fleet_of], [], where="x", now_s=NOW_S, width=200))
+    assert f"\n  {rare[0].upper()}{rare[1:]}.\n" in text
+    assert not needs_a_look([fleet_of], [], now_s=NOW_S)
+
+
 def test_a_worker_that_does_not_answer_is_no_diagnosis_under_way(golden):
     silent = stored_fleet(fleet(conditions=[SILENT]))
     lines = why_lines(stored(UNDER_WAY), fleet=silent, now_s=NOW_S)
