@@ -32,8 +32,8 @@ TURNS = frozenset(
     }
 )
 SETTLE_S = 2.0  # decisions of the same moment share a page
-PAUSE_S, PAUSE_S_MAX = 5.0, 120.0
-FAILURES_MAX = 8  # of one incident, that the worker had a hand in; its next turn begins anew
+PAUSE_S, PAUSE_S_MAX, DOUBLINGS_MAX = 5.0, 120.0, 8
+FAILURES_MAX = 8  # of one incident; its next turn begins anew
 WANTED_MAX, WANTED_S_MAX = (
     200,
     3600.0,
@@ -53,7 +53,8 @@ class AskReport(Protocol):
 class _Wanted:
     incident: Incident
     due_s: float
-    failures: int = 0
+    tries: int = 0  # without a page
+    failures: int = 0  # of them, those that the worker had a hand in
     name: str = ""  # of the object
 
 
@@ -81,7 +82,7 @@ class ReportQueue:
                 self._alerts[incident.incident_id] = known[:ALERTS_MAX]
             if decision.kind in TURNS:
                 wanted = self._wanted.get(incident.incident_id)
-                due_s = wanted.due_s if wanted and not wanted.failures else self.clock() + SETTLE_S
+                due_s = wanted.due_s if wanted and not wanted.tries else self.clock() + SETTLE_S
                 self._wanted[incident.incident_id] = _Wanted(incident, due_s)
         self._give_up_old()
 
@@ -124,8 +125,9 @@ class ReportQueue:
             return key, future.result()
         # What the worker never saw is no fault of the page: it may be away for hours.
         unseen = isinstance(error, WorkerAwayError | WorkerBusyError)
+        wanted.tries += 1
         wanted.failures += not unseen
-        pause_s = PAUSE_S_MAX if unseen else min(PAUSE_S * 2.0**wanted.failures, PAUSE_S_MAX)
+        pause_s = min(PAUSE_S * 2.0 ** min(wanted.tries, DOUBLINGS_MAX), PAUSE_S_MAX)
         if isinstance(error, WorkerBusyError):
             pause_s = error.retry_after_s
         if wanted.failures > FAILURES_MAX:

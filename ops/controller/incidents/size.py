@@ -20,6 +20,7 @@ from ops.controller.resources.incident import (
     IncidentStatus,
     actions_best_first,
 )
+from rca.state import CONTRADICTION
 
 STATUS_BYTES_MAX = 64 * 1024
 
@@ -64,7 +65,7 @@ def _fewer_actions(status: IncidentStatus) -> IncidentStatus:
 
 
 def _bare(status: IncidentStatus) -> IncidentStatus:
-    """Names, times, three causes with one reason each."""
+    """Names, times, three causes with one reason each, and what contradicts them."""
     return replace(
         status,
         alert_digests="",
@@ -87,9 +88,12 @@ _LADDER: tuple[Rung, ...] = (_fewer_digests, _shorter_evidence, _fewer_actions, 
 
 
 def _cause(cause: CauseStatus, *, evidence: int, text: int) -> CauseStatus:
+    # What contradicts it stays: without it nobody could tell why the confidence is low.
+    against = [item for item in cause.evidence if item.channel == CONTRADICTION][:1]
+    others = [item for item in cause.evidence if item.channel != CONTRADICTION]
     kept = [
         replace(item, text=cut(item.text, text), metric=cut(item.metric, text))
-        for item in cause.evidence[:evidence]
+        for item in (*others[:evidence], *against)
     ]
     return replace(cause, evidence=kept, path=(cause.path or [])[:4] or None)
 

@@ -55,7 +55,8 @@ class CauseStatus:
     confidence: Annotated[Ratio, Field(description="Calibrated chance that this is the cause.")]
     began: Annotated[Time | None, Field(description="When it began to change.")] = None
     evidence: Annotated[
-        list[EvidenceStatus], Field(max_length=EVIDENCE_MAX, description="Strongest first.")
+        list[EvidenceStatus],
+        Field(max_length=EVIDENCE_MAX, description="Strongest first; last what contradicts it."),
     ] = field(default_factory=list)
     path: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,

@@ -235,7 +235,10 @@ class IncidentStatus:
     ] = field(default_factory=list)
     arcs: Annotated[
         list[ArcStatus],
-        Field(max_length=ARCS_MAX, description="How it spread, the strongest first."),
+        Field(
+            max_length=ARCS_MAX,
+            description="How it spread: paths of causes to users, then what moved together.",
+        ),
     ] = field(default_factory=list)
     would_settle: Annotated[
         list[Annotated[str, Field(max_length=TEXT_MAX)]],

@@ -84,7 +84,7 @@ def live_report(request: ReportRequest, watched: Watched, catalogue: Catalogue) 
     named = tuple(replace(one, incident_id=request.incident) for one in report.incidents[-1:])
     last = newest(decisions)
     if last is not None and last.phase in (IncidentPhase.OPEN, IncidentPhase.DIAGNOSED):
-        told = bad_now(minutes, region=last.symptom.region, until_s=until_s, clock=base)
+        told = bad_now(minutes, last.symptom, until_s=until_s, clock=base)
         named = tuple(replace(one, now=f"{one.now} {told}") for one in named)
     return all_here(replace(report, incidents=named), namespace=request.place.namespace)
 

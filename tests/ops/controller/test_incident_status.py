@@ -117,6 +117,15 @@ def test_what_contradicts_a_cause_is_kept_beside_stronger_evidence():
     assert [item.text for item in status.causes[0].evidence] == ["5", "4", "3", "yet Ready"]
 
 
+def test_where_space_is_short_what_contradicts_a_cause_is_kept():
+    found = [Evidence(channel="metric", text=f"{k}", strength=1.0 + k) for k in range(6)]
+    against = Evidence(channel=CONTRADICTION, text="yet Ready", strength=-0.2)
+    cause = replace(CAUSE, evidence=(*found, against))
+    status = status_of(replace(NAMED, result=replace(RESULT, causes=(cause,))))
+    kept = fitted(status, bytes_max=1)
+    assert [item.text for item in kept.causes[0].evidence] == ["5", "yet Ready"]
+
+
 def test_the_reports_own_first_sentence_is_the_summary_and_stays():
     told = Reported(
         headline="llm-2 slowed down: its GPU clock fell.",

@@ -139,8 +139,19 @@ def test_the_page_says_how_bad_it_is_now_and_not_only_at_first(report, frame, re
     ],
 )
 def test_the_worst_class_with_requests_enough_is_told(rows, told):
-    text = bad_now(rows, region="eu", until_s=301.0, clock=ClockBase(epoch_s=0.0))
+    text = bad_now(rows, SYMPTOM, until_s=301.0, clock=ClockBase(epoch_s=0.0))
     assert text.startswith(f"From 00:04 to 00:05, {told} requests of eu/")
+
+
+@pytest.mark.parametrize(
+    ("requests", "told"), [(1, "1 request of eu/a was"), (9, "9 requests of eu/a were")]
+)
+def test_of_what_is_not_answered_no_share_is_told(requests, told):
+    """The few that come through may all be good: that is no "none were bad" of an outage."""
+    symptom = replace(SYMPTOM, reason="missing")
+    rows = [("eu", "a", 4, requests, 0)]
+    text = bad_now(rows, symptom, until_s=301.0, clock=ClockBase(epoch_s=0.0))
+    assert text == f"From 00:04 to 00:05, {told} answered."
 
 
 def test_page_and_screen_name_the_same_next_action(report, request_):

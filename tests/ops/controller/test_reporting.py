@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,10 @@ SYMPTOM = Symptom(
     region="eu", slo_class="chat", began_at_s=0.0, detected_at_s=1.0, bad_ratio=0.3,
     reason="latency",
 )  # fmt: skip
+
+
+SEEN = Snapshot(now_s=2000.0, frame=NO_FRAME, pods=(), nodes=(), services=(), changes=(),
+                events=(), slos=())  # fmt: skip
 
 
 def turned(number):
@@ -78,6 +83,36 @@ def test_a_page_is_asked_for_with_what_its_commands_need():
     assert asked[0].services == (web,)
 
 
+def asking(now, futures):
+    """A queue whose questions wait for an answer in `futures`."""
+    return ReportQueue(
+        place=lambda spec: FleetPlace(namespace="shop", fleet="chat"),
+        ask=lambda request, wake: futures.append(Future()) or futures[-1], wake=lambda: None,
+        entry_of=lambda _: SimpleNamespace(name="chat-1", decisions=(), wanted=None),
+        clock=lambda: now[0],
+    )  # fmt: skip
+
+
+def test_a_worker_that_was_away_for_a_moment_is_asked_again_soon_and_later_rarely():
+    futures, now, asked_s = [], [0.0], []
+    one = asking(now, futures)
+    one.note([turned(1)], ())
+    while now[0] < 1.5 * 86_400.0:
+        now[0] += 10.0 if now[0] < 500.0 else 120.0
+        one.turn(SEEN, FleetSpec())
+        if futures and not futures[-1].done():
+            asked_s.append(now[0])
+            futures[-1].set_exception(WorkerAwayError("connection refused"))
+            one.turn(SEEN, FleetSpec())
+    pauses_s = [later - sooner for sooner, later in pairwise(asked_s)]
+    assert pauses_s[:6] == [10.0, 20.0, 40.0, 80.0, 120.0, 120.0]
+    assert max(pauses_s) <= 240.0
+    one.note([turned(1)], ())  # it has turned: no reason to wait as long as before
+    now[0] += SETTLE_S
+    one.turn(SEEN, FleetSpec())
+    assert not futures[-1].done()
+
+
 @pytest.mark.parametrize(
     ("error", "kept"),
     [
@@ -88,24 +123,17 @@ def test_a_page_is_asked_for_with_what_its_commands_need():
 )
 def test_a_page_waits_for_a_worker_that_is_away_and_not_for_one_that_fails(error, kept):
     futures, now = [], [0.0]
-    one = ReportQueue(
-        place=lambda spec: FleetPlace(namespace="shop", fleet="chat"),
-        ask=lambda request, wake: futures.append(Future()) or futures[-1], wake=lambda: None,
-        entry_of=lambda _: SimpleNamespace(name="chat-1", decisions=(), wanted=None),
-        clock=lambda: now[0],
-    )  # fmt: skip
-    seen = Snapshot(now_s=2000.0, frame=NO_FRAME, pods=(), nodes=(), services=(), changes=(),
-                    events=(), slos=())  # fmt: skip
+    one = asking(now, futures)
     one.note([turned(1)], ())
     for _ in range(3 * FAILURES_MAX):  # an hour of them
         now[0] += 150.0
-        one.turn(seen, FleetSpec())
+        one.turn(SEEN, FleetSpec())
         if futures and not futures[-1].done():
             futures[-1].set_exception(error)
-        one.turn(seen, FleetSpec())
+        one.turn(SEEN, FleetSpec())
     now[0] += 150.0
-    one.turn(seen, FleetSpec())
+    one.turn(SEEN, FleetSpec())
     page = ReportAnswer(html_gzip="", markdown="", sha256="")
     if not futures[-1].done():
         futures[-1].set_result(page)
-    assert (one.turn(seen, FleetSpec()) == ("inc-0001", page)) is kept
+    assert (one.turn(SEEN, FleetSpec()) == ("inc-0001", page)) is kept
