@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from ops.slo_first import ScrapedTargets, levels_before, scraped_targets
 from ops.slo_keys import Key, room_for
 from ops.state import SloTarget
 from rca.state import FloatArray, MetricFrame, MetricRole, Series
@@ -33,8 +34,9 @@ class Count(IntEnum):
     TTFT_SEEN = 2
     TTFT_OVER = 3
     TPOT_OVER = 4
-    IN_FLIGHT = 5  # sum of the gauge over rows; divide by KNOWN for its mean
+    IN_FLIGHT = 5  # sum of the gauge over rows; divide by FLIGHT_KNOWN for its mean
     KNOWN = 6  # rows in which the key was scraped
+    FLIGHT_KNOWN = 7  # rows in which both the gauge and what was answered are known
 
 
 NUM_COUNTS = len(Count)
@@ -53,6 +55,7 @@ class SloIndex:
     gauge_columns: IntArray  # [G] requests in flight
     gauge_slots: IntArray  # [G]
     entries: tuple[tuple[str, str], ...]  # (region, service) that report users' requests
+    scraped: ScrapedTargets  # tells where a series begins at zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,7 +92,7 @@ def advance(
     new_rows = []
     last = meter.last
     for row in range(start, len(frame.times_s)):
-        counts, last = _row_counts(meter.index, frame.values[row], last, num_keys=len(meter.keys))
+        counts, last = _row_counts(meter.index, frame, row, last, num_keys=len(meter.keys))
         new_rows.append(counts)
     added = np.cumsum(np.stack(new_rows), axis=0)  # [R, K, NUM_COUNTS]
     if len(meter.times_s):
@@ -105,15 +108,19 @@ def advance(
 
 
 def _row_counts(
-    index: SloIndex, row: FloatArray | npt.NDArray[np.float32], last: FloatArray, *, num_keys: int
+    index: SloIndex, frame: MetricFrame, row: int, last: FloatArray, *, num_keys: int
 ) -> tuple[FloatArray, FloatArray]:
     """Increase per key and count in one row, and the new last samples.
 
     A missing sample adds nothing now; its increase arrives with the next one. A fall is a
     restarted process, which has counted from zero.
     """
-    sample = row[index.columns].astype(np.float64)
+    sample = frame.values[row, index.columns].astype(np.float64)
     present = ~np.isnan(sample)
+    first = present & np.isnan(last)
+    if first.any():
+        last = last.copy()
+        last[first] = levels_before(frame, row, index.columns[first], index.scraped)
     rise = sample - last
     rise = np.where(rise < 0, sample, rise)
     rise[np.isnan(rise)] = 0.0
@@ -123,10 +130,12 @@ def _row_counts(
     known = np.bincount(index.slots[present] // NUM_COUNTS, minlength=num_keys) > 0
     counts[:, Count.KNOWN] = known
     if len(index.gauge_columns):
-        gauge = np.nan_to_num(row[index.gauge_columns].astype(np.float64), nan=0.0)
-        counts[:, Count.IN_FLIGHT] = np.bincount(
-            index.gauge_slots, weights=gauge, minlength=num_keys
-        )
+        gauge = frame.values[row, index.gauge_columns].astype(np.float64)
+        seen, slots = ~np.isnan(gauge), index.gauge_slots
+        both = known & (np.bincount(slots[seen], minlength=num_keys) > 0)
+        flight = np.bincount(slots[seen], weights=gauge[seen], minlength=num_keys)
+        counts[:, Count.IN_FLIGHT] = np.where(both, flight, 0.0)
+        counts[:, Count.FLIGHT_KNOWN] = both
     return counts, np.where(present, sample, last)
 
 
@@ -143,8 +152,6 @@ def _reindexed(meter: SloMeter, frame: MetricFrame, slos: tuple[SloTarget, ...])
     index = _build_index(frame, slos, keys)
     known = dict(zip(meter.index.series, meter.last, strict=True)) if meter.index else {}
     last = np.array([known.get(series, np.nan) for series in index.series], dtype=np.float64)
-    fresh = np.flatnonzero([series not in known for series in index.series])
-    last[fresh] = _past(meter, frame, index.columns[fresh])
     cumulative = np.zeros((len(meter.times_s), len(keys), NUM_COUNTS))
     cumulative[:, : len(meter.keys)] = meter.cumulative
     by_class = {slo.name: slo.target_ratio for slo in slos}
@@ -156,21 +163,6 @@ def _reindexed(meter: SloMeter, frame: MetricFrame, slos: tuple[SloTarget, ...])
         cumulative=cumulative,
         target_ratios=np.array([by_class.get(slo_class, 0.99) for _, slo_class in keys]),
     )
-
-
-def _past(meter: SloMeter, frame: MetricFrame, columns: IntArray) -> FloatArray:
-    """Last samples of series that the meter has not seen before.
-
-    One that shows up later began at zero while we watched, unless rows already counted hold
-    samples of it. One that was there from the start has an unknown past: its first sample only
-    sets the scale.
-    """
-    past = np.full(len(columns), 0.0 if len(meter.times_s) else np.nan)
-    counted = frame.times_s <= (meter.times_s[-1] if len(meter.times_s) else -np.inf)
-    before = frame.values[counted][:, columns].astype(np.float64)
-    for row in before:
-        past = np.where(np.isnan(row), past, row)
-    return past
 
 
 def _build_index(frame: MetricFrame, slos: tuple[SloTarget, ...], keys: Sequence[Key]) -> SloIndex:
@@ -213,6 +205,7 @@ def _build_index(frame: MetricFrame, slos: tuple[SloTarget, ...], keys: Sequence
         gauge_columns=np.array([c for c, _ in gauges], dtype=np.intp),
         gauge_slots=np.array([s for _, s in gauges], dtype=np.intp),
         entries=tuple(sorted(entries)),
+        scraped=scraped_targets(frame),
     )
 
 

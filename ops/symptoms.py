@@ -210,9 +210,9 @@ def _silent(
     scraped = known_rows >= np.maximum(0.5 * rows, 1.0)  # silence of the scraper is no symptom
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = watch.sums[:, Count.FINISHED] / watch.seconds * span_s
-        usual_flight = watch.sums[:, Count.IN_FLIGHT] / watch.sums[:, Count.KNOWN]
+        usual_flight = watch.sums[:, Count.IN_FLIGHT] / watch.sums[:, Count.FLIGHT_KNOWN]
         newest = window_counts(meter, span_s=config.window_s_fast)
-        flight = newest[:, Count.IN_FLIGHT] / newest[:, Count.KNOWN]
+        flight = newest[:, Count.IN_FLIGHT] / newest[:, Count.FLIGHT_KNOWN]
         piled = flight >= config.pile_up_factor * usual_flight + config.pile_up_min
         done = totals(counts)
         # Users who were sent elsewhere leave nothing in flight: that is no silence.

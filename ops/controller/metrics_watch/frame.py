@@ -259,7 +259,7 @@ class WatchFrame:
 
     def _pack(self) -> None:
         # A counter that comes back after an hour must be known then: one that was never seen
-        # counts from zero, and all of its past would look like requests of now.
+        # only sets its level, or, where its target is known, counts from zero.
         young = self._ring.newest - self._seen_row < round(1000.0 * KEEP_USERS_S) // self._step_ms
         kept = self._ring.pack(keep=self._fresh.users & young)
         if kept is not None:
