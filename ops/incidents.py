@@ -6,9 +6,9 @@ from dataclasses import replace
 from math import isnan
 
 from ops.pipeline_state import Case, Turn
+from ops.same_cause import holder_of, note_suspect
 from ops.state import DecisionKind, Incident, IncidentPhase
 from ops.symptoms import Finding
-from ops.topology import related
 from rca.state import RankedCause, RcaResult, Symptom
 
 
@@ -73,11 +73,12 @@ def _place(turn: Turn, finding: Finding) -> None:
         else:
             open_case(turn, symptom, keys=(finding.key,))
         return
-    for case in cases:
-        if case.cause is not None and related(first.entity, case.cause, turn.topology):
-            attach(turn, case, finding)
-            return
-    open_case(turn, symptom, keys=(finding.key,), result=result)
+    assert result is not None
+    holder = holder_of(turn, cases, result)
+    if holder is None:
+        open_case(turn, symptom, keys=(finding.key,), result=result)
+    else:
+        attach(turn, note_suspect(turn, holder, result), finding)
 
 
 def _may_wait(turn: Turn, finding: Finding) -> bool:
@@ -224,12 +225,19 @@ def trusted(result: RcaResult | None, confidence_min: float) -> RankedCause | No
 
 
 def _revised(turn: Turn, case: Case, result: RcaResult, first: RankedCause | None) -> Case:
-    """After an action without effect: a different sure cause replaces the named one."""
-    incident = case.incident
-    if first is not None and first.entity != case.cause:
+    """A different cause replaces the named one where it is sure, and surer than that was.
+
+    An answer that names nothing changes nothing. After an action without effect the named cause
+    has lost its claim, and any sure one replaces it. What is surer by a calibrated confidence
+    can replace it only so often: the confidence never falls by it.
+    """
+    incident, before, above = case.incident, case.cause, case.revise_above
+    if first is not None and first.entity != before and first.confidence > above:
         incident = replace(incident, result=result)
-        turn.say(DecisionKind.DIAGNOSE, f"revised: {_named(first)}", incident=incident)
-    return turn.put(replace(case, incident=incident, revise=False))
+        why = "which it may only suffer from" if above else "as an action on it had no effect"
+        text = f"revised from {before}, {why}: {_named(first)}"
+        turn.say(DecisionKind.DIAGNOSE, text, incident=incident)
+    return turn.put(replace(case, incident=incident, revise=False, revise_above=0.0))
 
 
 def _named(cause: RankedCause) -> str:

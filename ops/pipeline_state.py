@@ -40,13 +40,15 @@ class Case:
     next_diagnosis_at_s: float = 0.0
     next_jump_at_s: float = 0.0  # a jump of the bad share is looked at no sooner
     abstentions: int = 0
-    revise: bool = False  # an action failed: look for the cause once more
+    revise: bool = False  # look for the cause once more: an action failed, or see `same_cause`
+    revise_above: float = 0.0  # confidence that another cause must exceed then
     calm_since_s: float | None = None
     next_action_at_s: float = 0.0
     refused: tuple[str, ...] = ()  # refusals said already, without their numbers
     undone: tuple[str, ...] = ()  # ids of actions that were taken back
     firing: frozenset[str] = frozenset()  # digests of its alerts that still fire, see ops.alerts
     overdue: bool = False  # it was said that no diagnosis has come
+    suspects: tuple[Entity, ...] = ()  # beside its cause; it was said what becomes of them
 
     @property
     def open(self) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 
 from ops.incidents import open_case, trusted
 from ops.pipeline_state import Case, Turn
+from ops.same_cause import holder_of, note_suspect
 from ops.slo import bads, totals, window_counts
 from ops.state import IncidentPhase
 from ops.symptoms import change_point_s, z_scores
-from ops.topology import related
 from rca.state import Symptom
 
 JUMP_RATIO_MIN = 0.25  # rise of an already bad share that may be a second cause
@@ -34,14 +34,16 @@ def look_for_second_cause(turn: Turn, case: Case) -> None:
     result = turn.diagnose(symptom)
     if result is None:
         return
-    turn.put(replace(case, next_jump_at_s=turn.now_s + config.diagnose.second_cause_after_s))
+    next_s = turn.now_s + config.diagnose.second_cause_after_s
+    case = turn.put(replace(case, next_jump_at_s=next_s))
     first = trusted(result, config.diagnose.confidence_stable)
     if first is None:
         return
-    causes = [c.cause for c in turn.open_cases if c.cause is not None]
-    if not any(related(first.entity, cause, turn.topology) for cause in causes):
-        key = (symptom.region, symptom.slo_class)
-        open_case(turn, symptom, keys=(key,), result=result)
+    holder = holder_of(turn, turn.open_cases, result)
+    if holder is not None:
+        note_suspect(turn, holder, result)
+        return
+    open_case(turn, symptom, keys=((symptom.region, symptom.slo_class),), result=result)
 
 
 def _jump(turn: Turn, case: Case) -> Symptom | None:

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ops.state import PodRecord
-from rca.state import Entity, EntityKind, MetricFrame, Topology
+from rca.state import (
+    Entity,
+    EntityKind,
+    MetricFrame,
+    RankedCause,
+    RcaResult,
+    ResourceClass,
+    Topology,
+)
+
+# What a caller shows where a callee fails: errors and slow calls, connections that are held
+# longer, calls that are made again. What else can be wrong is its own: a clock, a leak, a change.
+CARRIED = frozenset(
+    {ResourceClass.CODE, ResourceClass.NETWORK, ResourceClass.POOL, ResourceClass.LOAD,
+     ResourceClass.UNKNOWN}
+)  # fmt: skip
 
 
 def discover(frame: MetricFrame, pods: Iterable[PodRecord]) -> Topology:
@@ -45,6 +60,68 @@ def related(a: Entity, b: Entity, topology: Topology) -> bool:
     if EntityKind.NODE in (a.kind, b.kind):
         return _node_of(a, topology) == _node_of(b, topology) != ""
     return bool(_services_of(a, topology) & _services_of(b, topology))
+
+
+def explains(
+    cause: Entity, other: RankedCause, topology: Topology, answers: Iterable[RcaResult]
+) -> bool:
+    """Whether trouble at `cause` would look like `other`: failures travel from callees to callers.
+
+    The two are then one causal component. Of a link its callee's end counts, for a callee that
+    is gone is told of the calls to it.
+
+    Args:
+        answers: diagnoses, whose arcs and links tell of calls that the topology lacks: a loop
+            that reads of metrics only what users get knows no calls itself.
+    """
+    entity = other.entity
+    if cause.region != entity.region or other.resource_class not in CARRIED:
+        return False
+    reached = _first_hit(cause, topology)
+    todo, callers = list(reached), _callers(cause.region, topology, answers)
+    while todo:
+        fresh = callers.get(todo.pop(), set()) - reached
+        reached |= fresh
+        todo += fresh
+    if entity.kind is EntityKind.LINK:
+        return entity.name.partition("->")[2] in reached
+    return entity.kind is not EntityKind.NODE and bool(_services_of(entity, topology) & reached)
+
+
+def _first_hit(cause: Entity, topology: Topology) -> set[str]:
+    """Services in which trouble at `cause` shows first."""
+    if cause.kind is EntityKind.NODE:
+        return {
+            service
+            for region, service, node in topology.pods.values()
+            if node == cause.name and region == cause.region and service
+        }
+    if cause.kind is EntityKind.LINK:
+        return {cause.name.partition("->")[0]}
+    return _services_of(cause, topology)
+
+
+def _callers(region: str, topology: Topology, answers: Iterable[RcaResult]) -> dict[str, set[str]]:
+    """Callee -> callers in a region, as far as anybody has told."""
+    calls = {
+        (caller, callee)
+        for (where, caller), callees in topology.calls.items()
+        for callee in callees
+        if where == region
+    }
+    for answer in answers:
+        for arc in answer.arcs:
+            ends = (arc.effect, arc.cause)
+            if all(one.kind is EntityKind.SERVICE and one.region == region for one in ends):
+                calls.add((arc.effect.name, arc.cause.name))
+        for told in answer.causes:
+            if told.entity.kind is EntityKind.LINK and told.entity.region == region:
+                caller, _, callee = told.entity.name.partition("->")
+                calls.add((caller, callee))
+    found: dict[str, set[str]] = {}
+    for caller, callee in calls:
+        found.setdefault(callee, set()).add(caller)
+    return found
 
 
 def _node_of(entity: Entity, topology: Topology) -> str:
