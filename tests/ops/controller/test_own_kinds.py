@@ -310,5 +310,8 @@ def test_a_list_that_is_older_than_the_watch_changes_nothing_back(monkeypatch):
         server.meanwhile = lambda: None
         await asyncio.sleep(0.01)
         assert table.uids == {"new"}
+        # One that came and went between two looks is in the list alone.
+        table.sync([fleet("chat", "between")], among=frozenset())
+        assert table.uids == {"new"}
 
     play(server, scenario, monkeypatch)
