@@ -237,6 +237,7 @@ def _revised(turn: Turn, case: Case, result: RcaResult, first: RankedCause | Non
         why = "which it may only suffer from" if above else "as an action on it had no effect"
         text = f"revised from {before}, {why}: {_named(first)}"
         turn.say(DecisionKind.DIAGNOSE, text, incident=incident)
+        case = replace(case, refused=())  # what was proposed for the other cause is not said of it
     return turn.put(replace(case, incident=incident, revise=False, revise_above=0.0))
 
 

@@ -79,12 +79,15 @@ def incident_status(
     """
     before = previous or IncidentStatus()
     result, named, symptom = incident.result, _named(incident), incident.symptom
+    cause = cut(str(named.entity), NAME_BYTES_MAX) if named else ""
+    # What was meant for a cause that is no longer named is not to be typed any more.
+    proposed = before.actions if not before.cause or before.cause == cause else ()
     status = IncidentStatus(
         observed_generation=generation,
         phase=Phase(incident.phase.value),
         severity=_severity(symptom, alert_severity, before if previous else None),
         summary=cut(_summary(incident, named, report, before), TEXT_MAX),
-        cause=cut(str(named.entity), NAME_BYTES_MAX) if named else "",
+        cause=cause,
         confidence=_ratio(named.confidence) if named else None,
         symptom=cut(symptom_text(symptom), TEXT_MAX),
         bad_ratio=exact_ratio(symptom.bad_ratio),
@@ -98,7 +101,7 @@ def incident_status(
         time_to_cause=_since(incident.began_at_s, incident.diagnosed_at_s),
         time_to_mitigate=_since(incident.began_at_s, incident.mitigated_at_s),
         abstained=named is None and (abstained(decisions) or before.abstained),
-        actions=_actions(before.actions, decisions, namespace),
+        actions=_actions(proposed, decisions, namespace),
         alerts=max(incident.alerts, before.alerts),
         alert_digests=alert_digests or before.alert_digests,
         firing_digests=before.firing_digests if firing_digests is None else firing_digests,

@@ -356,3 +356,14 @@ def test_an_answer_of_the_server_goes_to_its_action_alone():
     assert (action.request, action.dry_run, action.allowed) == ("POST /x", "accepted", True)
     other = replace(told, action=replace(restart(), target=Entity(EntityKind.POD, "eu", "llm-9")))
     assert with_answer(status, other) == status
+
+
+def test_what_was_proposed_for_another_cause_goes_with_it():
+    first = status_of(NAMED, decisions=[said(DecisionKind.REFUSE, "dry run", restart())])
+    other = replace(CAUSE, entity=Entity(EntityKind.SERVICE, "eu", "store"))
+    revised = replace(NAMED, result=replace(RESULT, causes=(other,)))
+    assert [a.target for a in status_of(NAMED, previous=first).actions] == [str(POD)]
+    assert status_of(revised, previous=first).actions == []
+    own = replace(restart(), kind=ActionKind.ROLLBACK, target=other.entity)
+    told = status_of(revised, previous=first, decisions=[said(DecisionKind.REFUSE, "no", own)])
+    assert [a.target for a in told.actions] == ["service:eu/store"]
