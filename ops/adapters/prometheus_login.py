@@ -50,7 +50,10 @@ class Login:
             return f"user and password of {self.basic_auth_file} are not accepted; renew them"
         if self.token_file is not None:
             return f"the token of {self.token_file} is not accepted; renew it"
-        return "give a file with a bearer token (--token-file), or with user:password"
+        return (
+            "give a file with a bearer token (--token-file; in settings tokenFile), or with "
+            "user:password (in settings basicAuthFile)"
+        )
 
 
 def _line(path: Path, what: str) -> str:

@@ -51,16 +51,18 @@ class Storm:
     def __init__(self, replicas, namespace):
         self.replicas, self.answers, self.queue = replicas, Counter(), Queue()
         self.killed_s = self.longest_s = 0.0
+        self.down = False  # nobody has taken an alert since the last kill
         self.lock = threading.Lock()
         self.namespace = namespace
         self.threads = [threading.Thread(target=self._send, daemon=True) for _ in range(SENDERS)]
         self.over = threading.Event()
 
     def kill(self, leader):
-        """Kill it; who waits now waits for the recovery from this."""
+        """Kill it; waits count from the first kill since an alert was taken."""
         with self.lock:
             leader.program.kill()
-            self.killed_s = time.monotonic()
+            if not self.down:
+                self.down, self.killed_s = True, time.monotonic()
 
     def run(self, at):
         """Offer RATE alerts a second; `at` is called after that many alerts, by number."""
@@ -93,6 +95,7 @@ class Storm:
                 with self.lock:
                     self.answers[status] += 1
                     if status == 200:
+                        self.down = False
                         waited_s = time.monotonic() - max(began_s, self.killed_s)
                         self.longest_s = max(self.longest_s, waited_s)
                         break
