@@ -188,12 +188,13 @@ def read_moment(body: bytes) -> float:
         PrometheusError: the body is no such answer.
     """
     data, _ = _data(body, "scalar", "vector")
+    result = data["result"]
     try:
-        result = data["result"]
         moment, value = result if data["resultType"] == "scalar" else result[0]["value"]
         return max(float(moment), float(value))
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise PrometheusError(f"its moment cannot be read: {error!r}") from error
+        told = f"its time() is {_seen(result)}, expected a moment and a number"
+        raise PrometheusError(told) from error
 
 
 def read_names(body: bytes) -> tuple[str, ...]:

@@ -237,7 +237,7 @@ def test_what_cannot_be_used_is_named_with_the_next_step(fake_prometheus, now, m
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((401, {}, b"no"), "(--token-file)"),
+        ((401, {}, b"no"), "(--token-file; "),
         ((302, {"Location": "https://login"}, b""), "sends us to 'https://login'"),
         ((404, {}, b"404 page not found"), "address before /api/v1"),
         ((200, {}, b"<html>"), "answered no JSON"),
