@@ -79,8 +79,10 @@ def test_a_right_that_is_needed_late_is_named_too(control_plane, shop, right):
     token = control_plane.token(SYSTEM, "midwatch-operator")
     api = KubeApi.connect(kubeconfig=control_plane.kubeconfig("midwatch-operator", token))
     folder = f"/api/v1/namespaces/{shop}/{right.resource}"
-    involved = {"involvedObject": {"namespace": shop}} if right.resource == "events" else {}
-    # Of ConfigMaps only reports, which an Incident owns, may be written at all.
+    # Of ConfigMaps only reports, which an Incident owns, may be written at all; of Events our own.
+    involved = {}
+    if right.resource == "events":
+        involved = {"involvedObject": {"namespace": shop}, "reportingComponent": "midwatch"}
     incident = control_plane.admin.items(path_of("incidents", shop))[0]["metadata"]
     owner = {"apiVersion": "midwatch.dev/v1alpha1", "kind": "Incident",
              "name": incident["name"], "uid": incident["uid"]}  # fmt: skip

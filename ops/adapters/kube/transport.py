@@ -26,6 +26,7 @@ CONNECT_S_MAX = 5.0
 BODY_BYTES_MAX = 256 << 20
 _PIECE_BYTES = 1 << 18
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
+_LET_THROUGH = (404, 409, 422)  # said after the rights were looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +120,10 @@ class Transport:
             self.missing.allowed(right)
             return response
         error = refusal(str(call), response, right)
-        missing = error.status == _FORBIDDEN and not by_admission(str(error))
-        if missing and self.missing.refused(right):
+        forbidden, ruled = error.status == _FORBIDDEN, by_admission(str(error))
+        if error.status in _LET_THROUGH or (forbidden and ruled):
+            self.missing.allowed(right)
+        elif forbidden and self.missing.refused(right):
             logger.warning("right missing right=%r", str(right))
         raise error
 

@@ -149,6 +149,28 @@ def test_a_refused_right_is_remembered_until_it_is_granted(server, connect) -> N
 
 
 @pytest.mark.parametrize(
+    ("status", "message", "granted"),
+    [
+        (404, "pods x not found", True),
+        (409, "the object has been modified", True),
+        (422, "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no", True),
+        (403, 'admission webhook "w.example" denied the request: no', True),
+        (429, "too many requests", False),
+        (500, "etcdserver: request timed out", False),
+    ],
+)
+def test_a_right_is_granted_where_the_server_refuses_for_what_it_looks_at_later(
+    server, connect, status, message, granted
+) -> None:
+    server.answer(refuses(403, "Forbidden"), refuses(status, "Odd", message))
+    api = connect()
+    for _ in range(2):
+        with pytest.raises(KubeError):
+            api.create(PODS, {"kind": "Pod"})
+    assert (not api.forbidden) is granted
+
+
+@pytest.mark.parametrize(
     "message",
     [
         "a is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no",
