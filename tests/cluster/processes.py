@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import functools
@@ -195,7 +196,9 @@ def free_ports(num: int) -> list[int]:
 def claims() -> tuple[BinaryIO, set[int]]:
     """A file whose byte at a port's number is locked by who has that port; the ports of ours."""
     path = Path(tempfile.gettempdir()) / f"midwatch-test-ports-{os.getuid()}"
-    return path.open("ab"), set()
+    file = path.open("ab")
+    atexit.register(file.close)
+    return file, set()
 
 
 def claim(port: int) -> bool:
