@@ -9,7 +9,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ from tests.cluster.workloads import is_ready, node, pods_path
 
 PODS_PER_NODE = 500
 SCRAPE_S = 5.0
-WINDOWS_MAX = 3
 CREATORS, CHANGERS = 6, 12  # threads: a busy server answers each call late
 HISTOGRAM = "ops_watch_to_decision_seconds"
 
@@ -43,10 +42,7 @@ class Load:
     seconds: float = 60.0
 
 
-def measure(
-    plane: ControlPlane, folder: Path, load: Load, *,
-    again: Callable[[dict[str, Any]], bool] = lambda _: False,
-) -> dict[str, Any]:  # fmt: skip
+def measure(plane: ControlPlane, folder: Path, load: Load) -> dict[str, Any]:
     """Put the load on, let the operator see it, measure it from its own /proc and /metrics.
 
     Args:
@@ -75,10 +71,7 @@ def measure(
         over.callback(changer.stop)
         changer.start()
         time.sleep(load.warm_s)
-        for _ in range(WINDOWS_MAX):
-            figures = window(operator, changer, load)
-            if not again(figures):
-                break
+        figures = window(operator, changer, load)
         figures |= {
             "pods_created_s": round(populated_s, 1),
             "all_fleets_watched_after_s": round(watched_s, 1),

@@ -20,15 +20,10 @@ pytestmark = [
 ]
 
 
-def in_time(figures):
-    return figures["watch_to_decision_s"]["p99"] <= P99_S_MAX
-
-
 def test_many_fleets_stay_within_the_limits_of_one_operator(installed, tmp_path, say):
-    # A machine that is busy with other things is late once; an operator that cannot is so always.
-    figures = measure(installed, tmp_path, LOAD, again=lambda told: not in_time(told))
+    figures = measure(installed, tmp_path, LOAD)
     say(json.dumps(figures))
     assert figures["operator_cores"] < CORES_MAX
     assert figures["operator_rss_peak_mib"] < RSS_MIB_MAX
-    assert in_time(figures)
+    assert figures["watch_to_decision_s"]["p99"] <= P99_S_MAX
     assert figures["incidents"] == 0

@@ -24,6 +24,7 @@ from tests.cluster.stack import Prometheus
 from tests.cluster.workloads import node, pods_path
 
 RECOVERY_S, PODS = 60.0, 2
+NOTICED_S = 15.0
 UNKNOWN_S = 120.0  # a minute of patience and a slow machine
 pytestmark = [
     pytest.mark.cluster,
@@ -165,7 +166,7 @@ def test_missing_data_are_neither_an_incident_nor_health(metered, operator, say,
     metered.wait(fresh)
     fault.begin(metered)
     try:
-        noticed_s = metered.wait(blind)
+        noticed_s = metered.wait(blind, timeout_s=NOTICED_S)
         told = metered.plane.admin.get(path_of("fleets", metered.namespace, "chat"))
     finally:
         fault.end(metered)
@@ -210,7 +211,7 @@ def test_an_operator_that_starts_on_dripping_answers_says_so(metered, operator, 
     one.start()
     try:
         eventually(lambda: one.leads, poll_s=0.1, what="a leader")
-        noticed_s = metered.wait(blind)
+        noticed_s = metered.wait(blind, timeout_s=NOTICED_S)
     finally:
         metered.proxy.heal()
         one.stop()
